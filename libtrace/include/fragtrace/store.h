@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The recording: writer and reader
+ *
+ * The only door to the SQLite file. What the file contains, and what always holds in it, is in
+ * FORMAT.md; this header is the programming side of the same contract. Times are nanoseconds since
+ * the start of the recording on CLOCK_MONOTONIC, sizes are bytes.
+ *
+ * Text in rows is UTF-8 as far as the traced program's names are; readers treat it as hostile.
+ * Neither a writer nor a reader may be used by two threads at the same time.
+ */
+#ifndef FRAGTRACE_STORE_H
+#define FRAGTRACE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fragtrace/error.h"
+#include "fragtrace/event.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sqlite3;
+
+enum { FT_FORMAT_VERSION = 1, FT_FORMAT_MIN_READ = 1, FT_CHUNK_EVENTS = 65536 };
+
+#define FT_APPLICATION_ID 0x46524147 /* "FRAG" */
+#define FT_TIME_NONE	  UINT64_MAX /* "not yet" or "not known" for a time: NULL in the file */
+
+/* ---- rows: shared by writer and reader ------------------------------------------------------- */
+
+/* Strings are borrowed: by the writer during the call, from the reader until its close. NULL is
+ * NULL in the file. */
+
+struct ft_process_row {
+	int64_t pid, ppid;
+	const char *exe;	      /* absolute path */
+	const char *argv_json;	      /* JSON array of strings */
+	const char *parent_recording; /* the file of the parent image, for a forked child */
+	uint64_t fork_ns;	      /* the parent's time of the fork, or FT_TIME_NONE */
+	int64_t start_realtime_ns;    /* CLOCK_REALTIME at time 0 */
+	uint64_t end_ns;	      /* FT_TIME_NONE while it runs */
+	const char *exit_kind;	      /* "exit", "signal", "exec", "unknown"; NULL while it runs */
+	int64_t exit_code;	      /* status or signal number, -1 when unknown */
+};
+
+struct ft_thread_row {
+	uint32_t id; /* serial, from 1; 1 is the thread that started the recording */
+	int64_t tid;
+	const char *name;	   /* as last read */
+	uint64_t start_function;   /* pc of the start routine, 0 when unknown (main thread) */
+	uint64_t start_ns, end_ns; /* end FT_TIME_NONE while it runs */
+};
+
+struct ft_module_row {
+	uint32_t id; /* from 1 */
+	const char *path;
+	const char *build_id;	     /* lower-case hex, NULL when the file has none */
+	uint64_t bias;		     /* run-time address - ELF virtual address */
+	uint64_t start, end;	     /* run-time range of the loaded segments, end exclusive */
+	uint64_t load_ns, unload_ns; /* unload FT_TIME_NONE while loaded */
+};
+
+/* A node of the stack trie: the frame `pc` called from the stack `parent`. A stack id is the id of
+ * its innermost frame's node. `pc` is the return address as found on the stack (look up pc - 1),
+ * except for the frames of a signal handler's interrupted function. parent < id always; 0 is the
+ * root. */
+struct ft_stack_node {
+	uint32_t id, parent;
+	uint64_t pc;
+};
+
+/* One interval of the timeline. Values hold at `time_ns`, the end of the interval, except `peak_`.
+ */
+struct ft_timeline_row {
+	uint64_t time_ns;
+	uint64_t n_allocs, n_frees;	       /* so far; a realloc counts in both */
+	uint64_t bytes_allocated, bytes_freed; /* so far, requested bytes */
+	uint64_t live_blocks, live_bytes;
+	uint64_t peak_bytes;		      /* highest live_bytes within this interval */
+	uint64_t usable_bytes;		      /* live, as the allocator reserved them */
+	int64_t rss, pss, anon, swap, tracer; /* bytes, -1 when not sampled at this time */
+};
+
+struct ft_site_total_row {
+	uint32_t stack;
+	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed;
+	uint64_t live_blocks, live_bytes; /* at the end of the recording so far */
+	uint64_t peak_bytes;		  /* this site's own highest live_bytes */
+};
+
+/* One reading of one figure, for samplers whose set of figures depends on the kernel. */
+struct ft_sample_row {
+	uint64_t time_ns;
+	const char *source; /* "smaps_rollup", "statm", "cgroup", ... */
+	const char *key;    /* "Rss", "memory.max", ... */
+	int64_t value;	    /* bytes unless the key says otherwise */
+};
+
+/* A mapping of the program as /proc/PID/smaps showed it; only mappings that changed are written. */
+struct ft_mapping_row {
+	uint64_t time_ns; /* first sample that saw it like this */
+	uint64_t start, end;
+	const char *perms; /* "rw-p" */
+	const char *path;  /* "[heap]", "/usr/lib/...", NULL for anonymous */
+	const char *kind;  /* "heap", "arena", "mmap", "stack", "file", "tracer", "other" */
+	int64_t rss, swap; /* bytes; -1 when unknown; a mapping that went away has end == start */
+};
+
+struct ft_mark_row {
+	uint64_t time_ns;
+	uint64_t seq;	  /* sequence number of the first event after the mark */
+	const char *kind; /* "user", "clock", "fork", "dlopen", ... */
+	const char *label;
+};
+
+/* A call that the heap did not survive or should not have: see enum names in FORMAT.md. */
+struct ft_error_row {
+	uint64_t time_ns;
+	const char *kind; /* double_free, interior_free, invalid_free, mismatched_free, bad_size */
+	uint64_t address;
+	uint32_t thread;
+	uint32_t stack, alloc_stack, free_stack; /* 0 when unknown */
+};
+
+struct ft_loss_row {
+	uint64_t first_ns, last_ns; /* events between the two are missing */
+	uint32_t thread;	    /* 0: not known */
+	uint64_t n_events;	    /* how many; 0 when not known */
+	const char *reason;	    /* see FORMAT.md: "ring_full", "no_ring", ... */
+};
+
+struct ft_clock_row {
+	uint64_t time_ns; /* recording time: CLOCK_MONOTONIC since the start */
+	uint64_t tsc;	  /* 0 when stamps are not TSC readings */
+	int64_t boottime_ns, realtime_ns;
+};
+
+/* A resolved frame of an address: depth 0 is the innermost inlined function. */
+struct ft_symbol_row {
+	uint32_t module; /* module id, or 0 when the pc is in none; offset is then the pc itself */
+	uint64_t offset; /* pc - module bias */
+	uint32_t depth;	 /* 0 innermost ... n-1 the function that is really there */
+	const char *function; /* demangled; NULL when unknown */
+	const char *file;     /* NULL when unknown */
+	int64_t line;	      /* 0 when unknown */
+};
+
+/* ---- writer ------------------------------------------------------------------------------------
+ */
+
+struct ft_writer;
+
+/*
+ * Create a recording. Fails with os_errno EEXIST if `path` exists: nothing is ever overwritten.
+ * Mode 0600. The state is "recording" until ft_writer_finish().
+ */
+struct ft_error *ft_writer_create(const char *path, struct ft_writer **ret);
+
+/* Commit what is complete and close; the state stays "recording" (readers will say "cut off"). NULL
+ * is fine. */
+void ft_writer_close(struct ft_writer *writer);
+
+/*
+ * Append an event. seq is assigned here (the field is ignored) and returned; time_ns must not
+ * decrease. Packs a chunk when FT_CHUNK_EVENTS are there.
+ */
+struct ft_error *ft_writer_event(struct ft_writer *writer, const struct ft_event *event,
+				 uint64_t *seq);
+
+/* The stack node must be known before the first event that names it is committed; any order within
+ * a commit. Writing a node twice is an error of the caller. */
+struct ft_error *ft_writer_stack_node(struct ft_writer *writer, const struct ft_stack_node *node);
+
+struct ft_error *ft_writer_meta(struct ft_writer *writer, const char *key, const char *value);
+struct ft_error *ft_writer_meta_int(struct ft_writer *writer, const char *key, int64_t value);
+struct ft_error *ft_writer_process(struct ft_writer *writer, const struct ft_process_row *row);
+struct ft_error *ft_writer_thread(struct ft_writer *writer,
+				  const struct ft_thread_row *row); /* upsert by id */
+struct ft_error *ft_writer_module(struct ft_writer *writer,
+				  const struct ft_module_row *row); /* upsert by id */
+struct ft_error *ft_writer_timeline(struct ft_writer *writer, const struct ft_timeline_row *row);
+struct ft_error *ft_writer_site_total(struct ft_writer *writer,
+				      const struct ft_site_total_row *row); /* upsert */
+struct ft_error *ft_writer_sample(struct ft_writer *writer, const struct ft_sample_row *row);
+struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_mapping_row *row);
+struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row);
+struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row);
+struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row);
+struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row);
+
+/*
+ * Make everything so far durable. A pending chunk is written even if it is short when `flush_chunk`
+ * is set, otherwise only full chunks are (their events, and all rows, are then in the file).
+ */
+struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk);
+
+/* The traced program has ended; what follows is the rest of its rings. Commits the state
+ * "finishing": a reader then waits for ft_writer_finish(). */
+struct ft_error *ft_writer_set_ending(struct ft_writer *writer);
+
+/* Last commit: pending chunk, state "complete", WAL folded into one plain file, closed. The writer
+ * is gone afterwards whatever is returned. */
+struct ft_error *ft_writer_finish(struct ft_writer *writer);
+
+/* Bytes handed to SQLite so far for event chunks and for stack chunks; for the ledger. */
+uint64_t ft_writer_event_bytes(const struct ft_writer *writer);
+
+/* ---- adding symbols to a closed recording ------------------------------------------------------
+ */
+
+/* Open a finished (or cut-off) recording to add symbols; fails with FT_ERROR_BUSY while its writer
+ * lives. Call ft_symbol_writer_commit() at the end. `site` texts are made by the commit. */
+struct ft_symbol_writer;
+struct ft_error *ft_symbol_writer_open(const char *path, struct ft_symbol_writer **ret);
+struct ft_error *ft_symbol_writer_add(struct ft_symbol_writer *writer,
+				      const struct ft_symbol_row *row);
+struct ft_error *ft_symbol_writer_commit(struct ft_symbol_writer *writer);
+void ft_symbol_writer_close(struct ft_symbol_writer *writer); /* rolls back unless committed */
+
+/* ---- reader ------------------------------------------------------------------------------------
+ */
+
+struct ft_reader;
+
+enum ft_reader_flags {
+	FT_READER_NO_WAIT = 1 << 0, /* do not wait for a writer that is finishing */
+};
+
+enum ft_recording_state {
+	FT_STATE_COMPLETE,  /* the writer finished */
+	FT_STATE_RECORDING, /* its writer is alive: a consistent prefix is read */
+	FT_STATE_CUT_OFF,   /* the writer died before it finished */
+};
+
+/*
+ * Open a recording. Validates application_id, version, schema. A recording whose program has ended
+ * but whose writer is still finishing is waited for, at most 10 s, unless FT_READER_NO_WAIT. A live
+ * one is fixed at its last committed chunk.
+ *
+ * Errors: FT_ERROR_OS (can't open), FT_ERROR_INPUT (not a recording, damaged), FT_ERROR_NEWER.
+ */
+struct ft_error *ft_reader_open(const char *path, unsigned flags, struct ft_reader **ret);
+void ft_reader_close(struct ft_reader *reader); /* NULL is fine */
+
+const char *ft_reader_path(const struct ft_reader *reader);
+enum ft_recording_state ft_reader_state(const struct ft_reader *reader);
+
+/* Value of a meta key, or NULL; borrowed until close. meta_int gives `fallback` when absent. */
+const char *ft_reader_meta(struct ft_reader *reader, const char *key);
+int64_t ft_reader_meta_int(struct ft_reader *reader, const char *key, int64_t fallback);
+
+struct ft_error *ft_reader_process(struct ft_reader *reader, struct ft_process_row *ret);
+
+/* Visit rows in order of time or id. The callback's error ends the visit and is returned. Strings
+ * in a row are valid until the callback returns. */
+struct ft_error *ft_reader_threads(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_thread_row *row),
+				   void *ctx);
+struct ft_error *ft_reader_modules(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_module_row *row),
+				   void *ctx);
+struct ft_error *ft_reader_timeline(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_timeline_row *row),
+				    void *ctx);
+struct ft_error *ft_reader_site_totals(
+	struct ft_reader *reader,
+	struct ft_error *(*visit)(void *ctx, const struct ft_site_total_row *row), void *ctx);
+struct ft_error *ft_reader_samples(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_sample_row *row),
+				   void *ctx);
+struct ft_error *ft_reader_mappings(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_mapping_row *row),
+				    void *ctx);
+struct ft_error *ft_reader_marks(struct ft_reader *reader,
+				 struct ft_error *(*visit)(void *ctx,
+							   const struct ft_mark_row *row),
+				 void *ctx);
+struct ft_error *ft_reader_errors(struct ft_reader *reader,
+				  struct ft_error *(*visit)(void *ctx,
+							    const struct ft_error_row *row),
+				  void *ctx);
+struct ft_error *ft_reader_losses(struct ft_reader *reader,
+				  struct ft_error *(*visit)(void *ctx,
+							    const struct ft_loss_row *row),
+				  void *ctx);
+struct ft_error *ft_reader_clocks(struct ft_reader *reader,
+				  struct ft_error *(*visit)(void *ctx,
+							    const struct ft_clock_row *row),
+				  void *ctx);
+struct ft_error *ft_reader_symbols(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_symbol_row *row),
+				   void *ctx);
+
+/* All stack nodes, dense: *ret is indexed by id, entry 0 is the root, ids without a node have pc 0
+ * and parent 0. Borrowed until close; loaded on first use. */
+struct ft_error *ft_reader_stacks(struct ft_reader *reader, const struct ft_stack_node **ret,
+				  size_t *n);
+
+/* Event chunks. The directory is loaded at open. */
+struct ft_chunk_info {
+	int64_t id; /* rowid */
+	uint64_t first_seq, first_ns, last_ns;
+	uint64_t min_address, max_address;
+	uint32_t n_events;
+	uint32_t n_bytes; /* packed */
+};
+size_t ft_reader_n_chunks(const struct ft_reader *reader);
+const struct ft_chunk_info *ft_reader_chunk_info(const struct ft_reader *reader, size_t index);
+uint64_t ft_reader_n_events(const struct ft_reader *reader);
+/* Greatest thread id that any event may have (bounded: arrays may be indexed by it). The greatest
+ * stack id is the `n` of ft_reader_stacks() - 1. */
+uint32_t ft_reader_max_thread(const struct ft_reader *reader);
+
+/* Decode one chunk into `events`, which has room for FT_CHUNK_EVENTS; *n gets their number. A chunk
+ * decodes alone. Damage is FT_ERROR_INPUT that names the chunk. */
+struct ft_error *ft_reader_chunk(struct ft_reader *reader, size_t index, struct ft_event *events,
+				 size_t *n);
+
+/* ---- SQL ---------------------------------------------------------------------------------------
+ */
+
+/*
+ * The read-only connection behind a reader with the virtual tables `event`, `allocation`, `frame`
+ * and `stack` registered on it. Borrowed until close; only for code that links SQLite itself
+ * (fraganalyze query).
+ */
+struct sqlite3 *ft_reader_sql(struct ft_reader *reader);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
