@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Single-producer, single-consumer ring of wire records in a shared segment
+ *
+ * The traced thread writes, the collector reads. A full ring refuses the record; what then happens
+ * is the caller's policy (wait for room, the default, or count a drop): the ring itself never
+ * blocks, so that it can be reasoned about, and tested, alone. No allocation, no lock, no system
+ * call.
+ *
+ * A record is contiguous: where it would cross the end of the body a PAD record fills the rest.
+ */
+#ifndef FT_RING_H
+#define FT_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ft_segment.h"
+#include "ft_wire.h"
+
+/* ---- producer
+ * ------------------------------------------------------------------------------------ */
+
+struct ft_ring_producer {
+	struct ft_ring_header *header;
+	uint64_t *body;
+	uint64_t mask;	      /* body size in bytes - 1 */
+	uint64_t tail;	      /* ours; published by ft_ring_publish() */
+	uint64_t cached_head; /* last head seen: the consumer's line is read only when this says
+				 full */
+};
+
+void ft_ring_producer_init(struct ft_ring_producer *producer, struct ft_ring_header *header,
+			   uint64_t *body, uint64_t ring_bytes);
+
+/* Room for `words` contiguous words, or NULL when the ring is full. Nothing is visible to the
+ * consumer before ft_ring_publish(); reserving again without publishing replaces the reservation.
+ */
+static inline uint64_t *ft_ring_reserve(struct ft_ring_producer *producer, unsigned words)
+{
+	uint64_t bytes = (uint64_t)words * 8, tail = producer->tail;
+	uint64_t room_to_end = producer->mask + 1 - (tail & producer->mask);
+	uint64_t need = bytes <= room_to_end ? bytes : room_to_end + bytes;
+
+	if (tail - producer->cached_head + need > producer->mask + 1) {
+		/* Acquire pairs with the release in ft_ring_release(): the consumer is done with
+		 * it. */
+		producer->cached_head =
+			atomic_load_explicit(&producer->header->head, memory_order_acquire);
+		if (tail - producer->cached_head + need > producer->mask + 1)
+			return NULL;
+	}
+	if (need != bytes) {
+		/* PAD holds its length in bytes in the upper half: it may be longer than 255 words.
+		 */
+		producer->body[(tail & producer->mask) / 8] =
+			ft_wire_head(FT_WIRE_PAD, 0, 0, 0, (uint32_t)room_to_end);
+		producer->tail = tail += room_to_end;
+	}
+	return producer->body + (tail & producer->mask) / 8;
+}
+
+/* Make the reserved record of `words` words visible. */
+static inline void ft_ring_publish(struct ft_ring_producer *producer, unsigned words)
+{
+	producer->tail += (uint64_t)words * 8;
+	/* Release pairs with the acquire in ft_ring_peek(): the words, and the nodes that they
+	 * name. */
+	atomic_store_explicit(&producer->header->tail, producer->tail, memory_order_release);
+}
+
+/* ---- consumer
+ * ------------------------------------------------------------------------------------ */
+
+struct ft_ring_consumer {
+	struct ft_ring_header *header;
+	const uint64_t *body;
+	uint64_t mask;
+	uint64_t head; /* ours; published by ft_ring_release() */
+	uint64_t cached_tail;
+	bool broken; /* the producer's side made no sense: nothing more is read from it */
+};
+
+void ft_ring_consumer_init(struct ft_ring_consumer *consumer, struct ft_ring_header *header,
+			   const uint64_t *body, uint64_t ring_bytes);
+
+/*
+ * Copy the next record into `words` (room for FT_WIRE_MAX_WORDS) and advance past it; PADs are
+ * skipped. Returns its length in words, 0 when there is none. The copy is made before the length is
+ * checked against the published bytes: a producer that scribbles can make nonsense, never an
+ * out-of-bounds read; on nonsense `broken` is set and 0 is returned.
+ */
+unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_MAX_WORDS]);
+
+/* Give the bytes read so far back to the producer. True if the producer sleeps and must be woken
+ * (futex on header->futex, which this has bumped). */
+bool ft_ring_release(struct ft_ring_consumer *consumer);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Wire records: what a traced thread writes into its ring
+ *
+ * A record is 1 to FT_WIRE_MAX_WORDS 64-bit words in the machine's own byte order: producer and
+ * consumer run on one machine. The first word says what it is:
+ *
+ *	bits  0- 7  type (enum ft_wire_type)      bits 16-23  flags (enum ft_event_flags)
+ *	bits  8-15  api (enum ft_api)             bits 24-31  length in words, this one included
+ *	bits 32-63  stack id, or what the type says
+ *
+ * Addresses of user space have 47 bits; the upper 16 bits of an address word carry a small number
+ * beside it. The collector trusts none of this: the traced program can scribble over the ring.
+ */
+#ifndef FT_WIRE_H
+#define FT_WIRE_H
+
+#include <stdint.h>
+
+enum ft_wire_type {
+	FT_WIRE_PAD = 0,     /* skip `length` words */
+	FT_WIRE_ALLOC = 1,   /* head, stamp, address | extra, size [, usable] [, align_log2] */
+	FT_WIRE_FREE = 2,    /* head (stack 0 or the freeing stack), stamp, address */
+	FT_WIRE_REALLOC = 3, /* head, early stamp, late stamp, old address, new address | extra,
+				size [, usable] */
+	FT_WIRE_THREAD = 4,  /* head (upper: tid), stamp, start routine, 16 bytes of name, serial:
+				the records that follow in this ring are this thread's */
+	FT_WIRE_THREAD_END = 5, /* head (upper: tid), stamp, 16 bytes of name: the last name; late
+				   events of the same thread (libc's own clean-up) may follow */
+	FT_WIRE_MODULE = 6, /* head (upper: bytes of text), stamp, bias, start, end, build-id length
+			     * (bytes), 32 bytes of build-id, then the path, padded with zeros */
+	FT_WIRE_MODULE_END = 7, /* head, stamp, start */
+	FT_WIRE_LOSS = 8,	/* head, stamp, number of events lost since the record before. The
+				   next event carries FT_EVENT_F_AFTER_LOSS */
+	FT_WIRE_MARK = 9,	/* head (api: enum ft_wire_mark, upper: bytes of text), stamp, text
+				   padded with zeros */
+	FT_WIRE_ERROR =
+		10, /* head (stack of the bad call), stamp, address, kind (enum ft_wire_error) */
+
+};
+
+enum { FT_WIRE_MAX_WORDS = 255, FT_WIRE_NAME = 16, FT_WIRE_BUILD_ID = 32 };
+
+/* Who speaks in a mark: the kinds of the recording's `mark` table. */
+enum ft_wire_mark {
+	FT_WIRE_MARK_USER = 0,	     /* the program */
+	FT_WIRE_MARK_SELF_CHECK = 1, /* the tracer: a stack that is not what libunwind says */
+};
+
+/* What a bad call was: the kinds of the recording's `error` table, in its order. */
+enum ft_wire_error {
+	FT_WIRE_DOUBLE_FREE = 1,
+	FT_WIRE_INTERIOR_FREE = 2,
+	FT_WIRE_INVALID_FREE = 3,
+	FT_WIRE_MISMATCHED_FREE = 4,
+	FT_WIRE_BAD_SIZE = 5,
+};
+
+/* `extra` beside an address: usable - requested. FT_WIRE_EXTRA_ESCAPE: a further word holds
+ * `usable`. */
+enum { FT_WIRE_ADDRESS_BITS = 48, FT_WIRE_EXTRA_ESCAPE = 0xffff };
+
+static inline uint64_t ft_wire_head(unsigned type, unsigned api, unsigned flags, unsigned words,
+				    uint32_t upper)
+{
+	return (uint64_t)type | (uint64_t)api << 8 | (uint64_t)flags << 16 | (uint64_t)words << 24 |
+	       (uint64_t)upper << 32;
+}
+static inline unsigned ft_wire_type(uint64_t head)
+{
+	return head & 0xff;
+}
+static inline unsigned ft_wire_api(uint64_t head)
+{
+	return head >> 8 & 0xff;
+}
+static inline unsigned ft_wire_flags(uint64_t head)
+{
+	return head >> 16 & 0xff;
+}
+static inline unsigned ft_wire_words(uint64_t head)
+{
+	return head >> 24 & 0xff;
+}
+static inline uint32_t ft_wire_upper(uint64_t head)
+{
+	return (uint32_t)(head >> 32);
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* Ring: see ft_ring.h. */
+#include "ft_ring.h"
+
+#include <string.h>
+
+void ft_ring_producer_init(struct ft_ring_producer *producer, struct ft_ring_header *header,
+			   uint64_t *body, uint64_t ring_bytes)
+{
+	uint64_t tail = atomic_load_explicit(&header->tail, memory_order_relaxed);
+
+	*producer = (struct ft_ring_producer){.header = header,
+					      .body = body,
+					      .mask = ring_bytes - 1,
+					      .tail = tail,
+					      .cached_head = tail};
+	producer->cached_head = atomic_load_explicit(&header->head, memory_order_acquire);
+}
+
+void ft_ring_consumer_init(struct ft_ring_consumer *consumer, struct ft_ring_header *header,
+			   const uint64_t *body, uint64_t ring_bytes)
+{
+	uint64_t head = atomic_load_explicit(&header->head, memory_order_relaxed);
+
+	*consumer = (struct ft_ring_consumer){.header = header,
+					      .body = body,
+					      .mask = ring_bytes - 1,
+					      .head = head,
+					      .cached_tail = head};
+}
+
+static unsigned ring_broken(struct ft_ring_consumer *consumer)
+{
+	consumer->broken = true;
+	return 0;
+}
+
+unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_MAX_WORDS])
+{
+	uint64_t size = consumer->mask + 1;
+
+	while (!consumer->broken) {
+		if (consumer->cached_tail == consumer->head) {
+			/* Acquire pairs with the release in ft_ring_publish(). */
+			uint64_t tail =
+				atomic_load_explicit(&consumer->header->tail, memory_order_acquire);
+
+			if (tail == consumer->head)
+				return 0;
+			if (tail - consumer->head > size || tail % 8)
+				return ring_broken(consumer);
+			consumer->cached_tail = tail;
+		}
+
+		uint64_t available = consumer->cached_tail - consumer->head;
+		uint64_t to_end = size - (consumer->head & consumer->mask);
+		const uint64_t *at = consumer->body + (consumer->head & consumer->mask) / 8;
+		uint64_t head = *(const volatile uint64_t *)at;
+
+		if (ft_wire_type(head) == FT_WIRE_PAD) {
+			if (ft_wire_upper(head) != to_end || to_end > available)
+				return ring_broken(consumer);
+			consumer->head += to_end;
+			continue;
+		}
+
+		unsigned n = ft_wire_words(head);
+
+		if (n < 2 || (uint64_t)n * 8 > available || (uint64_t)n * 8 > to_end)
+			return ring_broken(consumer);
+		memcpy(words, at, (size_t)n * 8);
+		words[0] = head; /* as checked: the shared word may have changed meanwhile */
+		consumer->head += (uint64_t)n * 8;
+		return n;
+	}
+	return 0;
+}
+
+bool ft_ring_release(struct ft_ring_consumer *consumer)
+{
+	struct ft_ring_header *header = consumer->header;
+
+	/* Release pairs with the acquire in ft_ring_reserve(). Sequentially consistent, so that
+	 * either we see `waiting` or the producer, which sets it before it looks again, sees the
+	 * room. */
+	atomic_store_explicit(&header->head, consumer->head, memory_order_seq_cst);
+	if (!atomic_exchange_explicit(&header->waiting, 0, memory_order_seq_cst))
+		return false;
+	atomic_fetch_add_explicit(&header->futex, 1, memory_order_release);
+	return true;
+}
