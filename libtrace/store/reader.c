@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reader of a recording: opening, identity, state
+ *
+ * The file may be anything. Before a table is believed: it is a SQLite database, it carries our
+ * application_id, its version is one that we read, it has our tables, and they are tables (a schema
+ * can name a view or a virtual table "meta" and run code by being read). SQLite is told to distrust
+ * the schema and to write nothing.
+ *
+ * Events are fixed at open. No transaction stays open between two calls, so that a live writer can
+ * reset its WAL; rows read later may therefore be of a later commit than the events.
+ */
+#include "ft_reader.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ft_cleanup.h"
+#include "ft_db.h"
+#include "ft_lock.h"
+#include "ft_schema.h"
+#include "ft_vtab.h"
+
+enum {
+	WAIT_STEP_MS = 20,
+	WAIT_FINISH_MS = 10000,
+	WAIT_CREATE_MS = 1000,
+	MAX_META = 4096,
+	MAX_VALUE_BYTES = 64 << 20, /* of a text or blob: a chunk is below 8 MiB */
+};
+
+static struct ft_error *harden(struct ft_reader *reader)
+{
+	sqlite3 *db = reader->db;
+
+	sqlite3_extended_result_codes(db, 1);
+	sqlite3_busy_timeout(db, 2000);
+	sqlite3_limit(db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	return ft_db_exec(db, reader->path, "PRAGMA query_only=1; PRAGMA mmap_size=0;");
+}
+
+static struct ft_error *pragma_int(struct ft_reader *reader, const char *sql, int64_t *value)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	FT_TRY(ft_db_prepare(reader->db, reader->path, sql, &stmt));
+	if (sqlite3_step(stmt) != SQLITE_ROW)
+		return ft_db_error(reader->db, reader->path, "cannot read");
+	*value = sqlite3_column_int64(stmt, 0);
+	return NULL;
+}
+
+static struct ft_error *check_identity(struct ft_reader *reader)
+{
+	int64_t id = 0, version = 0;
+
+	FT_TRY(pragma_int(reader, "PRAGMA application_id", &id));
+	FT_TRY(pragma_int(reader, "PRAGMA user_version", &version));
+	if (id != FT_APPLICATION_ID)
+		return ft_error_create(
+			FT_ERROR_INPUT,
+			"%s: not a recording: a SQLite database, but not one of fragtrace",
+			reader->path);
+	if (version > FT_FORMAT_VERSION)
+		return ft_error_create(
+			FT_ERROR_NEWER,
+			"%s: the recording has format %lld, this program reads formats %d to %d: "
+			"use the fraganalyze that belongs to the program that recorded it",
+			reader->path, (long long)version, FT_FORMAT_MIN_READ, FT_FORMAT_VERSION);
+	if (version < FT_FORMAT_MIN_READ)
+		return ft_error_create(FT_ERROR_INPUT,
+				       "%s: the recording states format %lld, which never existed",
+				       reader->path, (long long)version);
+	return NULL;
+}
+
+static struct ft_error *check_tables(struct ft_reader *reader)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	FT_TRY(ft_db_prepare(reader->db, reader->path,
+			     "SELECT 1 FROM sqlite_schema WHERE name = ? AND type = 'table'"
+			     " AND rootpage > 0",
+			     &stmt));
+	for (size_t i = 0; ft_schema_tables[i]; i++) {
+		sqlite3_bind_text(stmt, 1, ft_schema_tables[i], -1, SQLITE_STATIC);
+
+		int rc = sqlite3_step(stmt);
+
+		if (rc == SQLITE_DONE)
+			return ft_error_create(
+				FT_ERROR_INPUT,
+				"%s: the recording is damaged: it has no table \"%s\"",
+				reader->path, ft_schema_tables[i]);
+		if (rc != SQLITE_ROW)
+			return ft_db_error(reader->db, reader->path, "cannot read");
+		sqlite3_reset(stmt);
+	}
+	return NULL;
+}
+
+static struct ft_error *read_meta(struct ft_reader *reader)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+	int rc;
+
+	reader->meta = calloc(MAX_META, sizeof(*reader->meta));
+	if (!reader->meta)
+		return &ft_enomem;
+	FT_TRY(ft_db_prepare(reader->db, reader->path, "SELECT key, value FROM meta", &stmt));
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		struct ft_reader_meta *meta = &reader->meta[reader->n_meta];
+		const char *key = ft_db_text(stmt, 0);
+
+		if (!key)
+			continue;
+		if (reader->n_meta == MAX_META)
+			return ft_error_create(
+				FT_ERROR_INPUT,
+				"%s: the recording is damaged: more than %d meta rows",
+				reader->path, MAX_META);
+		meta->is_number = sqlite3_column_type(stmt, 1) == SQLITE_INTEGER;
+		meta->number = sqlite3_column_int64(stmt, 1);
+
+		const char *text = ft_db_text(stmt, 1);
+
+		meta->key = ft_arena_strdup(&reader->arena, key);
+		meta->text = text ? ft_arena_strdup(&reader->arena, text) : NULL;
+		if (!meta->key || (text && !meta->text))
+			return &ft_enomem;
+		reader->n_meta++;
+	}
+	return rc == SQLITE_DONE ? NULL : ft_db_error(reader->db, reader->path, "meta");
+}
+
+/* Everything that is fixed at open, as of one commit. */
+static struct ft_error *read_fixed(struct ft_reader *reader)
+{
+	FT_TRY(check_identity(reader));
+	FT_TRY(check_tables(reader));
+	FT_TRY(ft_db_exec(reader->db, reader->path, "BEGIN"));
+	FT_TRY(read_meta(reader));
+	reader->has_catalog = true;
+	FT_TRY(ft_catalog_init(&reader->catalog, reader->db, reader->path));
+	return ft_db_exec(reader->db, reader->path, "COMMIT");
+}
+
+/* ---- opening ------------------------------------------------------------------------------------
+ */
+
+static void reader_reset(struct ft_reader *reader)
+{
+	if (reader->has_catalog)
+		ft_catalog_deinit(&reader->catalog);
+	reader->has_catalog = false;
+	sqlite3_close(reader->db);
+	reader->db = NULL;
+	free(reader->meta);
+	reader->meta = NULL;
+	reader->n_meta = 0;
+	ft_arena_deinit(&reader->arena);
+	ft_arena_init(&reader->arena);
+}
+
+static struct ft_error *open_with(struct ft_reader *reader, const char *vfs)
+{
+	if (sqlite3_open_v2(reader->path, &reader->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX,
+			    vfs) != SQLITE_OK)
+		return reader->db ? ft_db_error(reader->db, reader->path, "cannot open")
+				  : &ft_enomem;
+	FT_TRY(harden(reader));
+	/* Exclusive locking keeps the index of the WAL in memory instead of in a -shm file. */
+	if (vfs)
+		FT_TRY(ft_db_exec(reader->db, reader->path, "PRAGMA locking_mode=EXCLUSIVE"));
+	return read_fixed(reader);
+}
+
+/*
+ * A recording that was cut off has a -wal file, and to read that SQLite wants a -shm file beside
+ * it, which it can't make in a directory that is read-only. "unix-none" locks nothing and exclusive
+ * locking needs no -shm, so that the WAL is still read (immutable=1 would ignore it, and with it
+ * the last part of the recording). Nobody else may write meanwhile: only done when no writer lives.
+ */
+static struct ft_error *open_once(struct ft_reader *reader, bool writer_lives)
+{
+	struct ft_error *error = open_with(reader, NULL);
+
+	if (!error || writer_lives || !reader->db)
+		return error;
+
+	int code = sqlite3_errcode(reader->db) & 0xff;
+
+	if (code != SQLITE_CANTOPEN && code != SQLITE_READONLY && code != SQLITE_IOERR)
+		return error;
+	reader_reset(reader);
+
+	struct ft_error *again = open_with(reader, "unix-none");
+
+	/* The first message is about what the user can see. */
+	ft_error_destroy(again ? again : error);
+	return again ? error : NULL;
+}
+
+static bool meta_is(struct ft_reader *reader, const char *key, const char *value)
+{
+	const char *text = ft_reader_meta(reader, key);
+
+	return text && !strcmp(text, value);
+}
+
+/*
+ * The program is gone although its writer has not said so yet: it learns of it a moment later. Only
+ * a writer of our own pid namespace has pids that mean something here.
+ */
+static bool program_gone(struct ft_reader *reader)
+{
+	struct ft_process_row process = {0};
+	char space[64] = "";
+
+	if (readlink("/proc/self/ns/pid", space, sizeof(space) - 1) <= 0 ||
+	    !meta_is(reader, "pid_namespace", space))
+		return false;
+	ft_error_destroy(ft_reader_process(reader, &process));
+	return process.pid > 0 && kill((pid_t)process.pid, 0) < 0 && errno == ESRCH;
+}
+
+/* A writer that lives will say "complete" soon. */
+static bool is_finishing(struct ft_reader *reader)
+{
+	return meta_is(reader, "state", "complete") || meta_is(reader, "state", "finishing") ||
+	       meta_is(reader, "state", "creating") || program_gone(reader);
+}
+
+static struct ft_error *open_waiting(struct ft_reader *reader, unsigned flags)
+{
+	for (unsigned waited = 0;; waited += WAIT_STEP_MS) {
+		/* Before the state is read: a writer that ends in between has said "complete". */
+		bool lives = ft_lock_held(reader->path), wait;
+		struct ft_error *error = open_once(reader, lives);
+		bool complete = !error && meta_is(reader, "state", "complete");
+
+		if (error)
+			wait = error->kind == FT_ERROR_BUSY && waited < WAIT_FINISH_MS;
+		else if (lives)
+			wait = is_finishing(reader) && waited < WAIT_FINISH_MS;
+		else
+			wait = meta_is(reader, "state", "creating") && waited < WAIT_CREATE_MS;
+		if (!wait || flags & FT_READER_NO_WAIT) {
+			reader->state = complete ? FT_STATE_COMPLETE
+					: lives	 ? FT_STATE_RECORDING
+						 : FT_STATE_CUT_OFF;
+			return error;
+		}
+		ft_error_destroy(error);
+		reader_reset(reader);
+		nanosleep(&(struct timespec){.tv_nsec = WAIT_STEP_MS * 1000000L}, NULL);
+	}
+}
+
+struct ft_error *ft_reader_open(const char *path, unsigned flags, struct ft_reader **ret)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return ft_error_os(errno, "%s: cannot open the recording", path);
+	if (!S_ISREG(st.st_mode))
+		return ft_error_create(FT_ERROR_INPUT, "%s: not a recording: not a regular file",
+				       path);
+	/* A writer's first step is an empty file. */
+	for (unsigned waited = 0; !st.st_size; waited += WAIT_STEP_MS) {
+		if (waited >= WAIT_CREATE_MS || flags & FT_READER_NO_WAIT)
+			return ft_error_create(FT_ERROR_INPUT,
+					       "%s: not a recording: the file is empty", path);
+		nanosleep(&(struct timespec){.tv_nsec = WAIT_STEP_MS * 1000000L}, NULL);
+		if (stat(path, &st) < 0)
+			return ft_error_os(errno, "%s: cannot open the recording", path);
+	}
+	struct ft_reader *reader = calloc(1, sizeof(*reader));
+
+	if (!reader)
+		return &ft_enomem;
+	ft_arena_init(&reader->arena);
+	reader->path = strdup(path);
+
+	struct ft_error *error = reader->path ? open_waiting(reader, flags) : &ft_enomem;
+
+	if (!error)
+		error = ft_vtab_register(reader->db, &reader->catalog);
+	if (error) {
+		ft_reader_close(reader);
+		return error;
+	}
+	*ret = reader;
+	return NULL;
+}
+
+void ft_reader_close(struct ft_reader *reader)
+{
+	if (!reader)
+		return;
+	reader_reset(reader);
+	ft_arena_deinit(&reader->arena);
+	free(reader->path);
+	free(reader);
+}
+
+/* ---- facts --------------------------------------------------------------------------------------
+ */
+
+const char *ft_reader_path(const struct ft_reader *reader)
+{
+	return reader->path;
+}
+
+enum ft_recording_state ft_reader_state(const struct ft_reader *reader)
+{
+	return reader->state;
+}
+
+static const struct ft_reader_meta *find_meta(const struct ft_reader *reader, const char *key)
+{
+	for (size_t i = 0; i < reader->n_meta; i++)
+		if (!strcmp(reader->meta[i].key, key))
+			return &reader->meta[i];
+	return NULL;
+}
+
+const char *ft_reader_meta(struct ft_reader *reader, const char *key)
+{
+	const struct ft_reader_meta *meta = find_meta(reader, key);
+
+	return meta ? meta->text : NULL;
+}
+
+int64_t ft_reader_meta_int(struct ft_reader *reader, const char *key, int64_t fallback)
+{
+	const struct ft_reader_meta *meta = find_meta(reader, key);
+
+	return meta && meta->is_number ? meta->number : fallback;
+}
+
+struct ft_error *ft_reader_stacks(struct ft_reader *reader, const struct ft_stack_node **ret,
+				  size_t *n)
+{
+	FT_TRY(ft_catalog_stacks(&reader->catalog));
+	*ret = reader->catalog.stacks;
+	*n = reader->catalog.n_stacks;
+	return NULL;
+}
+
+size_t ft_reader_n_chunks(const struct ft_reader *reader)
+{
+	return reader->catalog.n_chunks;
+}
+
+const struct ft_chunk_info *ft_reader_chunk_info(const struct ft_reader *reader, size_t index)
+{
+	return &reader->catalog.chunks[index];
+}
+
+uint64_t ft_reader_n_events(const struct ft_reader *reader)
+{
+	return reader->catalog.n_events;
+}
+
+uint32_t ft_reader_max_thread(const struct ft_reader *reader)
+{
+	return reader->catalog.max_thread;
+}
+
+struct ft_error *ft_reader_chunk(struct ft_reader *reader, size_t index, struct ft_event *events,
+				 size_t *n)
+{
+	return ft_catalog_chunk(&reader->catalog, index, events, n);
+}
+
+struct sqlite3 *ft_reader_sql(struct ft_reader *reader)
+{
+	return reader->db;
+}

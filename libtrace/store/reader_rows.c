@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* Reader of a recording: the plain rows. */
+#include "ft_cleanup.h"
+#include "ft_db.h"
+#include "ft_reader.h"
+
+/*
+ * A visit is one query. `FETCH` fills `row` from `stmt`; the callback's error ends the visit.
+ *
+ * While a callback runs, the query's read transaction is open: callbacks are short.
+ */
+#define VISIT(reader, SQL, ROW, ...)                                                 \
+	do {                                                                         \
+		ft_auto_stmt sqlite3_stmt *stmt = NULL;                              \
+		int rc;                                                              \
+                                                                                     \
+		FT_TRY(ft_db_prepare((reader)->db, (reader)->path, SQL, &stmt));     \
+		while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {                    \
+			const ROW row = __VA_ARGS__;                                 \
+                                                                                     \
+			FT_TRY(visit(ctx, &row));                                    \
+		}                                                                    \
+		if (rc != SQLITE_DONE)                                               \
+			return ft_db_error((reader)->db, (reader)->path, "a table"); \
+		return NULL;                                                         \
+	} while (0)
+
+#define U(column)   ft_db_u64(stmt, column)
+#define U32(column) (uint32_t) ft_db_u64(stmt, column)
+#define I(column)   sqlite3_column_int64(stmt, column)
+#define OPT(column) ft_db_opt(stmt, column)
+#define T(column)   ft_db_time(stmt, column)
+#define S(column)   ft_db_text(stmt, column)
+
+static struct ft_error *keep(struct ft_reader *reader, const char *text, const char **ret)
+{
+	*ret = text ? ft_arena_strdup(&reader->arena, text) : NULL;
+	return text && !*ret ? &ft_enomem : NULL;
+}
+
+struct ft_error *ft_reader_process(struct ft_reader *reader, struct ft_process_row *ret)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	*ret = (struct ft_process_row){
+		.fork_ns = FT_TIME_NONE, .end_ns = FT_TIME_NONE, .exit_code = -1};
+	FT_TRY(ft_db_prepare(reader->db, reader->path,
+			     "SELECT pid, ppid, exe, argv, parent_recording, fork_ns,"
+			     " start_realtime_ns, end_ns, exit_kind, exit_code FROM process",
+			     &stmt));
+
+	int rc = sqlite3_step(stmt);
+
+	if (rc == SQLITE_DONE)
+		return NULL;
+	if (rc != SQLITE_ROW)
+		return ft_db_error(reader->db, reader->path, "process");
+	ret->pid = I(0);
+	ret->ppid = I(1);
+	FT_TRY(keep(reader, S(2), &ret->exe));
+	FT_TRY(keep(reader, S(3), &ret->argv_json));
+	FT_TRY(keep(reader, S(4), &ret->parent_recording));
+	ret->fork_ns = T(5);
+	ret->start_realtime_ns = I(6);
+	ret->end_ns = T(7);
+	FT_TRY(keep(reader, S(8), &ret->exit_kind));
+	ret->exit_code = I(9);
+	return NULL;
+}
+
+struct ft_error *ft_reader_threads(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_thread_row *row),
+				   void *ctx)
+{
+	VISIT(reader,
+	      "SELECT id, tid, name, start_function, start_ns, end_ns FROM thread ORDER BY id",
+	      struct ft_thread_row,
+	      {.id = U32(0),
+	       .tid = I(1),
+	       .name = S(2),
+	       .start_function = U(3),
+	       .start_ns = U(4),
+	       .end_ns = T(5)});
+}
+
+struct ft_error *ft_reader_modules(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_module_row *row),
+				   void *ctx)
+{
+	VISIT(reader,
+	      "SELECT id, path, build_id, bias, start_address, end_address, load_ns, unload_ns"
+	      " FROM module ORDER BY id",
+	      struct ft_module_row,
+	      {.id = U32(0),
+	       .path = S(1),
+	       .build_id = S(2),
+	       .bias = U(3),
+	       .start = U(4),
+	       .end = U(5),
+	       .load_ns = U(6),
+	       .unload_ns = T(7)});
+}
+
+struct ft_error *ft_reader_timeline(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_timeline_row *row),
+				    void *ctx)
+{
+	VISIT(reader,
+	      "SELECT time_ns, n_allocs, n_frees, bytes_allocated, bytes_freed, live_blocks,"
+	      " live_bytes, peak_bytes, usable_bytes, rss, pss, anon, swap, tracer FROM timeline"
+	      " ORDER BY time_ns, id",
+	      struct ft_timeline_row,
+	      {.time_ns = U(0),
+	       .n_allocs = U(1),
+	       .n_frees = U(2),
+	       .bytes_allocated = U(3),
+	       .bytes_freed = U(4),
+	       .live_blocks = U(5),
+	       .live_bytes = U(6),
+	       .peak_bytes = U(7),
+	       .usable_bytes = U(8),
+	       .rss = OPT(9),
+	       .pss = OPT(10),
+	       .anon = OPT(11),
+	       .swap = OPT(12),
+	       .tracer = OPT(13)});
+}
+
+struct ft_error *ft_reader_site_totals(
+	struct ft_reader *reader,
+	struct ft_error *(*visit)(void *ctx, const struct ft_site_total_row *row), void *ctx)
+{
+	VISIT(reader,
+	      "SELECT stack, n_allocs, n_frees, bytes_allocated, bytes_freed, live_blocks,"
+	      " live_bytes, peak_bytes FROM site_total ORDER BY stack",
+	      struct ft_site_total_row,
+	      {.stack = U32(0),
+	       .n_allocs = U(1),
+	       .n_frees = U(2),
+	       .bytes_allocated = U(3),
+	       .bytes_freed = U(4),
+	       .live_blocks = U(5),
+	       .live_bytes = U(6),
+	       .peak_bytes = U(7)});
+}
+
+struct ft_error *ft_reader_samples(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_sample_row *row),
+				   void *ctx)
+{
+	VISIT(reader, "SELECT time_ns, source, key, value FROM sample ORDER BY time_ns, id",
+	      struct ft_sample_row, {.time_ns = U(0), .source = S(1), .key = S(2), .value = I(3)});
+}
+
+struct ft_error *ft_reader_mappings(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_mapping_row *row),
+				    void *ctx)
+{
+	VISIT(reader,
+	      "SELECT time_ns, start_address, end_address, perms, path, kind, rss, swap"
+	      " FROM mapping ORDER BY time_ns, id",
+	      struct ft_mapping_row,
+	      {.time_ns = U(0),
+	       .start = U(1),
+	       .end = U(2),
+	       .perms = S(3),
+	       .path = S(4),
+	       .kind = S(5),
+	       .rss = OPT(6),
+	       .swap = OPT(7)});
+}
+
+struct ft_error *ft_reader_marks(struct ft_reader *reader,
+				 struct ft_error *(*visit)(void *ctx,
+							   const struct ft_mark_row *row),
+				 void *ctx)
+{
+	VISIT(reader, "SELECT time_ns, seq, kind, label FROM mark ORDER BY time_ns, id",
+	      struct ft_mark_row, {.time_ns = U(0), .seq = U(1), .kind = S(2), .label = S(3)});
+}
+
+struct ft_error *ft_reader_errors(struct ft_reader *reader,
+				  struct ft_error *(*visit)(void *ctx,
+							    const struct ft_error_row *row),
+				  void *ctx)
+{
+	VISIT(reader,
+	      "SELECT time_ns, kind, address, thread, stack, alloc_stack, free_stack FROM error"
+	      " ORDER BY time_ns, id",
+	      struct ft_error_row,
+	      {.time_ns = U(0),
+	       .kind = S(1),
+	       .address = U(2),
+	       .thread = U32(3),
+	       .stack = U32(4),
+	       .alloc_stack = U32(5),
+	       .free_stack = U32(6)});
+}
+
+struct ft_error *ft_reader_losses(struct ft_reader *reader,
+				  struct ft_error *(*visit)(void *ctx,
+							    const struct ft_loss_row *row),
+				  void *ctx)
+{
+	VISIT(reader,
+	      "SELECT first_ns, last_ns, thread, n_events, reason FROM loss ORDER BY first_ns, id",
+	      struct ft_loss_row,
+	      {.first_ns = U(0),
+	       .last_ns = U(1),
+	       .thread = U32(2),
+	       .n_events = U(3),
+	       .reason = S(4)});
+}
+
+struct ft_error *ft_reader_clocks(struct ft_reader *reader,
+				  struct ft_error *(*visit)(void *ctx,
+							    const struct ft_clock_row *row),
+				  void *ctx)
+{
+	VISIT(reader,
+	      "SELECT time_ns, tsc, boottime_ns, realtime_ns FROM clock ORDER BY time_ns, id",
+	      struct ft_clock_row,
+	      {.time_ns = U(0), .tsc = U(1), .boottime_ns = I(2), .realtime_ns = I(3)});
+}
+
+struct ft_error *ft_reader_symbols(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_symbol_row *row),
+				   void *ctx)
+{
+	VISIT(reader,
+	      "SELECT f.module, f.\"offset\", f.depth, a.text, b.text, f.line FROM symbol_frame f"
+	      " LEFT JOIN string a ON a.id = f.function LEFT JOIN string b ON b.id = f.file"
+	      " ORDER BY f.module, f.\"offset\", f.depth",
+	      struct ft_symbol_row,
+	      {.module = U32(0),
+	       .offset = U(1),
+	       .depth = U32(2),
+	       .function = S(3),
+	       .file = S(4),
+	       .line = I(5)});
+}

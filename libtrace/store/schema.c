@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tables of format 1: see FORMAT.md
+ *
+ * STRICT, so that a column has one type for every reader. The blob of a chunk is its row's last
+ * column: SQLite then reads a directory of chunks without touching the blobs' pages.
+ */
+#include "ft_schema.h"
+
+#include <stddef.h>
+
+const char ft_schema_sql[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE process(id INTEGER PRIMARY KEY CHECK(id = 1), pid INTEGER, ppid INTEGER,"
+	" exe TEXT, argv TEXT, parent_recording TEXT, fork_ns INTEGER, start_realtime_ns INTEGER,"
+	" end_ns INTEGER, exit_kind TEXT, exit_code INTEGER) STRICT;"
+	"CREATE TABLE thread(id INTEGER PRIMARY KEY, tid INTEGER, name TEXT, start_function "
+	"INTEGER,"
+	" start_ns INTEGER NOT NULL, end_ns INTEGER) STRICT;"
+	"CREATE TABLE module(id INTEGER PRIMARY KEY, path TEXT, build_id TEXT,"
+	" bias INTEGER NOT NULL, start_address INTEGER NOT NULL, end_address INTEGER NOT NULL,"
+	" load_ns INTEGER NOT NULL, unload_ns INTEGER) STRICT;"
+	"CREATE TABLE event_chunk(id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL,"
+	" n_events INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
+	" min_address INTEGER NOT NULL, max_address INTEGER NOT NULL, max_stack INTEGER NOT NULL,"
+	" max_thread INTEGER NOT NULL, threads BLOB NOT NULL, stacks BLOB NOT NULL,"
+	" data BLOB NOT NULL) STRICT;"
+	"CREATE TABLE stack_chunk(id INTEGER PRIMARY KEY, n_nodes INTEGER NOT NULL,"
+	" max_id INTEGER NOT NULL, data BLOB NOT NULL) STRICT;"
+	"CREATE TABLE keyframe(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL,"
+	" time_ns INTEGER NOT NULL, part INTEGER NOT NULL, n_parts INTEGER NOT NULL,"
+	" n_blocks INTEGER NOT NULL, bytes INTEGER NOT NULL, data BLOB NOT NULL,"
+	" UNIQUE(seq, part)) STRICT;"
+	"CREATE TABLE site_rollup(id INTEGER PRIMARY KEY, level INTEGER NOT NULL,"
+	" first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, first_seq INTEGER NOT NULL,"
+	" n_events INTEGER NOT NULL, n_sites INTEGER NOT NULL, data BLOB NOT NULL) STRICT;"
+	"CREATE TABLE page_rollup(id INTEGER PRIMARY KEY, level INTEGER NOT NULL,"
+	" time_ns INTEGER NOT NULL, seq INTEGER NOT NULL, page_bytes INTEGER NOT NULL,"
+	" n_pages INTEGER NOT NULL, n_full INTEGER NOT NULL, n_empty INTEGER NOT NULL,"
+	" used_bytes INTEGER NOT NULL, hole_bytes INTEGER NOT NULL, n_holes INTEGER NOT NULL,"
+	" largest_hole INTEGER NOT NULL, occupancy BLOB NOT NULL, holes BLOB NOT NULL) STRICT;"
+	"CREATE TABLE string(id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;"
+	"CREATE TABLE symbol_frame(module INTEGER NOT NULL, \"offset\" INTEGER NOT NULL,"
+	" depth INTEGER NOT NULL, function INTEGER, file INTEGER, line INTEGER,"
+	" PRIMARY KEY(module, \"offset\", depth)) STRICT, WITHOUT ROWID;"
+	"CREATE VIEW symbol AS SELECT f.module, f.\"offset\", f.depth, a.text AS function,"
+	" b.text AS file, f.line FROM symbol_frame f LEFT JOIN string a ON a.id = f.function"
+	" LEFT JOIN string b ON b.id = f.file;"
+	"CREATE TABLE site(stack INTEGER PRIMARY KEY, n_frames INTEGER NOT NULL,"
+	" text TEXT NOT NULL) STRICT;"
+	"CREATE TABLE site_total(stack INTEGER PRIMARY KEY, n_allocs INTEGER NOT NULL,"
+	" n_frees INTEGER NOT NULL, bytes_allocated INTEGER NOT NULL,"
+	" bytes_freed INTEGER NOT NULL, live_blocks INTEGER NOT NULL, live_bytes INTEGER NOT NULL,"
+	" peak_bytes INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE timeline(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" n_allocs INTEGER NOT NULL, n_frees INTEGER NOT NULL, bytes_allocated INTEGER NOT NULL,"
+	" bytes_freed INTEGER NOT NULL, live_blocks INTEGER NOT NULL, live_bytes INTEGER NOT NULL,"
+	" peak_bytes INTEGER NOT NULL, usable_bytes INTEGER NOT NULL, rss INTEGER, pss INTEGER,"
+	" anon INTEGER, swap INTEGER, tracer INTEGER) STRICT;"
+	"CREATE TABLE mapping(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" start_address INTEGER NOT NULL, end_address INTEGER NOT NULL, perms TEXT, path TEXT,"
+	" kind TEXT, rss INTEGER, swap INTEGER) STRICT;"
+	"CREATE TABLE sample(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" source TEXT NOT NULL, key TEXT NOT NULL, value INTEGER) STRICT;"
+	"CREATE TABLE mark(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, seq INTEGER NOT NULL,"
+	" kind TEXT NOT NULL, label TEXT) STRICT;"
+	"CREATE TABLE error(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,"
+	" address INTEGER NOT NULL, thread INTEGER NOT NULL, stack INTEGER NOT NULL,"
+	" alloc_stack INTEGER NOT NULL, free_stack INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE loss(id INTEGER PRIMARY KEY, first_ns INTEGER NOT NULL,"
+	" last_ns INTEGER NOT NULL, thread INTEGER NOT NULL, n_events INTEGER NOT NULL,"
+	" reason TEXT NOT NULL) STRICT;"
+	"CREATE TABLE clock(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, tsc INTEGER NOT NULL,"
+	" boottime_ns INTEGER NOT NULL, realtime_ns INTEGER NOT NULL) STRICT;";
+
+const char *const ft_schema_tables[] = {
+	"meta",	      "process",     "thread",	    "module", "event_chunk",  "stack_chunk",
+	"keyframe",   "site_rollup", "page_rollup", "string", "symbol_frame", "site",
+	"site_total", "timeline",    "mapping",	    "sample", "mark",	      "error",
+	"loss",	      "clock",	     NULL,
+};

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writer of a recording
+ *
+ * Rows and full chunks go to SQLite as they come, inside one transaction that ft_writer_commit()
+ * ends: what a commit returned for is durable (synchronous=FULL), and a reader sees whole commits
+ * only. Events wait in `events` until they fill a chunk; stack nodes wait in `nodes` until a
+ * commit, so that they always arrive with, or before, the first event that names them.
+ *
+ * A commit that flushes writes the waiting events as the tail chunk, which later commits replace as
+ * long as it is shorter than TAIL_EVENTS: a program with few events does not leave a row a second.
+ *
+ *   seq of events[i] == tail_seq + i        the chunk `tail_id` in the file is a prefix of `events`
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fragtrace/store.h"
+#include "ft_chunk.h"
+#include "ft_cleanup.h"
+#include "ft_db.h"
+#include "ft_directory.h"
+#include "ft_lock.h"
+#include "ft_schema.h"
+#include "ft_stackchunk.h"
+
+enum { ZSTD_LEVEL = 1, TAIL_EVENTS = 8192, FOLD_WAIT_MS = 3000 };
+
+enum statement {
+	STMT_META,
+	STMT_PROCESS,
+	STMT_THREAD,
+	STMT_MODULE,
+	STMT_TIMELINE,
+	STMT_SITE_TOTAL,
+	STMT_SAMPLE,
+	STMT_MAPPING,
+	STMT_MARK,
+	STMT_ERROR,
+	STMT_LOSS,
+	STMT_CLOCK,
+	STMT_EVENT_CHUNK,
+	STMT_STACK_CHUNK,
+	STMT_N
+};
+
+static const char *const statements[STMT_N] = {
+	[STMT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
+	[STMT_PROCESS] = "INSERT OR REPLACE INTO process VALUES(1,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_THREAD] = "INSERT OR REPLACE INTO thread VALUES(?,?,?,?,?,?)",
+	[STMT_MODULE] = "INSERT OR REPLACE INTO module VALUES(?,?,?,?,?,?,?,?)",
+	[STMT_TIMELINE] = "INSERT INTO timeline VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_SITE_TOTAL] = "INSERT OR REPLACE INTO site_total VALUES(?,?,?,?,?,?,?,?)",
+	[STMT_SAMPLE] = "INSERT INTO sample VALUES(NULL,?,?,?,?)",
+	[STMT_MAPPING] = "INSERT INTO mapping VALUES(NULL,?,?,?,?,?,?,?,?)",
+	[STMT_MARK] = "INSERT INTO mark VALUES(NULL,?,?,?,?)",
+	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?)",
+	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
+	[STMT_CLOCK] = "INSERT INTO clock VALUES(NULL,?,?,?,?)",
+	[STMT_EVENT_CHUNK] = "INSERT OR REPLACE INTO event_chunk VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_STACK_CHUNK] = "INSERT INTO stack_chunk VALUES(NULL,?,?,?)",
+};
+
+struct ft_writer {
+	char *path;
+	sqlite3 *db;
+	sqlite3_stmt *stmts[STMT_N];
+	int lock_fd;
+	bool in_transaction;
+	bool begun; /* the state is no longer "creating" */
+
+	struct ft_event *events; /* FT_CHUNK_EVENTS */
+	size_t n_events;
+	uint64_t tail_seq; /* of events[0] */
+	int64_t tail_id;   /* rowid of the chunk that `events` will be */
+	size_t n_flushed;  /* how many of `events` the file has */
+	uint64_t last_ns;  /* of the last event */
+	struct ft_encoder *encoder;
+
+	struct ft_stack_node *nodes; /* FT_STACK_CHUNK_NODES */
+	size_t n_nodes;
+	struct ft_stack_codec *stack_codec;
+
+	struct ft_strbuf blob; /* the chunk being written */
+	uint64_t event_bytes, tail_bytes;
+};
+
+#define RUN(writer, stmt, ...) \
+	ft_db_run((writer)->db, (writer)->path, (writer)->stmts[stmt], __VA_ARGS__)
+
+/* ---- life ---------------------------------------------------------------------------------------
+ */
+
+static void writer_destroy(struct ft_writer *writer)
+{
+	for (size_t i = 0; i < STMT_N; i++)
+		sqlite3_finalize(writer->stmts[i]);
+	sqlite3_close(writer->db);
+	if (writer->lock_fd >= 0)
+		close(writer->lock_fd);
+	ft_encoder_destroy(writer->encoder);
+	ft_stack_codec_destroy(writer->stack_codec);
+	ft_strbuf_deinit(&writer->blob);
+	free(writer->events);
+	free(writer->nodes);
+	free(writer->path);
+	free(writer);
+}
+
+static struct ft_error *writer_begin(struct ft_writer *writer)
+{
+	if (writer->in_transaction)
+		return NULL;
+	FT_TRY(ft_db_exec(writer->db, writer->path, "BEGIN IMMEDIATE"));
+	writer->in_transaction = true;
+	return NULL;
+}
+
+static struct ft_error *writer_end(struct ft_writer *writer)
+{
+	if (!writer->in_transaction)
+		return NULL;
+	FT_TRY(ft_db_exec(writer->db, writer->path, "COMMIT"));
+	writer->in_transaction = false;
+	return NULL;
+}
+
+/* Tables and identity first, in a plain file: whoever finds the file without its -wal still sees a
+ * recording. Then WAL, whose -wal file the first write makes, and the lock that says "alive". */
+static struct ft_error *writer_setup(struct ft_writer *writer)
+{
+	ft_auto_free char *identity = NULL;
+
+	if (asprintf(&identity,
+		     "PRAGMA application_id=%d; PRAGMA user_version=%d;"
+		     "INSERT INTO meta VALUES('state','creating');"
+		     "INSERT INTO meta VALUES('format_version',%d);"
+		     "INSERT INTO meta VALUES('software_version','%s');"
+		     "INSERT INTO meta VALUES('tick_ns',%d);",
+		     FT_APPLICATION_ID, FT_FORMAT_VERSION, FT_FORMAT_VERSION, FT_VERSION,
+		     1 << FT_TICK_SHIFT) < 0) {
+		identity = NULL;
+		return &ft_enomem;
+	}
+	sqlite3_busy_timeout(writer->db, FOLD_WAIT_MS);
+	FT_TRY(ft_db_exec(writer->db, writer->path, "PRAGMA synchronous=FULL; BEGIN IMMEDIATE;"));
+	FT_TRY(ft_db_exec(writer->db, writer->path, ft_schema_sql));
+	FT_TRY(ft_db_exec(writer->db, writer->path, identity));
+	FT_TRY(ft_db_exec(writer->db, writer->path,
+			  "COMMIT; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=2000;"
+			  "INSERT OR REPLACE INTO meta VALUES('state','creating');"));
+	FT_TRY(ft_lock_take(writer->path, &writer->lock_fd));
+	for (size_t i = 0; i < STMT_N; i++)
+		FT_TRY(ft_db_prepare(writer->db, writer->path, statements[i], &writer->stmts[i]));
+
+	/* Says whether a reader may ask its own kernel about the program's pid. */
+	char space[64] = "";
+
+	if (readlink("/proc/self/ns/pid", space, sizeof(space) - 1) > 0)
+		FT_TRY(ft_writer_meta(writer, "pid_namespace", space));
+	return NULL;
+}
+
+static struct ft_error *writer_open(struct ft_writer *writer)
+{
+	/* SQLite has no "create, but only if it is not there": make the empty file ourselves. */
+	ft_auto_close int fd =
+		open(writer->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return ft_error_os(errno, "%s: cannot create the recording", writer->path);
+
+	struct ft_error *error = NULL;
+
+	if (sqlite3_open_v2(writer->path, &writer->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+			    NULL) != SQLITE_OK)
+		error = writer->db ? ft_db_error(writer->db, writer->path, "cannot open")
+				   : &ft_enomem;
+	if (!error)
+		error = writer_setup(writer);
+	/* What has no tables is no recording and would only block its name. */
+	if (error)
+		unlink(writer->path);
+	return error;
+}
+
+struct ft_error *ft_writer_create(const char *path, struct ft_writer **ret)
+{
+	struct ft_writer *writer = calloc(1, sizeof(*writer));
+
+	if (!writer)
+		return &ft_enomem;
+	writer->lock_fd = -1;
+	writer->tail_id = 1;
+	ft_strbuf_init(&writer->blob);
+	writer->path = strdup(path);
+	writer->events = malloc(FT_CHUNK_EVENTS * sizeof(*writer->events));
+	writer->nodes = malloc(FT_STACK_CHUNK_NODES * sizeof(*writer->nodes));
+	writer->encoder = ft_encoder_create(ZSTD_LEVEL);
+	writer->stack_codec = ft_stack_codec_create(ZSTD_LEVEL);
+
+	bool have = writer->path && writer->events && writer->nodes && writer->encoder &&
+		    writer->stack_codec;
+	struct ft_error *error = have ? writer_open(writer) : &ft_enomem;
+
+	if (error) {
+		writer_destroy(writer);
+		return error;
+	}
+	*ret = writer;
+	return NULL;
+}
+
+void ft_writer_close(struct ft_writer *writer)
+{
+	if (!writer)
+		return;
+	/* Who closes without ft_writer_finish() is past caring about errors: what was committed
+	 * stays. */
+	ft_error_destroy(ft_writer_commit(writer, true));
+	writer_destroy(writer);
+}
+
+/* ---- chunks -------------------------------------------------------------------------------------
+ */
+
+static struct ft_error *write_nodes(struct ft_writer *writer)
+{
+	uint32_t max_id = 0;
+
+	if (!writer->n_nodes)
+		return NULL;
+	for (size_t i = 0; i < writer->n_nodes; i++)
+		if (writer->nodes[i].id > max_id)
+			max_id = writer->nodes[i].id;
+	ft_strbuf_clear(&writer->blob);
+	if (!ft_stack_encode(writer->stack_codec, writer->nodes, writer->n_nodes, &writer->blob))
+		return &ft_enomem;
+	FT_TRY(writer_begin(writer));
+	FT_TRY(RUN(writer, STMT_STACK_CHUNK, "uub", (int64_t)writer->n_nodes, (int64_t)max_id,
+		   writer->blob.data, writer->blob.len));
+	writer->event_bytes += writer->blob.len;
+	writer->n_nodes = 0;
+	return NULL;
+}
+
+/* Write what waits as the tail chunk, in place of its shorter self. */
+static struct ft_error *write_events(struct ft_writer *writer)
+{
+	struct ft_chunk_facts facts;
+	struct ft_directory_sets sets;
+
+	if (writer->n_flushed == writer->n_events)
+		return NULL;
+	ft_strbuf_clear(&writer->blob);
+	if (!ft_encode(writer->encoder, writer->events, writer->n_events, &writer->blob, &facts))
+		return &ft_enomem;
+	ft_directory_sets_make(writer->events, writer->n_events, &sets);
+	FT_TRY(writer_begin(writer));
+	FT_TRY(RUN(writer, STMT_EVENT_CHUNK, "iuuuuuuuubbb", writer->tail_id,
+		   (int64_t)writer->tail_seq, (int64_t)writer->n_events, (int64_t)facts.first_ns,
+		   (int64_t)facts.last_ns, (int64_t)facts.min_address, (int64_t)facts.max_address,
+		   (int64_t)facts.max_stack, (int64_t)facts.max_thread, sets.threads,
+		   sets.n_threads, sets.stacks, sets.n_stacks, writer->blob.data,
+		   writer->blob.len));
+	writer->event_bytes += writer->blob.len - writer->tail_bytes;
+	writer->tail_bytes = writer->blob.len;
+	writer->n_flushed = writer->n_events;
+	if (writer->n_events < TAIL_EVENTS)
+		return NULL;
+	writer->tail_id++;
+	writer->tail_seq += writer->n_events;
+	writer->n_events = writer->n_flushed = 0;
+	writer->tail_bytes = 0;
+	return NULL;
+}
+
+struct ft_error *ft_writer_event(struct ft_writer *writer, const struct ft_event *event,
+				 uint64_t *seq)
+{
+	if (event->kind < FT_EVENT_ALLOC || event->kind > FT_EVENT_REALLOC ||
+	    event->api >= FT_API_N || event->align_log2 > 63)
+		return ft_error_create(FT_ERROR_USAGE, "%s: an event of kind %u, call %u, 2^%u",
+				       writer->path, event->kind, event->api, event->align_log2);
+	if (event->time_ns < writer->last_ns)
+		return ft_error_create(FT_ERROR_USAGE, "%s: an event goes back in time",
+				       writer->path);
+
+	struct ft_event *slot = &writer->events[writer->n_events];
+
+	*slot = *event;
+	slot->seq = writer->tail_seq + writer->n_events;
+	writer->last_ns = event->time_ns;
+	writer->n_events++;
+	if (seq)
+		*seq = slot->seq;
+	return writer->n_events == FT_CHUNK_EVENTS ? write_events(writer) : NULL;
+}
+
+struct ft_error *ft_writer_stack_node(struct ft_writer *writer, const struct ft_stack_node *node)
+{
+	if (!node->id || node->parent >= node->id)
+		return ft_error_create(FT_ERROR_USAGE, "%s: stack node %u under %u", writer->path,
+				       node->id, node->parent);
+	writer->nodes[writer->n_nodes++] = *node;
+	return writer->n_nodes == FT_STACK_CHUNK_NODES ? write_nodes(writer) : NULL;
+}
+
+struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
+{
+	if (!writer->begun)
+		FT_TRY(ft_writer_meta(writer, "state", "recording"));
+	writer->begun = true;
+	FT_TRY(write_nodes(writer));
+	if (flush_chunk)
+		FT_TRY(write_events(writer));
+	return writer_end(writer);
+}
+
+struct ft_error *ft_writer_set_ending(struct ft_writer *writer)
+{
+	writer->begun = true;
+	FT_TRY(ft_writer_meta(writer, "state", "finishing"));
+	return ft_writer_commit(writer, false);
+}
+
+/* One plain file. A reader that is at work may prevent that: the recording is complete and readable
+ * with its -wal file too. */
+static void writer_fold(struct ft_writer *writer)
+{
+	for (size_t i = 0; i < STMT_N; i++) {
+		sqlite3_finalize(writer->stmts[i]);
+		writer->stmts[i] = NULL;
+	}
+	ft_db_fold(writer->db, FOLD_WAIT_MS);
+}
+
+struct ft_error *ft_writer_finish(struct ft_writer *writer)
+{
+	struct ft_error *error = ft_writer_meta(writer, "state", "complete");
+
+	writer->begun = true;
+	if (!error)
+		error = ft_writer_commit(writer, true);
+	if (!error)
+		writer_fold(writer);
+	writer_destroy(writer);
+	return error;
+}
+
+uint64_t ft_writer_event_bytes(const struct ft_writer *writer)
+{
+	return writer->event_bytes;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------
+ */
+
+struct ft_error *ft_writer_meta(struct ft_writer *writer, const char *key, const char *value)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_META, "ss", key, value);
+}
+
+struct ft_error *ft_writer_meta_int(struct ft_writer *writer, const char *key, int64_t value)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_META, "si", key, value);
+}
+
+struct ft_error *ft_writer_process(struct ft_writer *writer, const struct ft_process_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_PROCESS, "iisssttisi", row->pid, row->ppid, row->exe,
+		   row->argv_json, row->parent_recording, row->fork_ns, row->start_realtime_ns,
+		   row->end_ns, row->exit_kind, row->exit_code);
+}
+
+struct ft_error *ft_writer_thread(struct ft_writer *writer, const struct ft_thread_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_THREAD, "uisztt", (int64_t)row->id, row->tid, row->name,
+		   row->start_function, row->start_ns, row->end_ns);
+}
+
+struct ft_error *ft_writer_module(struct ft_writer *writer, const struct ft_module_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_MODULE, "ussuuutt", (int64_t)row->id, row->path, row->build_id,
+		   row->bias, row->start, row->end, row->load_ns, row->unload_ns);
+}
+
+struct ft_error *ft_writer_timeline(struct ft_writer *writer, const struct ft_timeline_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_TIMELINE, "uuuuuuuuunnnnn", row->time_ns, row->n_allocs,
+		   row->n_frees, row->bytes_allocated, row->bytes_freed, row->live_blocks,
+		   row->live_bytes, row->peak_bytes, row->usable_bytes, row->rss, row->pss,
+		   row->anon, row->swap, row->tracer);
+}
+
+struct ft_error *ft_writer_site_total(struct ft_writer *writer, const struct ft_site_total_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_SITE_TOTAL, "uuuuuuuu", (int64_t)row->stack, row->n_allocs,
+		   row->n_frees, row->bytes_allocated, row->bytes_freed, row->live_blocks,
+		   row->live_bytes, row->peak_bytes);
+}
+
+struct ft_error *ft_writer_sample(struct ft_writer *writer, const struct ft_sample_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_SAMPLE, "ussi", row->time_ns, row->source, row->key, row->value);
+}
+
+struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_mapping_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_MAPPING, "uuusssnn", row->time_ns, row->start, row->end, row->perms,
+		   row->path, row->kind, row->rss, row->swap);
+}
+
+struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_MARK, "uuss", row->time_ns, row->seq, row->kind, row->label);
+}
+
+struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_ERROR, "usuuuuu", row->time_ns, row->kind, row->address,
+		   (int64_t)row->thread, (int64_t)row->stack, (int64_t)row->alloc_stack,
+		   (int64_t)row->free_stack);
+}
+
+struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_LOSS, "uuuus", row->first_ns, row->last_ns, (int64_t)row->thread,
+		   row->n_events, row->reason);
+}
+
+struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_CLOCK, "uuii", row->time_ns, row->tsc, row->boottime_ns,
+		   row->realtime_ns);
+}
