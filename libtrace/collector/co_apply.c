@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Records, in order, become events and rows
+ *
+ * The allocator's own order of events at one address is restored here where stamps alone did not
+ * give it: an address that is handed out while it is still live had a free that we have not seen
+ * yet. An implied free is written in its place, and the real one, should it come, is swallowed
+ * (co_late.h).
+ *
+ * A realloc takes its place at its late stamp, where its new block was born. Its old block died at
+ * some moment since the early one; when another thread got that address meanwhile, the implied free
+ * says so and the realloc is written as the plain birth that is left of it.
+ */
+#include <stdlib.h>
+
+#include "co_session.h"
+
+enum { LOOK_AHEAD = 8 };
+
+static const unsigned wire_flags = FT_EVENT_F_MMAPPED | FT_EVENT_F_NON_MAIN | FT_EVENT_F_AFTER_LOSS;
+
+/* ---- timeline -------------------------------------------------------------------------------- */
+
+static void timeline_row(void *ctx, const struct ft_timeline_row *row, uint64_t interval)
+{
+	struct co_session *session = ctx;
+	struct co_op *op = co_op_create(CO_OP_TIMELINE, 0);
+
+	if (op) {
+		op->timeline = *row;
+		/* The newest sample of this interval, if there was one. */
+		pthread_mutex_lock(&session->lock);
+		for (uint32_t i = 0; i < session->n_rss && i < CO_RSS_SAMPLES; i++) {
+			const struct co_rss *rss =
+				&session->rss[(session->n_rss - 1 - i) % CO_RSS_SAMPLES];
+
+			if (rss->time_ns > row->time_ns || rss->time_ns + interval <= row->time_ns)
+				continue;
+			op->timeline.rss = rss->rss;
+			op->timeline.pss = rss->pss;
+			op->timeline.anon = rss->anon;
+			op->timeline.swap = rss->swap;
+			op->timeline.tracer = rss->tracer;
+			break;
+		}
+		pthread_mutex_unlock(&session->lock);
+	}
+	co_session_op(session, op);
+}
+
+void co_apply_timeline(struct co_session *session, uint64_t time_ns, bool final)
+{
+	if (time_ns < session->timebase.last_ns)
+		time_ns = session->timebase.last_ns;
+	if (final)
+		co_timeline_finish(&session->timeline, time_ns, timeline_row, session);
+	else
+		co_timeline_advance(&session->timeline, time_ns, timeline_row, session);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+/* The time of a record that is written now. */
+static uint64_t event_time(struct co_session *session, const struct co_record *record)
+{
+	uint64_t time_ns = co_timebase_time(&session->timebase, record->stamp);
+
+	if (record->stamp < session->committed_stamp)
+		session->counters.n_inversions++;
+	else
+		session->committed_stamp = record->stamp;
+	co_timeline_advance(&session->timeline, time_ns, timeline_row, session);
+	return time_ns;
+}
+
+static void write_event(struct co_session *session, struct co_ring *ring, enum ft_event_kind kind,
+			const struct co_record *record, uint64_t time_ns, uint32_t stack)
+{
+	struct ft_event *event = co_session_event(session);
+
+	if (!event)
+		return;
+	*event =
+		(struct ft_event){.time_ns = time_ns,
+				  .address = record->address,
+				  .size = record->size,
+				  .usable = record->usable,
+				  .old_address = kind == FT_EVENT_REALLOC ? record->old_address : 0,
+				  .stack = stack,
+				  .thread = record->thread,
+				  .kind = (uint8_t)kind,
+				  .api = record->api < FT_API_N ? record->api : 0,
+				  .flags = (uint8_t)(record->flags & wire_flags),
+				  .align_log2 = record->align_log2};
+	if (ring->after_loss)
+		event->flags |= FT_EVENT_F_AFTER_LOSS;
+	ring->after_loss = false;
+	ring->last_ns = time_ns;
+}
+
+/* Totals of a block's death. */
+static void count_death(struct co_session *session, const struct co_block *block)
+{
+	struct co_site *site = &session->stacks.sites[block->site];
+
+	session->timeline.n_frees++;
+	session->timeline.bytes_freed += block->size;
+	session->timeline.usable_bytes -=
+		block->extra == CO_EXTRA_UNKNOWN ? 0 : block->size + block->extra;
+	site->n_frees++;
+	site->bytes_freed += block->size;
+	site->dirty = true;
+}
+
+/* Totals of a block's birth. */
+static void count_birth(struct co_session *session, const struct co_block *block, uint64_t time_ns)
+{
+	struct co_site *site = &session->stacks.sites[block->site];
+
+	session->timeline.n_allocs++;
+	session->timeline.bytes_allocated += block->size;
+	if (block->extra != CO_EXTRA_UNKNOWN)
+		session->timeline.usable_bytes += block->size + block->extra;
+	co_timeline_peak(&session->timeline, time_ns);
+	site->n_allocs++;
+	site->bytes_allocated += block->size;
+	site->dirty = true;
+	if (site->bytes_allocated - site->bytes_freed > site->peak_bytes)
+		site->peak_bytes = site->bytes_allocated - site->bytes_freed;
+}
+
+/* A block lived at the address that is born again: its free is late. */
+static void imply_free(struct co_session *session, const struct co_block *block,
+		       const struct co_record *birth, uint64_t time_ns)
+{
+	struct ft_event *event = co_session_event(session);
+
+	count_death(session, block);
+	session->counters.n_implied_frees++;
+	co_late_expect(&session->late, birth->address, birth->stamp,
+		       co_timebase_ticks(&session->timebase, CO_LATE_NS));
+	if (event)
+		*event = (struct ft_event){.time_ns = time_ns,
+					   .address = birth->address,
+					   .thread = birth->thread,
+					   .kind = FT_EVENT_FREE,
+					   .api = FT_API_UNKNOWN,
+					   .flags = FT_EVENT_F_IMPLIED};
+}
+
+/* The common end of an allocation and of a realloc: a block is born. */
+static void apply_birth(struct co_session *session, struct co_ring *ring, enum ft_event_kind kind,
+			const struct co_record *record, uint64_t time_ns)
+{
+	uint32_t site = co_stacks_site(&session->stacks, record->stack, co_session_node, session);
+	uint64_t extra = record->usable ? record->usable - record->size : CO_EXTRA_UNKNOWN;
+	struct co_block block = {.address = record->address,
+				 .size = record->size,
+				 .site = site,
+				 .extra = extra < CO_EXTRA_UNKNOWN ? (uint32_t)extra
+								   : CO_EXTRA_UNKNOWN};
+	struct co_block old;
+	enum co_live_put put = co_live_put(&session->live, &block, &old);
+
+	if (put == CO_LIVE_REPLACED)
+		imply_free(session, &old, record, time_ns);
+	write_event(session, ring, kind, record, time_ns, session->stacks.sites[site].stack);
+	if (put == CO_LIVE_NO_MEMORY)
+		session->counters.n_untracked++;
+	else
+		count_birth(session, &block, time_ns);
+}
+
+/* Is this the death of a block that has been written as dead already? */
+static bool is_late_death(struct co_session *session, uint64_t address, uint64_t stamp)
+{
+	if (!co_late_take(&session->late, address, stamp))
+		return false;
+	session->counters.n_swallowed_frees++;
+	return true;
+}
+
+static void apply_alloc(struct co_session *session, struct co_ring *ring,
+			const struct co_record *record)
+{
+	apply_birth(session, ring, FT_EVENT_ALLOC, record, event_time(session, record));
+}
+
+static void apply_free(struct co_session *session, struct co_ring *ring,
+		       const struct co_record *record)
+{
+	struct co_block block;
+
+	if (is_late_death(session, record->address, record->stamp))
+		return;
+
+	uint64_t time_ns = event_time(session, record);
+	uint32_t stack = record->stack ? co_stacks_file_id(&session->stacks, record->stack,
+							   co_session_node, session)
+				       : 0;
+
+	if (co_live_remove(&session->live, record->address, &block))
+		count_death(session, &block);
+	else
+		session->counters.n_unknown_frees++;
+	write_event(session, ring, FT_EVENT_FREE, record, time_ns, stack);
+}
+
+static void apply_realloc(struct co_session *session, struct co_ring *ring,
+			  const struct co_record *record)
+{
+	uint64_t time_ns = event_time(session, record);
+	enum ft_event_kind kind = FT_EVENT_REALLOC;
+	struct co_block old;
+
+	if (record->old_address == 0 || is_late_death(session, record->old_address, record->early))
+		kind = FT_EVENT_ALLOC; /* the death of the old block is already written */
+	else if (co_live_remove(&session->live, record->old_address, &old))
+		count_death(session, &old);
+	else
+		session->counters.n_unknown_frees++;
+	apply_birth(session, ring, kind, record, time_ns);
+}
+
+/* ---- rare records ---------------------------------------------------------------------------- */
+
+static void apply_thread(struct co_session *session, struct co_ring *ring,
+			 const struct co_record *record, uint64_t time_ns)
+{
+	struct co_thread thread = {.serial = (uint32_t)record->side->words[5],
+				   .tid = (int32_t)ft_wire_upper(record->side->words[0]),
+				   .start_function = record->side->words[2],
+				   .start_ns = time_ns,
+				   .live = true};
+	struct co_thread before;
+
+	co_wire_name(record->side, 3, thread.name);
+
+	pthread_mutex_lock(&session->lock);
+	before = ring->thread;
+	ring->thread = thread;
+	pthread_mutex_unlock(&session->lock);
+
+	/* A thread that takes over the ring of one that left without a word says that it is gone.
+	 */
+	if (before.live && before.serial != thread.serial)
+		co_session_thread_row(session, &before,
+				      ring->last_ns > before.start_ns ? ring->last_ns
+								      : before.start_ns);
+	if (thread.serial)
+		co_session_thread_row(session, &thread, FT_TIME_NONE);
+}
+
+static void apply_thread_end(struct co_session *session, struct co_ring *ring,
+			     const struct co_record *record, uint64_t time_ns)
+{
+	struct co_thread ended;
+
+	pthread_mutex_lock(&session->lock);
+	ended = ring->thread;
+	ring->thread.live = false;
+	pthread_mutex_unlock(&session->lock);
+
+	if (!ended.live || !ended.serial)
+		return;
+	co_wire_name(record->side, 2, ended.name);
+	co_session_thread_row(session, &ended, time_ns);
+}
+
+static void apply_module(struct co_session *session, const struct co_record *record,
+			 uint64_t time_ns)
+{
+	struct co_wire_module module;
+	struct ft_module_row row;
+	struct co_op *op;
+
+	if (!co_wire_module(record->side, &module)) {
+		session->counters.n_bad_records++;
+		return;
+	}
+	row = (struct ft_module_row){.path = module.path,
+				     .build_id = module.build_id,
+				     .bias = module.bias,
+				     .start = module.start,
+				     .end = module.end,
+				     .load_ns = time_ns,
+				     .unload_ns = FT_TIME_NONE};
+	op = co_session_add_module(session, &row);
+	if (op)
+		co_session_op(session, op);
+}
+
+static void apply_module_end(struct co_session *session, const struct co_record *record,
+			     uint64_t time_ns)
+{
+	struct co_op *op = NULL;
+
+	pthread_mutex_lock(&session->lock);
+	for (uint32_t i = session->n_modules; i-- > 0 && !op;) {
+		struct co_module *module = &session->modules[i];
+
+		if (!module->live || module->row.start != record->side->words[2])
+			continue;
+		module->live = false;
+		module->row.unload_ns = time_ns;
+		op = co_op_module(&module->row);
+	}
+	pthread_mutex_unlock(&session->lock);
+	if (op)
+		co_session_op(session, op);
+}
+
+static void apply_loss(struct co_session *session, struct co_ring *ring,
+		       const struct co_record *record, uint64_t time_ns)
+{
+	uint64_t n = record->side->words[2];
+	struct co_op *op = co_op_create(CO_OP_LOSS, 0);
+
+	if (op)
+		op->loss = (struct ft_loss_row){.first_ns = ring->last_ns,
+						.last_ns = time_ns,
+						.thread = record->thread,
+						.n_events = n,
+						.reason = "ring_full"};
+	co_session_op(session, op);
+	session->counters.n_lost += n;
+	ring->n_lost_told += n;
+	ring->after_loss = true;
+	ring->last_ns = time_ns;
+}
+
+static void apply_mark(struct co_session *session, const struct co_record *record, uint64_t time_ns)
+{
+	char label[FT_WIRE_MAX_WORDS * 8];
+	struct ft_mark_row row = {.time_ns = time_ns,
+				  .seq = session->counters.n_events,
+				  .kind = ft_wire_api(record->side->words[0]) ==
+							  FT_WIRE_MARK_SELF_CHECK
+						  ? "self_check"
+						  : "user",
+				  .label = label};
+
+	if (co_wire_mark(record->side, label))
+		co_session_op(session, co_op_mark(&row));
+	else
+		session->counters.n_bad_records++;
+}
+
+static void apply_error(struct co_session *session, const struct co_record *record,
+			uint64_t time_ns)
+{
+	static const char *const kinds[] = {
+		[FT_WIRE_DOUBLE_FREE] = "double_free",
+		[FT_WIRE_INTERIOR_FREE] = "interior_free",
+		[FT_WIRE_INVALID_FREE] = "invalid_free",
+		[FT_WIRE_MISMATCHED_FREE] = "mismatched_free",
+		[FT_WIRE_BAD_SIZE] = "bad_size",
+	};
+	uint64_t address = record->side->words[2], kind = record->side->words[3];
+	struct co_op *op;
+
+	if (kind == 0 || kind >= sizeof(kinds) / sizeof(kinds[0])) {
+		session->counters.n_bad_records++;
+		return;
+	}
+
+	uint32_t stack =
+		co_stacks_file_id(&session->stacks, record->stack, co_session_node, session);
+	const struct co_block *block = co_live_find(&session->live, address);
+
+	op = co_op_create(CO_OP_ERROR, 0);
+	if (op)
+		op->error = (struct ft_error_row){
+			.time_ns = time_ns,
+			.kind = kinds[kind],
+			.address = address,
+			.thread = record->thread,
+			.stack = stack,
+			.alloc_stack = block ? session->stacks.sites[block->site].stack : 0};
+	co_session_op(session, op);
+}
+
+static void apply_side(struct co_session *session, struct co_ring *ring,
+		       const struct co_record *record)
+{
+	uint64_t time_ns = co_timebase_time(&session->timebase, record->stamp);
+
+	switch (record->type) {
+	case FT_WIRE_THREAD:
+		apply_thread(session, ring, record, time_ns);
+		break;
+	case FT_WIRE_THREAD_END:
+		apply_thread_end(session, ring, record, time_ns);
+		break;
+	case FT_WIRE_MODULE:
+		apply_module(session, record, time_ns);
+		break;
+	case FT_WIRE_MODULE_END:
+		apply_module_end(session, record, time_ns);
+		break;
+	case FT_WIRE_LOSS:
+		apply_loss(session, ring, record, time_ns);
+		break;
+	case FT_WIRE_MARK:
+		apply_mark(session, record, time_ns);
+		break;
+	case FT_WIRE_ERROR:
+		apply_error(session, record, time_ns);
+		break;
+	}
+	free(record->side);
+}
+
+void co_apply(void *ctx, struct co_queue *queue, const struct co_record *records, uint32_t n)
+{
+	struct co_session *session = ctx;
+	struct co_ring *ring = &session->rings[queue->index];
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct co_record *record = &records[i];
+
+		if (i + LOOK_AHEAD < n)
+			co_live_prefetch(&session->live, records[i + LOOK_AHEAD].address);
+
+		switch (record->type) {
+		case FT_WIRE_ALLOC:
+			apply_alloc(session, ring, record);
+			break;
+		case FT_WIRE_FREE:
+			apply_free(session, ring, record);
+			break;
+		case FT_WIRE_REALLOC:
+			apply_realloc(session, ring, record);
+			break;
+		default:
+			apply_side(session, ring, record);
+		}
+	}
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end of a recording: totals, losses, and the ledger
+ *
+ * Every figure that a report needs to say how complete it is goes into `meta` here.
+ */
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "co_session.h"
+
+void co_end_write_sites(struct co_session *session)
+{
+	struct co_stacks *stacks = &session->stacks;
+	uint32_t n_dirty = 0, n = 0;
+
+	for (uint32_t i = 0; i < stacks->n_sites; i++)
+		n_dirty += stacks->sites[i].dirty;
+	if (!n_dirty)
+		return;
+
+	struct co_op *op = co_op_create(CO_OP_SITES, n_dirty * sizeof(struct ft_site_total_row));
+
+	if (op) {
+		struct ft_site_total_row *rows = (struct ft_site_total_row *)(void *)op->data;
+
+		for (uint32_t i = 0; i < stacks->n_sites; i++) {
+			struct co_site *site = &stacks->sites[i];
+
+			if (!site->dirty)
+				continue;
+			site->dirty = false;
+			rows[n++] = (struct ft_site_total_row){
+				.stack = site->stack,
+				.n_allocs = site->n_allocs,
+				.n_frees = site->n_frees,
+				.bytes_allocated = site->bytes_allocated,
+				.bytes_freed = site->bytes_freed,
+				.live_blocks = site->n_allocs - site->n_frees,
+				.live_bytes = site->bytes_allocated - site->bytes_freed,
+				.peak_bytes = site->peak_bytes};
+		}
+		op->n_sites = n;
+	}
+	co_session_op(session, op);
+}
+
+static void write_threads(struct co_session *session, uint64_t end_ns)
+{
+	for (uint32_t i = 0; i < session->segment.n_rings && session->rings[i].open; i++) {
+		struct co_thread thread;
+
+		pthread_mutex_lock(&session->lock);
+		thread = session->rings[i].thread;
+		session->rings[i].thread.live = false;
+		pthread_mutex_unlock(&session->lock);
+		if (thread.live && thread.serial)
+			co_session_thread_row(session, &thread, end_ns);
+	}
+}
+
+static void write_loss(struct co_session *session, uint64_t first_ns, uint64_t last_ns,
+		       uint32_t thread, uint64_t n, const char *reason)
+{
+	struct co_op *op = co_op_create(CO_OP_LOSS, 0);
+
+	if (op)
+		op->loss = (struct ft_loss_row){.first_ns = first_ns,
+						.last_ns = last_ns,
+						.thread = thread,
+						.n_events = n,
+						.reason = reason};
+	co_session_op(session, op);
+	session->counters.n_lost += n;
+}
+
+static void put_int(struct co_session *session, const char *key, uint64_t value)
+{
+	co_session_op(session, co_op_meta_int(key, value > INT64_MAX ? INT64_MAX : (int64_t)value));
+}
+
+static uint64_t load(const _Atomic uint64_t *word)
+{
+	return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+/* Losses that no record could tell of any more. Returns events published and waits in all rings. */
+static void write_losses(struct co_session *session, uint64_t end_ns)
+{
+	uint64_t n_events = 0, n_waits = 0, n_no_ring;
+
+	for (uint32_t i = 0; i < session->segment.n_rings && session->rings[i].open; i++) {
+		const struct co_ring *ring = &session->rings[i];
+		const struct ft_ring_header *header = ring->consumer.header;
+		uint64_t n_lost = load(&header->n_lost);
+
+		n_events += load(&header->n_events);
+		n_waits += load(&header->n_waits);
+		if (n_lost > ring->n_lost_told)
+			write_loss(session, ring->last_ns, end_ns, ring->thread.serial,
+				   n_lost - ring->n_lost_told, "ring_full");
+		if (ring->consumer.broken)
+			write_loss(session, ring->last_ns, end_ns, ring->thread.serial, 0,
+				   "ring_damaged");
+	}
+	n_no_ring = load(&session->segment.header->n_no_ring);
+	if (n_no_ring)
+		write_loss(session, 0, end_ns, 0, n_no_ring, "no_ring");
+	/* Rows or events that we could not keep: when and how many is not known. */
+	if (session->out_of_memory)
+		write_loss(session, 0, end_ns, 0, 0, "no_memory");
+
+	put_int(session, "ring_events", n_events);
+	put_int(session, "ring_waits", n_waits);
+}
+
+static void write_ledger(struct co_session *session)
+{
+	const struct co_counters *counters = &session->counters;
+	uint64_t spill_peak_bytes, spill_waits;
+	struct rusage usage;
+	struct timespec cpu;
+
+	put_int(session, "events_written", counters->n_events);
+	put_int(session, "events_read", counters->n_records);
+	put_int(session, "lost_events", counters->n_lost);
+	put_int(session, "unknown_frees", counters->n_unknown_frees);
+	put_int(session, "inversions", counters->n_inversions);
+	put_int(session, "implied_frees", counters->n_implied_frees);
+	put_int(session, "swallowed_frees", counters->n_swallowed_frees);
+	put_int(session, "floors_passed_over", counters->n_passed_over);
+	put_int(session, "bad_records", counters->n_bad_records);
+	put_int(session, "damaged_rings", counters->n_broken_rings);
+	put_int(session, "untracked_blocks", counters->n_untracked);
+	put_int(session, "bad_stacks", session->stacks.n_bad);
+	put_int(session, "stacks_without_node", load(&session->segment.header->n_no_node));
+	if (session->segment.options & FT_OPTION_SELF_CHECK) {
+		const struct ft_segment_header *header = session->segment.header;
+
+		put_int(session, "self_check_stacks", load(&header->n_checked));
+		put_int(session, "self_check_differences", load(&header->n_differences));
+		put_int(session, "self_check_explained", load(&header->n_explained));
+	}
+	put_int(session, "peak_bytes", session->timeline.peak_bytes);
+	put_int(session, "peak_ns", session->timeline.peak_ns);
+	put_int(session, "tracer_bytes", load(&session->segment.header->tracer_bytes));
+	co_spill_stats(session->spill, &spill_peak_bytes, &spill_waits);
+	put_int(session, "spill_peak_bytes", spill_peak_bytes);
+	put_int(session, "spill_waits", spill_waits);
+
+	/* Of the collector as a whole: it may serve other recordings too. */
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		put_int(session, "collector_peak_rss", (uint64_t)usage.ru_maxrss * 1024);
+	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)
+		put_int(session, "collector_cpu_ns",
+			(uint64_t)cpu.tv_sec * UINT64_C(1000000000) + (uint64_t)cpu.tv_nsec);
+	co_session_op(
+		session,
+		co_op_meta("collector_memory",
+			   "64 MiB spill + 48 bytes a live block + 8 bytes a stack node + 56 bytes "
+			   "a site + at most 32 MiB of records that wait for their turn"));
+}
+
+/* How the program ended, as far as anybody knows. */
+static void write_end(struct co_session *session, uint64_t end_ns)
+{
+	bool said_goodbye =
+		atomic_load_explicit(&session->segment.header->exiting, memory_order_acquire);
+	struct co_op *op = co_op_create(CO_OP_END, 0);
+	const char *kind = "unknown", *program_end = "unknown";
+
+	switch (session->end_kind) {
+	case CO_END_EXIT:
+		kind = program_end = "exit";
+		break;
+	case CO_END_SIGNAL:
+		kind = "signal";
+		program_end = "killed";
+		break;
+	case CO_END_EXEC:
+		kind = program_end = "exec";
+		break;
+	case CO_END_DETACHED:
+		program_end = "detached";
+		break;
+	case CO_END_UNKNOWN:
+		if (said_goodbye)
+			kind = "exit";
+		program_end = said_goodbye ? "exit" : "killed";
+		break;
+	}
+	co_session_op(session, co_op_meta("program_end", program_end));
+	if (op) {
+		op->end.end_ns = end_ns;
+		op->end.exit_kind = kind;
+		op->end.exit_code = session->end_kind <= CO_END_SIGNAL ? session->end_code : -1;
+	}
+	co_session_op(session, op);
+}
+
+void co_end_write(struct co_session *session)
+{
+	uint64_t end_ns = co_session_time(session, session->timebase.now.monotonic_ns);
+
+	if (end_ns < session->timebase.last_ns)
+		end_ns = session->timebase.last_ns;
+	co_apply_timeline(session, end_ns, true);
+	write_threads(session, end_ns);
+	write_losses(session, end_ns);
+	co_end_write_sites(session);
+	write_ledger(session);
+	write_end(session, end_ns);
+	co_session_flush(session);
+}

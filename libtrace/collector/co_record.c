@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* Decoded wire records: see co_record.h. */
+#include "co_record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ADDRESS_MASK ((UINT64_C(1) << FT_WIRE_ADDRESS_BITS) - 1)
+
+/* ---- decoding -------------------------------------------------------------------------------- */
+
+/* Usable size from what stands beside the address; `word` counts what the record has used up. */
+static bool decode_usable(const uint64_t *words, unsigned n, uint64_t tagged, unsigned *word,
+			  struct co_record *record)
+{
+	uint64_t extra = tagged >> FT_WIRE_ADDRESS_BITS;
+
+	if (extra != FT_WIRE_EXTRA_ESCAPE) {
+		record->usable = record->size + extra;
+		return true;
+	}
+	if (*word >= n)
+		return false;
+	record->usable = words[(*word)++];
+	if (record->usable < record->size)
+		record->usable = 0; /* unknown */
+	return true;
+}
+
+static bool decode_side(const uint64_t *words, unsigned n, struct co_record *record)
+{
+	struct co_side *side = malloc(sizeof(*side) + n * sizeof(*words));
+
+	if (!side)
+		return false;
+	side->n_words = n;
+	memcpy(side->words, words, n * sizeof(*words));
+	record->side = side;
+	return true;
+}
+
+bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *record)
+{
+	unsigned word;
+
+	if (n < 2 || n > FT_WIRE_MAX_WORDS)
+		return false;
+	*record = (struct co_record){.stamp = words[1],
+				     .type = (uint8_t)ft_wire_type(words[0]),
+				     .api = (uint8_t)ft_wire_api(words[0]),
+				     .flags = (uint8_t)ft_wire_flags(words[0]),
+				     .stack = ft_wire_upper(words[0])};
+
+	switch (record->type) {
+	case FT_WIRE_ALLOC:
+		if (n < 4)
+			return false;
+		record->address = words[2] & ADDRESS_MASK;
+		record->size = words[3];
+		word = 4;
+		if (!decode_usable(words, n, words[2], &word, record))
+			return false;
+		if (word < n)
+			record->align_log2 = words[word] < 64 ? (uint8_t)words[word] : 0;
+		return record->address != 0;
+	case FT_WIRE_FREE:
+		if (n < 3)
+			return false;
+		record->address = words[2] & ADDRESS_MASK;
+		return record->address != 0;
+	case FT_WIRE_REALLOC:
+		if (n < 6)
+			return false;
+		record->early = words[1];
+		record->stamp = words[2] < words[1] ? words[1] : words[2];
+		record->old_address = words[3] & ADDRESS_MASK;
+		record->address = words[4] & ADDRESS_MASK;
+		record->size = words[5];
+		word = 6;
+		return decode_usable(words, n, words[4], &word, record) && record->address != 0;
+	case FT_WIRE_THREAD:
+		return n >= 6 && decode_side(words, n, record);
+	case FT_WIRE_THREAD_END:
+		return n >= 4 && decode_side(words, n, record);
+	case FT_WIRE_MODULE:
+		return n >= 10 && decode_side(words, n, record);
+	case FT_WIRE_MODULE_END:
+	case FT_WIRE_LOSS:
+		return n >= 3 && decode_side(words, n, record);
+	case FT_WIRE_MARK:
+		return decode_side(words, n, record);
+	case FT_WIRE_ERROR:
+		return n >= 4 && decode_side(words, n, record);
+	default:
+		return false;
+	}
+}
+
+bool co_wire_module(const struct co_side *side, struct co_wire_module *module)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint64_t id_bytes = side->words[5];
+	size_t text = ft_wire_upper(side->words[0]);
+	unsigned char id[FT_WIRE_BUILD_ID];
+
+	if (id_bytes > FT_WIRE_BUILD_ID || text > (side->n_words - 10) * sizeof(uint64_t))
+		return false;
+	module->bias = side->words[2];
+	module->start = side->words[3];
+	module->end = side->words[4];
+	memcpy(id, side->words + 6, sizeof(id));
+	for (size_t i = 0; i < id_bytes; i++) {
+		module->build_id[2 * i] = digits[id[i] >> 4];
+		module->build_id[2 * i + 1] = digits[id[i] & 15];
+	}
+	module->build_id[2 * id_bytes] = 0;
+	memcpy(module->path, side->words + 10, text);
+	module->path[text] = 0;
+	return module->start < module->end;
+}
+
+bool co_wire_mark(const struct co_side *side, char *text)
+{
+	size_t len = ft_wire_upper(side->words[0]);
+
+	if (len > (side->n_words - 2) * sizeof(uint64_t))
+		return false;
+	memcpy(text, side->words + 2, len);
+	text[len] = 0;
+	return true;
+}
+
+void co_wire_name(const struct co_side *side, unsigned word, char name[FT_WIRE_NAME + 1])
+{
+	memcpy(name, side->words + word, FT_WIRE_NAME);
+	name[FT_WIRE_NAME] = 0;
+	for (char *c = name; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
+}
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+void co_queue_deinit(struct co_queue *queue)
+{
+	for (uint32_t i = queue->head; i < queue->n; i++)
+		if (co_record_has_side(&queue->records[i]))
+			free(queue->records[i].side);
+	free(queue->records);
+	*queue = (struct co_queue){.index = queue->index};
+}
+
+struct co_record *co_queue_reserve(struct co_queue *queue)
+{
+	if (queue->n < queue->capacity)
+		return queue->records + queue->n;
+
+	if (queue->head > queue->capacity / 2) {
+		queue->n -= queue->head;
+		memmove(queue->records, queue->records + queue->head,
+			queue->n * sizeof(*queue->records));
+		queue->head = 0;
+		return queue->records + queue->n;
+	}
+
+	uint32_t capacity = queue->capacity ? queue->capacity * 2 : 64;
+	struct co_record *records = realloc(queue->records, capacity * sizeof(*records));
+
+	if (!records)
+		return NULL;
+	queue->records = records;
+	queue->capacity = capacity;
+	return queue->records + queue->n;
+}
+
+/* ---- merge -----------------------------------------------------------------------------------
+ */
+
+static uint64_t queue_stamp(const struct co_queue *queue)
+{
+	return queue->records[queue->head].stamp;
+}
+
+static void heap_sift_down(struct co_merge *merge, uint32_t at)
+{
+	struct co_queue *queue = merge->heap[at];
+	uint64_t stamp = queue_stamp(queue);
+
+	for (uint32_t child; (child = 2 * at + 1) < merge->n; at = child) {
+		if (child + 1 < merge->n &&
+		    queue_stamp(merge->heap[child + 1]) < queue_stamp(merge->heap[child]))
+			child++;
+		if (stamp <= queue_stamp(merge->heap[child]))
+			break;
+		merge->heap[at] = merge->heap[child];
+	}
+	merge->heap[at] = queue;
+}
+
+static void heap_push(struct co_merge *merge, struct co_queue *queue)
+{
+	uint32_t at = merge->n++;
+
+	while (at && queue_stamp(queue) < queue_stamp(merge->heap[(at - 1) / 2])) {
+		merge->heap[at] = merge->heap[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	merge->heap[at] = queue;
+}
+
+void co_merge_deinit(struct co_merge *merge)
+{
+	free(merge->heap);
+	*merge = (struct co_merge){0};
+}
+
+void co_merge_begin(struct co_merge *merge)
+{
+	merge->n = 0;
+}
+
+bool co_merge_add(struct co_merge *merge, struct co_queue *queue)
+{
+	if (merge->n == merge->capacity) {
+		uint32_t capacity = merge->capacity ? merge->capacity * 2 : 16;
+		struct co_queue **heap = realloc(merge->heap, capacity * sizeof(struct co_queue *));
+
+		if (!heap)
+			return false;
+		merge->heap = heap;
+		merge->capacity = capacity;
+	}
+	heap_push(merge, queue);
+	return true;
+}
+
+/* How many records of the queue's front may be taken before another queue has its turn. */
+static uint32_t run_length(const struct co_merge *merge, const struct co_queue *queue,
+			   uint64_t bound)
+{
+	uint64_t limit = bound;
+	uint32_t n = queue->head;
+
+	for (uint32_t child = 1; child <= 2 && child < merge->n; child++) {
+		uint64_t stamp = queue_stamp(merge->heap[child]);
+
+		if (stamp < limit)
+			limit = stamp;
+	}
+	/* The first one is the smallest of all whatever ties there are. */
+	do
+		n++;
+	while (n < queue->n && queue->records[n].stamp < limit);
+	return n - queue->head;
+}
+
+void co_merge_run(struct co_merge *merge, uint64_t bound, co_visit_fn *visit, void *ctx)
+{
+	while (merge->n && queue_stamp(merge->heap[0]) < bound) {
+		struct co_queue *queue = merge->heap[0];
+		uint32_t n = run_length(merge, queue, bound);
+
+		visit(ctx, queue, queue->records + queue->head, n);
+		queue->head += n;
+		if (queue->head == queue->n) {
+			queue->head = queue->n = 0;
+			merge->heap[0] = merge->heap[--merge->n];
+		}
+		if (merge->n)
+			heap_sift_down(merge, 0);
+	}
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A traced image's segment, seen from the collector
+ *
+ * The program can write anywhere in it at any time. Sizes and offsets are copied once, checked
+ * against the file's own size, and used from the copy alone; the file is sealed against shrinking
+ * before it is mapped, so that no access can fault.
+ */
+#ifndef CO_SEGMENT_H
+#define CO_SEGMENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "fragtrace/error.h"
+
+#include "ft_segment.h"
+
+struct co_segment {
+	void *base;
+	uint64_t size;
+	ino_t inode; /* of the memfd: how its mapping is recognised in /proc/PID/maps */
+
+	/* Our copies of what does not change. */
+	uint32_t n_rings;
+	uint32_t max_nodes;
+	uint64_t ring_bytes;
+	uint32_t clock_source;
+	uint32_t options; /* enum ft_option */
+	int32_t ppid, parent_pid;
+	uint64_t start_stamp, fork_stamp;
+	int64_t start_monotonic_ns, start_realtime_ns, start_boottime_ns;
+	char output[1024], cwd[1024], exe[1024];
+	char argv[4096]; /* terminated, as the texts above */
+	uint32_t argv_bytes;
+
+	/* Into the mapping. */
+	struct ft_segment_header *header;
+	struct ft_ring_header *rings;
+	const struct ft_segment_node *nodes;
+	const char *bodies;
+};
+
+/* Seal, map and check. The descriptor stays the caller's. */
+struct ft_error *co_segment_map(int fd, struct co_segment *segment);
+void co_segment_unmap(struct co_segment *segment);
+
+const uint64_t *co_segment_ring_body(const struct co_segment *segment, uint32_t ring);
+
+/* Rings that have ever been used, not more than there are. */
+uint32_t co_segment_n_rings_used(const struct co_segment *segment);
+
+/* Wake whoever waits on a futex in the segment. */
+void co_futex_wake(_Atomic uint32_t *word);
+
+/* Tell the program's threads: enum ft_attached. */
+void co_segment_set_attached(struct co_segment *segment, uint32_t attached);
+
+#endif

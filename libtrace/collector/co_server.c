@@ -1,0 +1,725 @@
+/* SPDX-License-Identifier: MIT */
+/* The collector as a process: see co_server.h. */
+#include "co_server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "co_drain.h"
+#include "co_exit.h"
+#include "co_notice.h"
+#include "co_roster.h"
+#include "co_sample.h"
+#include "co_segment.h"
+#include "co_spill.h"
+#include "co_write.h"
+#include "ft_cleanup.h"
+#include "ft_error.h"
+#include "ft_hello.h"
+
+/* Since Linux 6.5. */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+extern char **environ;
+
+enum { MAX_PENDING = 64, PENDING_MS = 5000 };
+
+/* An image, from its hello until its recording is complete. */
+struct entry {
+	struct entry *next;
+	struct co_session *session; /* a reference */
+	pid_t pid;
+	int pidfd; /* -1: not to be had, or no longer of interest */
+	bool ended;
+	bool written;	  /* the file is closed: waits for symbols, or is done */
+	bool symbolizing; /* a process is at it */
+	pid_t symbolizer;
+	char *path; /* NULL when there is no file */
+};
+
+/* A connection whose hello has not come yet. */
+struct pending {
+	int fd;
+	int64_t since;
+};
+
+/* News of the write thread on its way to the main thread. */
+struct item {
+	struct item *next;
+	enum co_news_kind kind;
+	struct co_session *session; /* a reference */
+	char *path, *message;
+};
+
+struct server {
+	struct co_server_options options;
+	struct co_spill spill;
+	struct co_roster roster;
+	struct co_write *write;
+	pthread_t drain_thread, write_thread, sample_thread;
+
+	struct entry *entries;
+	uint32_t n_running, n_finishing;
+	struct pending pending[MAX_PENDING];
+	unsigned n_pending;
+	int64_t idle_since; /* when the last image was done */
+
+	int signal_fd, news_fd;
+	pthread_mutex_t news_lock;
+	struct item *news, **news_last;
+
+	struct co_reading first; /* for the rate of the clock */
+	int notify_fd;		 /* -1 once the launcher has gone */
+	bool exited_seen;
+	int32_t exited_pid, exited_status;
+	unsigned n_terms;
+};
+
+static void say(const struct server *server, const char *what, const char *detail)
+{
+	if (server->options.verbose)
+		fprintf(stderr, "fragtrace-collector: %s%s%s\n", what, detail ? ": " : "",
+			detail ? detail : "");
+}
+
+/* ---- the launcher ---------------------------------------------------------------------------- */
+
+static void notify(struct server *server, const struct co_notice *notice)
+{
+	if (server->notify_fd < 0)
+		return;
+	/* The launcher reads all the time; if it is gone, so be it. */
+	if (send(server->notify_fd, notice, sizeof(*notice), MSG_NOSIGNAL) < 0 && errno == EPIPE) {
+		close(server->notify_fd);
+		server->notify_fd = -1;
+	}
+}
+
+static void notify_text(struct server *server, enum co_notice_kind kind, pid_t pid,
+			const char *text)
+{
+	struct co_notice notice = {.kind = kind, .pid = pid};
+
+	snprintf(notice.text, sizeof(notice.text), "%s", text ? text : "");
+	notify(server, &notice);
+}
+
+static void notify_state(struct server *server)
+{
+	struct co_notice notice = {.kind = CO_NOTICE_STATE,
+				   .n_running = server->n_running,
+				   .n_finishing = server->n_finishing,
+				   .exited_seen = server->exited_seen};
+
+	notify(server, &notice);
+}
+
+static void notify_done(struct server *server, const struct entry *entry)
+{
+	/* The drain thread has let go of the session: its totals are at rest. */
+	const struct co_session *session = entry->session;
+	const struct co_timeline *timeline = &session->timeline;
+	struct co_notice notice = {.kind = CO_NOTICE_DONE,
+				   .pid = entry->pid,
+				   .n_allocs = timeline->n_allocs,
+				   .n_frees = timeline->n_frees,
+				   .n_lost = session->counters.n_lost,
+				   .peak_bytes = timeline->peak_bytes,
+				   .live_bytes = co_timeline_live(timeline),
+				   .live_blocks = timeline->n_allocs - timeline->n_frees,
+				   .n_threads = atomic_load(&session->segment.header->n_threads)};
+
+	if (session->segment.options & FT_OPTION_SELF_CHECK) {
+		notice.self_check = 1;
+		notice.n_checked = atomic_load(&session->segment.header->n_checked);
+		notice.n_differences = atomic_load(&session->segment.header->n_differences);
+		notice.n_explained = atomic_load(&session->segment.header->n_explained);
+	}
+	snprintf(notice.text, sizeof(notice.text), "%s", entry->path);
+	notify(server, &notice);
+}
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+static void entry_end(struct server *server, struct entry *entry, enum co_end_kind kind, int code)
+{
+	if (entry->ended)
+		return;
+	entry->ended = true;
+	server->n_running--;
+	server->n_finishing++;
+	co_session_end(entry->session, kind, code);
+	co_roster_wake(&server->roster);
+	notify_state(server);
+}
+
+/* The process is gone: say how, as far as that can be known. */
+static void entry_process_ended(struct server *server, struct entry *entry)
+{
+	enum co_end_kind kind = CO_END_UNKNOWN;
+	int status, code = -1;
+
+	if (entry->pid == server->exited_pid) {
+		status = server->exited_status;
+		kind = WIFSIGNALED(status) ? CO_END_SIGNAL : CO_END_EXIT;
+	} else if (co_exit_status(entry->pidfd, entry->pid, &status)) {
+		kind = WIFSIGNALED(status) ? CO_END_SIGNAL : CO_END_EXIT;
+	}
+	if (kind == CO_END_SIGNAL)
+		code = WTERMSIG(status);
+	else if (kind == CO_END_EXIT)
+		code = WEXITSTATUS(status);
+	entry_end(server, entry, kind, code);
+}
+
+static void entry_remove(struct server *server, struct entry *entry)
+{
+	for (struct entry **e = &server->entries; *e; e = &(*e)->next)
+		if (*e == entry) {
+			*e = entry->next;
+			break;
+		}
+	server->n_finishing--;
+	if (entry->pidfd >= 0)
+		close(entry->pidfd);
+	co_session_unref(entry->session);
+	free(entry->path);
+	free(entry);
+	server->idle_since = co_clock_monotonic();
+	notify_state(server);
+}
+
+static struct entry *entry_of(struct server *server, const struct co_session *session)
+{
+	struct entry *entry = server->entries;
+
+	while (entry && entry->session != session)
+		entry = entry->next;
+	return entry;
+}
+
+/* Nanoseconds a tick, from the start of the collector until now. */
+static double measure_rate(const struct server *server)
+{
+	struct co_reading now = co_clock_read(FT_CLOCK_TSC);
+
+	return (double)(now.monotonic_ns - server->first.monotonic_ns) /
+	       (double)(now.stamp - server->first.stamp);
+}
+
+/* A descriptor for the peer of a connection: it names the process even when that has ended and its
+ * pid is somebody else's by now; kernels before 6.5 know only the pid. */
+static int peer_pidfd(int fd, pid_t pid)
+{
+	int pidfd = -1;
+	socklen_t len = sizeof(pidfd);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) == 0)
+		return pidfd;
+	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+static struct ft_error *serve_image(struct server *server, int fd, int memfd,
+				    const struct ucred *peer)
+{
+	struct co_segment segment;
+	struct entry *entry = calloc(1, sizeof(*entry));
+	struct ft_error *error;
+
+	if (!entry)
+		return &ft_enomem;
+	entry->pid = peer->pid;
+	entry->pidfd = -1;
+	error = co_segment_map(memfd, &segment);
+	if (!error) {
+		double rate = segment.clock_source == FT_CLOCK_TSC ? measure_rate(server) : 1;
+
+		error = co_session_create(&server->spill, peer->pid, &segment, rate,
+					  &entry->session);
+	}
+	if (error) {
+		free(entry);
+		return error;
+	}
+
+	/* An older image of the same process has been replaced by this one. */
+	for (struct entry *e = server->entries; e; e = e->next)
+		if (e->pid == entry->pid && !e->ended)
+			entry_end(server, e, CO_END_EXEC, -1);
+
+	entry->pidfd = peer_pidfd(fd, entry->pid);
+	entry->next = server->entries;
+	server->entries = entry;
+	server->n_running++;
+	co_segment_set_attached(&entry->session->segment, FT_ATTACHED_SERVED);
+	if (!co_roster_add(&server->roster, entry->session))
+		say(server, "out of memory", NULL);
+	if (entry->pidfd < 0) /* it has ended already, or the kernel is of before 5.3 */
+		entry_process_ended(server, entry);
+	notify_state(server);
+	return NULL;
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+/* The hello and the memfd that comes with it; -1 when there is none (errno EAGAIN: not yet). */
+static int receive_hello(int fd, struct ft_hello *hello)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int) * 4)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {hello, sizeof(*hello)};
+	struct msghdr message = {.msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	int memfd = -1;
+
+	if (n < 0)
+		return -1;
+	errno = 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+		size_t n_fds;
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < n_fds; i++) {
+			int got;
+
+			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
+			if (memfd < 0)
+				memfd = got;
+			else
+				close(got);
+		}
+	}
+	if (n != sizeof(*hello) && memfd >= 0) {
+		close(memfd);
+		return -1;
+	}
+	return memfd;
+}
+
+/* Returns false while the hello has not come. */
+static bool handle_hello(struct server *server, int fd)
+{
+	struct ft_hello hello;
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	ft_auto_close int memfd = receive_hello(fd, &hello);
+	struct ft_error *error;
+
+	if (memfd < 0)
+		return errno != EAGAIN;
+	if (hello.magic != FT_HELLO_MAGIC || hello.segment_version != FT_SEGMENT_VERSION)
+		error = ft_error_create(FT_ERROR_INPUT, "a hello of another build");
+	else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		error = ft_error_os(errno, "no credentials of the peer");
+	else if (peer.uid != geteuid() && peer.uid != 0)
+		error = ft_error_create(FT_ERROR_USAGE, "process %d belongs to another user",
+					(int)peer.pid);
+	else
+		error = serve_image(server, fd, memfd, &peer);
+	if (error)
+		say(server, "refused", error->message);
+	ft_error_destroy(error);
+	return true;
+}
+
+static void accept_all(struct server *server)
+{
+	for (;;) {
+		int fd = accept4(server->options.listen_fd, NULL, NULL,
+				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0) {
+			/* Out of descriptors: the connection stays, and poll() says so at once. */
+			if (errno == EMFILE || errno == ENFILE)
+				usleep(10000);
+			return;
+		}
+		if (handle_hello(server, fd) || server->n_pending == MAX_PENDING)
+			close(fd);
+		else
+			server->pending[server->n_pending++] =
+				(struct pending){fd, co_clock_monotonic()};
+	}
+}
+
+static void serve_pending(struct server *server)
+{
+	int64_t now = co_clock_monotonic();
+
+	for (unsigned i = 0; i < server->n_pending;) {
+		struct pending *p = &server->pending[i];
+
+		if (handle_hello(server, p->fd) || now - p->since > PENDING_MS * INT64_C(1000000)) {
+			close(p->fd);
+			*p = server->pending[--server->n_pending];
+		} else {
+			i++;
+		}
+	}
+}
+
+/* ---- news of the write thread ---------------------------------------------------------------- */
+
+static void post_news(void *ctx, const struct co_news *news)
+{
+	struct server *server = ctx;
+	struct item *item = calloc(1, sizeof(*item));
+	uint64_t one = 1;
+
+	if (!item)
+		return;
+	item->kind = news->kind;
+	item->session = co_session_ref(news->session);
+	item->path = news->path ? strdup(news->path) : NULL;
+	item->message = news->message ? strdup(news->message) : NULL;
+	pthread_mutex_lock(&server->news_lock);
+	*server->news_last = item;
+	server->news_last = &item->next;
+	pthread_mutex_unlock(&server->news_lock);
+	if (write(server->news_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it will be read */
+}
+
+static void start_symbolizer(struct server *server)
+{
+	struct entry *next = NULL;
+
+	for (struct entry *e = server->entries; e; e = e->next) {
+		if (e->symbolizing)
+			return; /* one at a time: it is the program's machine */
+		if (e->written)
+			next = e; /* the oldest is the last in the list */
+	}
+	if (!next)
+		return;
+
+	char *argv[] = {(char *)(uintptr_t) "fragtrace-collector",
+			(char *)(uintptr_t) "--symbolize", next->path, NULL};
+	posix_spawnattr_t attr;
+	sigset_t none;
+
+	sigemptyset(&none);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	if (posix_spawn(&next->symbolizer, server->options.self, NULL, &attr, argv, environ) == 0) {
+		next->symbolizing = true;
+	} else {
+		say(server, "can't resolve symbols", server->options.self);
+		notify_done(server, next);
+		entry_remove(server, next);
+	}
+	posix_spawnattr_destroy(&attr);
+}
+
+static void reap_symbolizers(struct server *server)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		struct entry *entry = server->entries;
+
+		while (entry && !(entry->symbolizing && entry->symbolizer == pid))
+			entry = entry->next;
+		if (!entry)
+			continue;
+		if (status != 0)
+			say(server, "symbols could not be resolved", entry->path);
+		notify_done(server, entry);
+		entry_remove(server, entry);
+	}
+	start_symbolizer(server);
+}
+
+static void handle_item(struct server *server, const struct item *item)
+{
+	struct entry *entry = entry_of(server, item->session);
+
+	if (!entry)
+		return;
+	switch (item->kind) {
+	case CO_NEWS_OPENED:
+		say(server, "recording", item->path);
+		entry->path = item->path ? strdup(item->path) : NULL;
+		notify_text(server, CO_NOTICE_OPENED, entry->pid, item->path);
+		break;
+	case CO_NEWS_FAILED:
+		say(server, "no recording", item->message);
+		notify_text(server, CO_NOTICE_FAILED, entry->pid, item->message);
+		free(entry->path);
+		entry->path = NULL;
+		break;
+	case CO_NEWS_FINISHED:
+		/* The sampler may have found out that the image was left. */
+		entry_end(server, entry, CO_END_UNKNOWN, -1);
+		if (!entry->path) {
+			entry_remove(server, entry);
+		} else if (!server->options.symbols) {
+			notify_done(server, entry);
+			entry_remove(server, entry);
+		} else {
+			entry->written = true;
+			start_symbolizer(server);
+		}
+		break;
+	}
+}
+
+static void handle_news(struct server *server)
+{
+	struct item *item;
+	uint64_t n;
+
+	if (read(server->news_fd, &n, sizeof(n)) < 0)
+		return;
+	pthread_mutex_lock(&server->news_lock);
+	item = server->news;
+	server->news = NULL;
+	server->news_last = &server->news;
+	pthread_mutex_unlock(&server->news_lock);
+	while (item) {
+		struct item *next = item->next;
+
+		handle_item(server, item);
+		co_session_unref(item->session);
+		free(item->path);
+		free(item->message);
+		free(item);
+		item = next;
+	}
+}
+
+/* ---- signals and messages -------------------------------------------------------------------- */
+
+static void handle_signals(struct server *server)
+{
+	struct signalfd_siginfo info;
+
+	while (read(server->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap_symbolizers(server);
+		/* A recording outlives the wish of a terminal; who asks twice means it. */
+		if (info.ssi_signo != SIGTERM || ++server->n_terms < 2)
+			continue;
+		for (struct entry *e = server->entries; e; e = e->next) {
+			co_segment_set_attached(&e->session->segment, FT_ATTACHED_REFUSED);
+			entry_end(server, e, CO_END_DETACHED, -1);
+		}
+	}
+}
+
+static void handle_launcher(struct server *server)
+{
+	struct co_notice notice;
+	ssize_t n = recv(server->notify_fd, &notice, sizeof(notice), MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		close(server->notify_fd);
+		server->notify_fd = -1;
+		server->idle_since = co_clock_monotonic();
+		return;
+	}
+	if (n != sizeof(notice) || notice.kind != CO_NOTICE_EXITED)
+		return;
+	server->exited_pid = notice.pid;
+	server->exited_status = notice.status;
+	server->exited_seen = true;
+	/* What has connected before its parent's end is counted before the answer. */
+	accept_all(server);
+	for (struct entry *e = server->entries; e; e = e->next)
+		if (e->pid == notice.pid && !e->ended)
+			entry_process_ended(server, e);
+	notify_state(server);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static bool is_done(const struct server *server)
+{
+	return !server->entries && !server->n_pending && server->notify_fd < 0 &&
+	       co_clock_monotonic() - server->idle_since >=
+		       server->options.linger_ms * INT64_C(1000000);
+}
+
+static int poll_timeout(const struct server *server)
+{
+	if (server->n_pending)
+		return 100;
+	if (server->entries || server->notify_fd >= 0)
+		return 10000;
+	return 20;
+}
+
+static struct ft_error *serve(struct server *server)
+{
+	ft_auto_free struct pollfd *polls = NULL;
+	unsigned capacity = 0;
+
+	while (!is_done(server)) {
+		unsigned n = 0, n_entries = 0, first_entry;
+
+		for (struct entry *e = server->entries; e; e = e->next)
+			n_entries++;
+		if (4 + MAX_PENDING + n_entries > capacity) {
+			unsigned wanted = 2 * (4 + MAX_PENDING + n_entries);
+			struct pollfd *grown = realloc(polls, wanted * sizeof(*grown));
+
+			if (!grown)
+				return &ft_enomem;
+			polls = grown;
+			capacity = wanted;
+		}
+		polls[n++] = (struct pollfd){server->options.listen_fd, POLLIN, 0};
+		polls[n++] = (struct pollfd){server->signal_fd, POLLIN, 0};
+		polls[n++] = (struct pollfd){server->news_fd, POLLIN, 0};
+		polls[n++] = (struct pollfd){server->notify_fd, POLLIN, 0};
+		for (unsigned i = 0; i < server->n_pending; i++)
+			polls[n++] = (struct pollfd){server->pending[i].fd, POLLIN, 0};
+		first_entry = n;
+		for (struct entry *e = server->entries; e; e = e->next)
+			polls[n++] = (struct pollfd){e->ended ? -1 : e->pidfd, POLLIN, 0};
+
+		if (poll(polls, n, poll_timeout(server)) < 0 && errno != EINTR)
+			return ft_error_os(errno, "poll");
+
+		/* Ends first, while the list is as it was; then who is new, who may be the same
+		 * process in another image; then the rest. */
+		n = first_entry;
+		for (struct entry *e = server->entries; e; e = e->next)
+			if (polls[n++].revents && !e->ended)
+				entry_process_ended(server, e);
+		if (polls[3].revents)
+			handle_launcher(server);
+		if (server->n_pending)
+			serve_pending(server);
+		accept_all(server);
+		if (polls[2].revents)
+			handle_news(server);
+		if (polls[1].revents)
+			handle_signals(server);
+	}
+	return NULL;
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+static void *drain_main(void *ctx)
+{
+	co_drain_run(&((struct server *)ctx)->roster);
+	return NULL;
+}
+
+static void *write_main(void *ctx)
+{
+	co_write_run(((struct server *)ctx)->write);
+	return NULL;
+}
+
+static void *sample_main(void *ctx)
+{
+	co_sample_run(&((struct server *)ctx)->roster);
+	return NULL;
+}
+
+static struct ft_error *start_threads(struct server *server)
+{
+	int rc = pthread_create(&server->drain_thread, NULL, drain_main, server);
+
+	if (rc == 0)
+		rc = pthread_create(&server->write_thread, NULL, write_main, server);
+	if (rc == 0)
+		rc = pthread_create(&server->sample_thread, NULL, sample_main, server);
+	if (rc)
+		return ft_error_os(rc, "can't start a thread");
+	pthread_setname_np(server->drain_thread, "drain");
+	pthread_setname_np(server->write_thread, "write");
+	pthread_setname_np(server->sample_thread, "sample");
+	return NULL;
+}
+
+static void stop_threads(struct server *server)
+{
+	co_roster_stop(&server->roster);
+	pthread_join(server->drain_thread, NULL);
+	pthread_join(server->sample_thread, NULL);
+	co_spill_close(&server->spill);
+	pthread_join(server->write_thread, NULL);
+}
+
+struct ft_error *co_server_run(const struct co_server_options *options)
+{
+	struct server server = {.options = *options, .notify_fd = options->notify_fd};
+	struct ft_error *error;
+	sigset_t signals;
+
+	/* Before the threads: they inherit the mask. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGQUIT);
+	sigaddset(&signals, SIGPIPE);
+	sigaddset(&signals, SIGCHLD);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGCHLD, SIG_DFL); /* ignored, it would hide the ends of symbolizers */
+
+	server.first = co_clock_read(FT_CLOCK_TSC);
+	server.idle_since = co_clock_monotonic();
+	server.news_last = &server.news;
+	pthread_mutex_init(&server.news_lock, NULL);
+	co_spill_init(&server.spill);
+	co_roster_init(&server.roster);
+	server.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	server.news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (server.signal_fd < 0 || server.news_fd < 0)
+		return ft_error_os(errno, "no signalfd or eventfd");
+	fcntl(options->listen_fd, F_SETFL, O_NONBLOCK);
+	fcntl(options->listen_fd, F_SETFD, FD_CLOEXEC);
+	if (options->notify_fd >= 0)
+		fcntl(options->notify_fd, F_SETFD, FD_CLOEXEC);
+
+	FT_TRY(co_write_create(&server.spill, post_news, &server, &server.write));
+	FT_TRY(start_threads(&server));
+
+	error = serve(&server);
+
+	stop_threads(&server);
+	handle_news(&server);
+	for (struct entry *e = server.entries, *next; e; e = next) {
+		next = e->next;
+		entry_remove(&server, e);
+	}
+	co_write_destroy(server.write);
+	co_roster_deinit(&server.roster);
+	co_spill_deinit(&server.spill);
+	pthread_mutex_destroy(&server.news_lock);
+	close(server.signal_fd);
+	close(server.news_fd);
+	close(options->listen_fd);
+	if (server.notify_fd >= 0)
+		close(server.notify_fd);
+	return error;
+}

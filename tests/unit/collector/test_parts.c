@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+/* The collector's parts, one at a time: live table, stacks, timeline, clock, names, /proc, ELF. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "co_clock.h"
+#include "co_elf.h"
+#include "co_exit.h"
+#include "co_late.h"
+#include "co_live.h"
+#include "co_name.h"
+#include "co_procfs.h"
+#include "co_stacks.h"
+#include "co_timeline.h"
+#include "ft_map.h"
+
+static uint64_t seed;
+
+static uint64_t rnd(uint64_t below)
+{
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (seed >> 33) % below;
+}
+
+/* ---- live table ------------------------------------------------------------------------------ */
+
+START_TEST(live_table_agrees_with_a_map)
+{
+	struct co_live live;
+	struct ft_map map;
+
+	seed = (uint64_t)_i;
+	co_live_init(&live);
+	ft_map_init(&map);
+	for (int i = 0; i < 200000; i++) {
+		/* Few addresses, so that both outcomes are common; in strides, as heaps have them.
+		 */
+		uint64_t address = 16 * (1 + rnd(_i % 2 ? 500 : 60000)), value;
+		struct co_block block = {.address = address, .size = (uint64_t)i}, old;
+
+		if (rnd(2)) {
+			enum co_live_put put = co_live_put(&live, &block, &old);
+			bool created;
+			uint64_t *at = ft_map_put(&map, address, &created);
+
+			ck_assert_int_eq(put, created ? CO_LIVE_NEW : CO_LIVE_REPLACED);
+			if (!created)
+				ck_assert_uint_eq(old.size, *at);
+			*at = (uint64_t)i;
+		} else {
+			bool was = ft_map_remove(&map, address, &value);
+
+			ck_assert_int_eq(co_live_remove(&live, address, &old), was);
+			if (was)
+				ck_assert_uint_eq(old.size, value);
+		}
+	}
+	ck_assert_uint_eq(co_live_count(&live), ft_map_count(&map));
+	for (size_t cursor = 0;;) {
+		uint64_t address, value;
+
+		if (!ft_map_next(&map, &cursor, &address, &value))
+			break;
+		ck_assert_uint_eq(co_live_find(&live, address)->size, value);
+	}
+	co_live_deinit(&live);
+	ft_map_deinit(&map);
+}
+END_TEST
+
+START_TEST(live_table_costs_at_most_48_bytes_a_block)
+{
+	struct co_live live;
+	size_t slots = 0;
+
+	co_live_init(&live);
+	for (uint64_t i = 1; i <= 1000000; i++) {
+		struct co_block block = {.address = 48 * i}, old;
+
+		ck_assert_int_eq(co_live_put(&live, &block, &old), CO_LIVE_NEW);
+	}
+	for (int i = 0; i < CO_LIVE_PARTS; i++)
+		slots += live.parts[i].n_slots;
+	ck_assert_uint_le(slots * sizeof(struct co_block), 49 * 1000000);
+	co_live_deinit(&live);
+}
+END_TEST
+
+START_TEST(expected_deaths_are_taken_once_and_only_by_older_ones)
+{
+	struct co_late late;
+
+	co_late_init(&late);
+	co_late_expect(&late, 0x10, 100, 1000);
+	co_late_expect(&late, 0x10, 200, 1000);
+	ck_assert(!co_late_take(&late, 0x10, 200));
+	ck_assert(!co_late_take(&late, 0x20, 50));
+	ck_assert(co_late_take(&late, 0x10, 150));
+	ck_assert(co_late_take(&late, 0x10, 90));
+	ck_assert(!co_late_take(&late, 0x10, 90));
+
+	/* What never comes is forgotten: the table stays small under endless losses. */
+	for (uint64_t i = 0; i < 1000000; i++)
+		co_late_expect(&late, 16 * (i + 1), 10 * i, 1000);
+	ck_assert_uint_lt(ft_map_count(&late.births), 5000);
+	co_late_deinit(&late);
+}
+END_TEST
+
+/* ---- stacks ---------------------------------------------------------------------------------- */
+
+struct emitted {
+	struct ft_stack_node nodes[64];
+	size_t n;
+};
+
+static void emit_node(void *ctx, const struct ft_stack_node *node)
+{
+	struct emitted *emitted = ctx;
+
+	ck_assert_uint_lt(emitted->n, 64);
+	emitted->nodes[emitted->n++] = *node;
+}
+
+START_TEST(stacks_get_dense_ids_with_parents_first)
+{
+	struct ft_segment_node nodes[100] = {[3] = {.pc = 0xa},
+					     [7] = {.pc = 0xb, .parent = 3},
+					     [50] = {.pc = 0xc, .parent = 7},
+					     [9] = {.pc = 0xd, .parent = 3}};
+	struct emitted emitted = {0};
+	struct co_stacks stacks;
+	uint32_t a, b;
+
+	ck_assert(co_stacks_init(&stacks, nodes, 100));
+	a = co_stacks_site(&stacks, 50, emit_node, &emitted);
+	b = co_stacks_site(&stacks, 9, emit_node, &emitted);
+	ck_assert_uint_eq(co_stacks_site(&stacks, 50, emit_node, &emitted), a);
+	ck_assert_uint_eq(emitted.n, 4);
+	ck_assert_uint_eq(stacks.sites[a].stack, 3);
+	ck_assert_uint_eq(stacks.sites[b].stack, 4);
+	ck_assert_uint_eq(emitted.nodes[3].parent, 1);
+	ck_assert_uint_eq(emitted.nodes[2].pc, 0xc);
+	co_stacks_deinit(&stacks);
+}
+END_TEST
+
+START_TEST(scribbled_tries_end_at_no_stack)
+{
+	struct ft_segment_node nodes[100] = {[5] = {.parent = 5},
+					     [6] = {.parent = 8},
+					     [8] = {.parent = 6},
+					     [9] = {.parent = 4000}};
+	struct emitted emitted = {0};
+	struct co_stacks stacks;
+
+	ck_assert(co_stacks_init(&stacks, nodes, 100));
+	ck_assert_uint_eq(co_stacks_site(&stacks, 5, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_site(&stacks, 6, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_site(&stacks, 8, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_site(&stacks, 9, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_site(&stacks, 100, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_site(&stacks, UINT32_MAX, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_site(&stacks, 0, emit_node, &emitted), 0);
+	ck_assert_uint_eq(emitted.n, 0);
+	ck_assert_uint_eq(stacks.n_bad, 6);
+	co_stacks_deinit(&stacks);
+}
+END_TEST
+
+/* ---- timeline -------------------------------------------------------------------------------- */
+
+struct rows {
+	struct ft_timeline_row rows[8000];
+	size_t n;
+};
+
+static void keep_row(void *ctx, const struct ft_timeline_row *row, uint64_t interval)
+{
+	struct rows *rows = ctx;
+
+	ck_assert_uint_lt(rows->n, 8000);
+	rows->rows[rows->n++] = *row;
+}
+
+START_TEST(timeline_has_the_exact_peak_of_each_interval)
+{
+	static struct rows rows;
+	struct co_timeline timeline;
+	uint64_t time = 0, live = 0, peak = 0, highest = 0;
+	size_t row = 0;
+
+	seed = 5;
+	rows.n = 0;
+	co_timeline_init(&timeline);
+	while (time < UINT64_C(10000000000)) {
+		bool grow = live < 100 || rnd(2);
+		uint64_t size = grow ? rnd(1000) : rnd(100);
+
+		time += rnd(3000000);
+		co_timeline_advance(&timeline, time, keep_row, &rows);
+		for (; row < rows.n; row++) {
+			ck_assert_uint_eq(rows.rows[row].peak_bytes, peak);
+			ck_assert_uint_eq(rows.rows[row].live_bytes, live);
+			ck_assert_uint_le(rows.rows[row].time_ns, time);
+			peak = live;
+		}
+		if (grow)
+			timeline.bytes_allocated += size;
+		else
+			timeline.bytes_freed += size;
+		live += grow ? size : -size;
+		if (live > peak)
+			peak = live;
+		if (live > highest)
+			highest = live;
+		co_timeline_peak(&timeline, time);
+	}
+	ck_assert_uint_eq(timeline.peak_bytes, highest);
+	/* 200 rows in the first 4 s, then 10 a second. */
+	ck_assert_uint_ge(rows.n, 258);
+	ck_assert_uint_le(rows.n, 262);
+}
+END_TEST
+
+START_TEST(timeline_of_an_hour_has_less_than_4096_rows)
+{
+	static struct rows rows;
+	struct co_timeline timeline;
+
+	rows.n = 0;
+	co_timeline_init(&timeline);
+	for (uint64_t time = 0; time <= UINT64_C(3600000000000); time += 50000000)
+		co_timeline_advance(&timeline, time, keep_row, &rows);
+	co_timeline_finish(&timeline, UINT64_C(3600000000001), keep_row, &rows);
+	ck_assert_uint_lt(rows.n, 4200);
+
+	/* A week of sleep is a gap. */
+	co_timeline_advance(&timeline, UINT64_C(700000000000000), keep_row, &rows);
+	ck_assert_uint_lt(rows.n, 4500);
+}
+END_TEST
+
+/* ---- clock ----------------------------------------------------------------------------------- */
+
+START_TEST(times_follow_a_clock_whose_rate_drifts_and_never_go_back)
+{
+	struct co_timebase base;
+	struct co_reading now = {UINT64_C(1) << 40, 1000000000};
+	uint64_t last = 0;
+
+	co_timebase_init(&base, 1, now, now, 0.4);
+	seed = 3;
+	for (int i = 0; i < 20000; i++) {
+		/* Around 2.5 GHz, up to 100 ppm off, readings 100 ns off. */
+		int64_t step = 1000000 + (int64_t)rnd(1000000);
+		uint64_t before = now.stamp, stamp, time;
+		int64_t before_ns = now.monotonic_ns;
+
+		now.stamp += (uint64_t)((double)step * 2.5 * (1 + 1e-4 * (i % 3 - 1)));
+		now.monotonic_ns += step;
+		co_timebase_update(&base, (struct co_reading){
+						  now.stamp, now.monotonic_ns + (int64_t)rnd(100)});
+		stamp = before + (now.stamp - before) / 2;
+		time = co_timebase_time(&base, stamp);
+		ck_assert_uint_ge(time, last);
+		last = time;
+		int64_t off = (int64_t)time + 1000000000 - (before_ns + step / 2);
+		ck_assert_int_lt(off < 0 ? -off : off,
+				 150000); /* 100 ppm of a second, and jitter */
+	}
+}
+END_TEST
+
+START_TEST(a_start_that_contradicts_the_rate_is_not_believed)
+{
+	struct co_reading now = {UINT64_C(5000000000), 3000000000};
+	struct co_timebase base;
+
+	/* In ticks it began a second ago, in ns two seconds. */
+	co_timebase_init(&base, 1, (struct co_reading){UINT64_C(2500000000), 1000000000}, now, 0.4);
+	ck_assert_int_eq(base.start_ns, 2000000000);
+	co_timebase_init(&base, 1, (struct co_reading){UINT64_MAX, 5}, now, 0.4);
+	ck_assert_int_eq(base.start_ns, 3000000000);
+	co_timebase_init(&base, 1, (struct co_reading){7, INT64_MIN}, now, 0.4);
+	ck_assert_int_eq(base.start_ns, 3000000000);
+}
+END_TEST
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* The name of a program that was called as `argv0` from a file `exe`. */
+static void check_called(const char *argv0, const char *exe, const char *expected)
+{
+	struct co_name_facts facts = {.cwd = "/", .argv0 = argv0, .exe = exe};
+	char *name = co_name_expand("/%n", &facts, 1);
+
+	ck_assert_str_eq(name + 1, expected);
+	free(name);
+}
+
+START_TEST(names_are_the_programs_as_they_were_called)
+{
+	static const char redis[] = "/usr/bin/redis-check-rdb";
+	char longest[4096];
+
+	check_called("redis-server", redis, "redis-server");
+	check_called("/opt/my server/run it", redis, "run it");
+	check_called("./a\tb", redis, "a_b");
+	check_called("-bash", "/bin/bash", "bash");
+	check_called("nginx: worker process", "/usr/sbin/nginx", "nginx");
+	check_called("redis-rdb-bgsave *:6379", redis, "redis-rdb-bgsave");
+	check_called("", redis, "redis-check-rdb");
+	check_called("/", redis, "redis-check-rdb");
+	check_called("..", "/x/..", "program");
+	check_called(NULL, NULL, "program");
+	check_called("-", redis, "redis-check-rdb");
+
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = 0;
+	check_called(longest, redis, longest + sizeof(longest) - 1 - 100);
+}
+END_TEST
+
+static void check_name(const char *pattern, unsigned attempt, const char *expected)
+{
+	struct co_name_facts facts = {
+		.cwd = "/home/u", .exe = "/usr/bin/pro\ngram (deleted)", .pid = 42};
+	char *name = co_name_expand(pattern, &facts, attempt);
+
+	ck_assert_str_eq(name, expected);
+	free(name);
+}
+
+START_TEST(names_expand_and_number)
+{
+	check_name("", 1, "/home/u/pro_gram.42.frag");
+	check_name(NULL, 2, "/home/u/pro_gram.42.2.frag");
+	check_name("soak.frag", 1, "/home/u/soak.frag");
+	check_name("soak.frag", 3, "/home/u/soak.3.frag");
+	check_name("soak", 2, "/home/u/soak.2");
+	check_name("/tmp/%n-%p-%%-%q-%", 1, "/tmp/pro_gram-42-%-%q-%");
+	check_name(".frag", 2, "/home/u/.2.frag");
+}
+END_TEST
+
+/* ---- /proc ----------------------------------------------------------------------------------- */
+
+START_TEST(mappings_are_classified)
+{
+	static const char smaps[] =
+		"55d0c0a00000-55d0c0a21000 rw-p 00000000 00:00 0                          [heap]\n"
+		"Size:                132 kB\nRss:                  12 kB\nSwap:                  "
+		"4 kB\n"
+		"7f0000000000-7f0000021000 rw-p 00000000 00:00 0 \nRss:  8 kB\n"
+		"7f0000021000-7f0004000000 ---p 00000000 00:00 0 \nRss:  0 kB\n"
+		"7f1234500000-7f1234600000 rw-p 00000000 00:00 0 \n"
+		"7f1300000000-7f1300100000 r-xp 00001000 08:01 77 /usr/lib/a b.so (deleted)\n"
+		"7f1300200000-7f1300300000 rw-s 00000000 00:01 99 /memfd:fragtrace (deleted)\n"
+		"7f1300300000-7f1300400000 rw-p 00000000 00:00 0 [anon:fragtrace]\n"
+		"7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n"
+		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n";
+	static const char *const kinds[] = {"heap",   "arena",	"other", "mmap", "file",
+					    "tracer", "tracer", "stack", "other"};
+	struct co_maps maps;
+
+	ck_assert(co_maps_parse(&maps, strdup(smaps), 99));
+	ck_assert_uint_eq(maps.n, 9);
+	for (size_t i = 0; i < 9; i++)
+		ck_assert_str_eq(maps.maps[i].kind, kinds[i]);
+	ck_assert_int_eq(maps.maps[0].rss, 12 * 1024);
+	ck_assert_int_eq(maps.maps[0].swap, 4 * 1024);
+	ck_assert_int_eq(maps.maps[3].rss, -1);
+	ck_assert_ptr_null(maps.maps[1].path);
+	ck_assert_str_eq(maps.maps[4].path, "/usr/lib/a b.so (deleted)");
+	ck_assert_uint_eq(maps.maps[4].offset, 0x1000);
+	co_maps_deinit(&maps);
+	ck_assert_int_eq(co_procfs_kb("A: 1 kB\nPss:  20 kB\nPss_Anon: 3 kB\n", "Pss"), 20480);
+	ck_assert_int_eq(co_procfs_kb("A: 1 kB\n", "Pss"), -1);
+}
+END_TEST
+
+START_TEST(our_own_executable_is_found_where_it_is_mapped)
+{
+	struct co_maps maps;
+	struct co_elf elf;
+	bool found = false;
+
+	ck_assert(co_elf_read("/proc/self/exe", &elf));
+	ck_assert_int_eq(elf.kind, CO_ELF_NATIVE);
+	ck_assert(elf.has_interp);
+	ck_assert_uint_gt(elf.n_loads, 1);
+	ck_assert(co_maps_parse(&maps, co_procfs_read("/proc/self/maps", 1 << 20), 0));
+	for (size_t i = 0; i < maps.n; i++) {
+		const struct co_map *map = &maps.maps[i];
+		uint64_t bias, here = (uint64_t)(uintptr_t)rnd;
+
+		if (!map->path || !strstr(map->path, "test-collector-parts") || here < map->start ||
+		    here >= map->end)
+			continue;
+		ck_assert(co_elf_bias(&elf, map->start, map->offset, &bias));
+		ck_assert_uint_eq(bias % 4096, 0);
+		ck_assert_uint_le(bias, map->start);
+		found = true;
+	}
+	co_maps_deinit(&maps);
+	ck_assert(found);
+	ck_assert(co_elf_read("/proc/self/status", &elf));
+	ck_assert_int_eq(elf.kind, CO_ELF_NONE);
+}
+END_TEST
+
+START_TEST(the_end_of_a_zombie_is_known)
+{
+	pid_t pid = fork();
+	int status = -1;
+
+	if (pid == 0)
+		_exit(7);
+	for (int i = 0; i < 1000 && !co_exit_status(-1, pid, &status); i++)
+		usleep(1000);
+	ck_assert(WIFEXITED(status));
+	ck_assert_int_eq(WEXITSTATUS(status), 7);
+	waitpid(pid, NULL, 0);
+	ck_assert(!co_exit_status(-1, pid, &status));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("collector-parts");
+	TCase *parts = tcase_create("parts");
+	SRunner *runner;
+	int failed;
+
+	tcase_set_timeout(parts, 60);
+	tcase_add_loop_test(parts, live_table_agrees_with_a_map, 0, 6);
+	tcase_add_test(parts, live_table_costs_at_most_48_bytes_a_block);
+	tcase_add_test(parts, expected_deaths_are_taken_once_and_only_by_older_ones);
+	tcase_add_test(parts, stacks_get_dense_ids_with_parents_first);
+	tcase_add_test(parts, scribbled_tries_end_at_no_stack);
+	tcase_add_test(parts, timeline_has_the_exact_peak_of_each_interval);
+	tcase_add_test(parts, timeline_of_an_hour_has_less_than_4096_rows);
+	tcase_add_test(parts, times_follow_a_clock_whose_rate_drifts_and_never_go_back);
+	tcase_add_test(parts, a_start_that_contradicts_the_rate_is_not_believed);
+	tcase_add_test(parts, names_expand_and_number);
+	tcase_add_test(parts, names_are_the_programs_as_they_were_called);
+	tcase_add_test(parts, mappings_are_classified);
+	tcase_add_test(parts, our_own_executable_is_found_where_it_is_mapped);
+	tcase_add_test(parts, the_end_of_a_zombie_is_known);
+	suite_add_tcase(suite, parts);
+	runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
