@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: MIT */
+/* From a hook to a record in the ring: see tr_record.h. */
+#include "tr_record.h"
+
+#include <linux/futex.h>
+#include <string.h>
+
+#include "tr_module.h"
+#include "tr_real.h"
+#include "tr_stack.h"
+
+bool tr_use_tsc;
+
+/* ---- a full ring ---------------------------------------------------------------------------- */
+
+enum {
+	SLICE_NS = 10 * 1000 * 1000,
+	ATTACH_LIMIT_MS = 5000, /* a collector that has not come by then does not come */
+};
+
+/* Sleep until there is room for `words`, the collector stalls, or nobody will ever read. */
+static uint64_t *wait_for_room(struct tr_lane *lane, unsigned words)
+{
+	struct ft_segment_header *segment = tr_session.header;
+	struct ft_ring_header *ring = lane->producer.header;
+	uint64_t beat = atomic_load_explicit(&segment->heartbeat, memory_order_relaxed);
+	uint64_t since = tr_stamp_clock();
+	static const struct timespec slice = {.tv_nsec = SLICE_NS};
+
+	/* Another thread has given this very heartbeat up: do not wait for it once more each. */
+	if (atomic_load_explicit(&tr_session.stalled_at, memory_order_relaxed) == beat + 1)
+		return NULL;
+	atomic_fetch_add_explicit(&ring->n_waits, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&segment->doorbell, 1, memory_order_release);
+	tr_sys(SYS_futex, &segment->doorbell, FUTEX_WAKE, 1);
+
+	for (;;) {
+		uint32_t turn = atomic_load_explicit(&ring->futex, memory_order_acquire);
+		uint32_t attached = atomic_load_explicit(&segment->attached, memory_order_acquire);
+
+		/* Pairs with the exchange in ft_ring_release(): it sees us, or we see the room. */
+		atomic_store_explicit(&ring->waiting, 1, memory_order_seq_cst);
+		lane->producer.cached_head =
+			atomic_load_explicit(&ring->head, memory_order_seq_cst);
+
+		uint64_t *room = ft_ring_reserve(&lane->producer, words);
+
+		if (room) {
+			atomic_store_explicit(&ring->waiting, 0, memory_order_relaxed);
+			return room;
+		}
+		if (attached == FT_ATTACHED_REFUSED)
+			break;
+		tr_sys(SYS_futex, &ring->futex, FUTEX_WAIT, turn, &slice);
+
+		uint64_t now = tr_stamp_clock();
+		uint64_t seen = atomic_load_explicit(&segment->heartbeat, memory_order_relaxed);
+
+		if (seen != beat) {
+			beat = seen;
+			since = now;
+		}
+		if (attached == FT_ATTACHED_NOT_YET
+			    ? now - tr_session.started_ns > ATTACH_LIMIT_MS * UINT64_C(1000000)
+			    : now - since > tr_settings.stall_limit_ms * UINT64_C(1000000))
+			break;
+	}
+	atomic_store_explicit(&ring->waiting, 0, memory_order_relaxed);
+	atomic_store_explicit(&tr_session.stalled_at, beat + 1, memory_order_relaxed);
+	return NULL;
+}
+
+/*
+ * Write what the stream lacks before another event may go into it. Drop mode ends when an eighth of
+ * the ring is free, so that it does not end for one record.
+ */
+static bool pay(struct tr_lane *lane, uint64_t stamp)
+{
+	unsigned comfortable = (unsigned)((lane->producer.mask + 1) / 8 / 8);
+
+	if (!ft_ring_reserve(&lane->producer, comfortable))
+		return false;
+	lane->owing = false;
+	if (lane->n_lost_now) {
+		uint64_t *w = ft_ring_reserve(&lane->producer, 3);
+
+		w[0] = ft_wire_head(FT_WIRE_LOSS, 0, 0, 3, 0);
+		w[1] = stamp;
+		w[2] = lane->n_lost_now;
+		tr_publish(lane, 3, stamp);
+		lane->n_lost_now = 0;
+		lane->after_loss = true;
+	}
+	if (!tr_thread_announce(lane, stamp)) {
+		lane->owing = true;
+		return false;
+	}
+	tr_modules_emit(lane, stamp);
+	return true;
+}
+
+static uint64_t *reserve_slow(struct tr_lane *lane, unsigned words, uint64_t stamp)
+{
+	if (lane->owing && !pay(lane, stamp))
+		return NULL;
+
+	uint64_t *room = ft_ring_reserve(&lane->producer, words);
+
+	if (!room && !tr_settings.drop_on_full)
+		room = wait_for_room(lane, words);
+	return room;
+}
+
+uint64_t *tr_reserve(struct tr_lane *lane, unsigned words, uint64_t stamp)
+{
+	if (tr_likely(!lane->owing)) {
+		uint64_t *room = ft_ring_reserve(&lane->producer, words);
+
+		if (tr_likely(room))
+			return room;
+	}
+	return reserve_slow(lane, words, stamp);
+}
+
+static void count_lost(struct tr_lane *lane)
+{
+	struct ft_ring_header *ring = lane->producer.header;
+
+	lane->n_lost_now++;
+	lane->owing = true;
+	atomic_store_explicit(&ring->n_lost,
+			      atomic_load_explicit(&ring->n_lost, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+/* ---- one event ------------------------------------------------------------------------------ */
+
+static inline uint64_t set_floor(struct tr_lane *lane)
+{
+	struct ft_ring_header *ring = lane->producer.header;
+	uint64_t outer = atomic_load_explicit(&ring->floor, memory_order_relaxed);
+
+	/* Inside a realloc of the interrupted code: its floor is the older one. */
+	if (!outer)
+		atomic_store_explicit(&ring->floor, lane->last_stamp | 1, memory_order_relaxed);
+	return outer;
+}
+
+static inline void restore_floor(struct tr_lane *lane, uint64_t outer)
+{
+	/* Release: who sees the floor gone sees the record. */
+	atomic_store_explicit(&lane->producer.header->floor, outer, memory_order_release);
+}
+
+static inline void count_event(struct tr_lane *lane)
+{
+	struct ft_ring_header *ring = lane->producer.header;
+
+	atomic_store_explicit(&ring->n_events,
+			      atomic_load_explicit(&ring->n_events, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+static inline unsigned take_loss_flag(struct tr_lane *lane)
+{
+	unsigned flags = lane->after_loss ? FT_EVENT_F_AFTER_LOSS : 0;
+
+	lane->after_loss = false;
+	return flags;
+}
+
+/*
+ * What the allocator reserved. glibc keeps it in the word before the block, with two bits that say
+ * where the block lies; one load from a line that the program is about to touch anyway.
+ */
+static inline size_t usable_size(void *block, size_t size, unsigned *flags)
+{
+	size_t usable;
+
+	if (tr_likely(tr_real.glibc)) {
+		size_t chunk = ((const size_t *)block)[-1];
+
+		usable = (chunk & ~(size_t)7) - ((chunk & 2) ? 2 : 1) * sizeof(size_t);
+		if (chunk & 2)
+			*flags |= FT_EVENT_F_MMAPPED;
+		else if (chunk & 4)
+			*flags |= FT_EVENT_F_NON_MAIN;
+	} else {
+		usable = tr_real.malloc_usable_size ? tr_real.malloc_usable_size(block) : size;
+	}
+	return usable < size ? size : usable;
+}
+
+struct event {
+	unsigned n; /* words */
+	uint64_t words[TR_SIDE_WORDS];
+};
+
+static inline void event_size(struct event *event, unsigned address_word, void *block, size_t size,
+			      size_t usable, unsigned align_log2)
+{
+	size_t extra = usable - size < FT_WIRE_EXTRA_ESCAPE ? usable - size : FT_WIRE_EXTRA_ESCAPE;
+
+	event->words[address_word] = (uint64_t)(uintptr_t)block | (uint64_t)extra
+									  << FT_WIRE_ADDRESS_BITS;
+	event->words[address_word + 1] = size;
+	event->n = address_word + 2;
+	if (tr_unlikely(extra == FT_WIRE_EXTRA_ESCAPE))
+		event->words[event->n++] = usable;
+	if (align_log2)
+		event->words[event->n++] = align_log2;
+}
+
+/* words[0] lacks flags of the lane, the length and the stack; words[1] is the stamp. */
+static inline void write_event(struct tr_lane *lane, const struct event *event, uint32_t stack)
+{
+	uint64_t *w = tr_reserve(lane, event->n, event->words[1]);
+
+	if (tr_unlikely(!w)) {
+		count_lost(lane);
+		return;
+	}
+	for (unsigned i = 1; i < event->n; i++)
+		w[i] = event->words[i];
+	w[0] = event->words[0] | (uint64_t)take_loss_flag(lane) << 16 | (uint64_t)event->n << 24 |
+	       (uint64_t)stack << 32;
+	count_event(lane);
+	tr_publish(lane, event->n, event->words[1]);
+}
+
+/* An event inside a hook of the same thread: the interrupted hook writes it out when it leaves. */
+static void write_nested(struct tr_self *self, const struct event *event)
+{
+	struct tr_lane *lane = self->lane;
+
+	if (!self->busy || !tr_session_live())
+		return; /* untraced */
+	if (!lane) {
+		/* The interrupted hook was just looking for a ring, and is interrupted by a fault:
+		 * all other signals wait. */
+		atomic_fetch_add_explicit(&tr_session.header->n_no_ring, 1, memory_order_relaxed);
+		return;
+	}
+
+	/* Only handlers on this very thread compete, and they finish before we go on. */
+	uint32_t i = atomic_load_explicit(&lane->n_side, memory_order_relaxed);
+
+	do {
+		if (i == TR_N_SIDE) {
+			count_lost(lane);
+			return;
+		}
+	} while (!atomic_compare_exchange_weak_explicit(
+		&lane->n_side, &i, i + 1, memory_order_relaxed, memory_order_relaxed));
+	atomic_signal_fence(memory_order_seq_cst);
+	memcpy(lane->side[i], event->words, sizeof(lane->side[i]));
+	lane->side[i][0] |= (uint64_t)event->n << 24;
+}
+
+void tr_leave_slow(struct tr_self *self, struct tr_lane *lane)
+{
+	while (atomic_load_explicit(&lane->n_side, memory_order_relaxed) && !self->busy) {
+		self->busy = true;
+		atomic_signal_fence(memory_order_seq_cst);
+
+		uint64_t outer = set_floor(lane);
+		uint32_t done = 0, n = 0;
+
+		/* A handler may add more while we write: empty is empty only by exchange. */
+		do {
+			for (; done < n; done++) {
+				struct event event = {.n = ft_wire_words(lane->side[done][0])};
+
+				memcpy(event.words, lane->side[done], sizeof(event.words));
+				event.words[0] &= ~(UINT64_C(0xff) << 24);
+				write_event(lane, &event, 0);
+			}
+			n = done;
+		} while (!atomic_compare_exchange_strong_explicit(
+			&lane->n_side, &n, 0, memory_order_relaxed, memory_order_relaxed));
+		restore_floor(lane, outer);
+		atomic_signal_fence(memory_order_seq_cst);
+		self->busy = false;
+		atomic_signal_fence(memory_order_seq_cst);
+	}
+}
+
+static inline void record_alloc(struct tr_self *self, enum ft_api api, void *block, size_t size,
+				unsigned align_log2, bool known, const void *frame)
+{
+	struct tr_lane *lane = tr_enter(self);
+	uint64_t outer = lane ? set_floor(lane) : 0;
+	struct event event;
+	unsigned flags = 0;
+
+	event.words[1] = tr_stamp_after();
+
+	size_t usable = known ? usable_size(block, size, &flags) : size;
+
+	event.words[0] = ft_wire_head(FT_WIRE_ALLOC, api, flags, 0, 0);
+	event_size(&event, 2, block, size, usable, align_log2);
+	if (tr_unlikely(!lane)) {
+		write_nested(self, &event);
+		return;
+	}
+	write_event(lane, &event, tr_stack(lane, frame, event.words[1]));
+	restore_floor(lane, outer);
+	tr_leave(self, lane);
+}
+
+static inline void set_inner_state(struct tr_inner *inner, enum tr_inner_state state)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	inner->state = (uint8_t)state;
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* The block that waits there, if one does, turns out to be nobody's but the inner call's. */
+static void flush_inner(struct tr_self *self, struct tr_inner *slot, const void *frame)
+{
+	if (!tr_claim(&slot->state, TR_INNER_FULL))
+		return;
+
+	struct tr_inner inner = *slot;
+
+	set_inner_state(slot, TR_INNER_EMPTY);
+	record_alloc(self, inner.api, inner.block, inner.size, inner.align_log2, true, frame);
+}
+
+static void push_inner(struct tr_self *self, enum ft_api api, void *block, size_t size,
+		       unsigned align_log2, const void *frame)
+{
+	for (unsigned i = 0; i < TR_N_ALL_INNER; i++) {
+		struct tr_inner *slot = &self->inner[i];
+
+		if (!tr_claim(&slot->state, TR_INNER_EMPTY))
+			continue;
+		if (tr_unlikely(i >= TR_N_INNER))
+			self->more_inner = true;
+		slot->block = block;
+		slot->size = size;
+		slot->api = (uint8_t)api;
+		slot->align_log2 = (uint8_t)align_log2;
+		set_inner_state(slot, TR_INNER_FULL);
+		return;
+	}
+	record_alloc(self, api, block, size, align_log2, true, frame);
+}
+
+static inline unsigned n_inner(const struct tr_self *self)
+{
+	return tr_unlikely(self->more_inner) ? TR_N_ALL_INNER : TR_N_INNER;
+}
+
+static inline struct tr_inner *find_inner(struct tr_self *self, const void *block)
+{
+	for (unsigned i = 0, n = n_inner(self); i < n; i++)
+		if (self->inner[i].state == TR_INNER_FULL && self->inner[i].block == block)
+			return &self->inner[i];
+	return NULL;
+}
+
+/* The outermost call has returned `block`: that one is its own, the others are not. True if it was
+ * among them. */
+static bool settle_inner(struct tr_self *self, const void *block, const void *frame)
+{
+	struct tr_inner *own = find_inner(self, block);
+	bool found = own && tr_claim(&own->state, TR_INNER_FULL);
+	unsigned n = n_inner(self);
+
+	if (found)
+		set_inner_state(own, TR_INNER_EMPTY);
+	if (tr_unlikely(n > TR_N_INNER))
+		self->more_inner = false;
+	for (unsigned i = 0; i < n; i++)
+		if (tr_unlikely(self->inner[i].state == TR_INNER_FULL))
+			flush_inner(self, &self->inner[i], frame);
+	return found;
+}
+
+/* A block that waits is about to go: it comes into the stream before that. */
+static inline void flush_if_inner(struct tr_self *self, const void *block, const void *frame)
+{
+	struct tr_inner *inner;
+
+	if (tr_likely(!self->nest_depth))
+		return;
+	inner = find_inner(self, block);
+	if (inner)
+		flush_inner(self, inner, frame);
+}
+
+void tr_record_alloc(enum ft_api api, void *block, size_t size, unsigned align_log2,
+		     const void *frame)
+{
+	struct tr_self *self = &tr_self;
+
+	if (tr_unlikely(self->nest_depth)) {
+		push_inner(self, api, block, size, align_log2, frame);
+		return;
+	}
+	record_alloc(self, api, block, size, align_log2, true, frame);
+}
+
+static inline uint32_t free_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
+{
+	return tr_unlikely(tr_settings.free_stacks) ? tr_stack(lane, frame, stamp) : 0;
+}
+
+void tr_record_free(enum ft_api api, const void *block, const void *frame)
+{
+	struct tr_self *self = &tr_self;
+
+	if (tr_unlikely(self->deleting == block)) {
+		/* The free inside operator delete, or a delete inside a delete. */
+		self->deleting = NULL;
+		return;
+	}
+	flush_if_inner(self, block, frame);
+
+	struct tr_lane *lane = tr_enter(self);
+	uint64_t outer = lane ? set_floor(lane) : 0;
+	struct event event = {.n = 3};
+
+	event.words[1] = tr_stamp();
+	event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
+	event.words[2] = (uint64_t)(uintptr_t)block;
+	if (tr_unlikely(!lane)) {
+		write_nested(self, &event);
+		return;
+	}
+	write_event(lane, &event, free_stack(lane, frame, event.words[1]));
+	restore_floor(lane, outer);
+	tr_leave(self, lane);
+}
+
+/* ---- realloc -------------------------------------------------------------------------------- */
+
+void tr_realloc_begin(struct tr_realloc *call, const void *old)
+{
+	struct tr_self *self = &tr_self;
+
+	flush_if_inner(self, old, __builtin_frame_address(0));
+
+	/* Not held over the real call: a handler that comes in there has a lane to write to. The
+	 * floor is, and the handler leaves it as it found it. */
+	struct tr_lane *lane = tr_enter(self);
+
+	call->lane = lane;
+	if (lane) {
+		call->outer_floor = set_floor(lane);
+		tr_leave(self, lane);
+	}
+	/* glibc's does it all inside; another one may call the hooked malloc and free. */
+	if (tr_unlikely(!tr_real.glibc)) {
+		self->nest_depth++;
+		call->outer_deleting = self->deleting;
+		self->deleting = old;
+	}
+	call->early = tr_stamp();
+}
+
+void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, void *block,
+		    size_t size, const void *frame)
+{
+	struct tr_self *self = &tr_self;
+	struct event event;
+	unsigned flags = 0;
+
+	if (tr_unlikely(!tr_real.glibc)) {
+		self->deleting = call->outer_deleting;
+		if (--self->nest_depth == 0)
+			settle_inner(self, block, frame);
+	}
+	if (!block && !(old && size == 0)) {
+		/* It failed: what was live stays live. */
+		if (call->lane && call->lane == self->lane && tr_session_live())
+			restore_floor(call->lane, call->outer_floor);
+		return;
+	}
+	if (!block) {
+		event.n = 3;
+		event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
+		event.words[1] = call->early;
+		event.words[2] = (uint64_t)(uintptr_t)old;
+	} else {
+		uint64_t late = tr_stamp_after();
+		size_t usable = usable_size(block, size, &flags);
+
+		if (old) {
+			event.words[0] = ft_wire_head(FT_WIRE_REALLOC, api, flags, 0, 0);
+			event.words[1] = call->early;
+			event.words[2] = late;
+			event.words[3] = (uint64_t)(uintptr_t)old;
+			event_size(&event, 4, block, size, usable, 0);
+		} else {
+			event.words[0] = ft_wire_head(FT_WIRE_ALLOC, api, flags, 0, 0);
+			event.words[1] = late;
+			event_size(&event, 2, block, size, usable, 0);
+		}
+	}
+
+	struct tr_lane *lane = tr_enter(self);
+
+	if (!lane) {
+		write_nested(self, &event);
+		return;
+	}
+	if (lane != call->lane)
+		call->outer_floor = 0; /* forked, or attached, meanwhile */
+	/* A realloc's one stack is where the new block was born and where the old one died. */
+	write_event(lane, &event,
+		    block ? tr_stack(lane, frame, event.words[1])
+			  : free_stack(lane, frame, event.words[1]));
+	restore_floor(lane, call->outer_floor);
+	tr_leave(self, lane);
+}
+
+/* ---- operator new --------------------------------------------------------------------------- */
+
+void tr_nest_begin(void)
+{
+	tr_self.nest_depth++;
+}
+
+void tr_nest_end(enum ft_api api, void *block, size_t size, unsigned align_log2, const void *frame)
+{
+	struct tr_self *self = &tr_self;
+
+	if (--self->nest_depth) {
+		/* new[] calls new, nothrow new calls new: it is the outermost that was called. */
+		if (block && !find_inner(self, block))
+			push_inner(self, api, block, size, align_log2, frame);
+		return;
+	}
+
+	/* A block of somebody's own pool has no chunk header to read. */
+	bool known = settle_inner(self, block, frame) || tr_real.new_is_mallocs;
+
+	if (block)
+		record_alloc(self, api, block, size, align_log2, known, frame);
+}
+
+void tr_nest_unwound(void)
+{
+	struct tr_self *self = &tr_self;
+
+	if (self->nest_depth && --self->nest_depth == 0)
+		settle_inner(self, NULL, __builtin_frame_address(0));
+}
+
+/* ---- marks ---------------------------------------------------------------------------------- */
+
+void tr_write_mark(struct tr_lane *lane, enum ft_wire_mark kind, const char *text, uint64_t stamp)
+{
+	size_t bytes = strnlen(text, (FT_WIRE_MAX_WORDS - 2) * sizeof(uint64_t));
+	unsigned n = (unsigned)(2 + (bytes + 7) / 8);
+	uint64_t *w = tr_reserve(lane, n, stamp);
+
+	if (!w)
+		return;
+	w[n - 1] = 0;
+	memcpy(w + 2, text, bytes);
+	w[1] = stamp;
+	w[0] = ft_wire_head(FT_WIRE_MARK, kind, 0, n, (uint32_t)bytes);
+	tr_publish(lane, n, stamp);
+}
+
+void tr_record_mark(const char *label)
+{
+	struct tr_self *self = &tr_self;
+	struct tr_lane *lane = tr_enter(self);
+
+	if (!lane)
+		return;
+
+	uint64_t outer = set_floor(lane);
+
+	tr_write_mark(lane, FT_WIRE_MARK_USER, label, tr_stamp_after());
+	restore_floor(lane, outer);
+	tr_leave(self, lane);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From a hook to a record in the ring
+ *
+ * Order is the point here (ft_segment.h, `floor`): a free is stamped and published before the real
+ * free runs, so that no other thread can be given the address with an older stamp, and so that an
+ * abort inside free() leaves the record that explains it. An allocation is stamped after the
+ * real call has returned. A realloc has both stamps and is one record, written after the call.
+ *
+ * `frame` is the hook's own frame address: the unwinder starts at its caller.
+ */
+#ifndef TR_RECORD_H
+#define TR_RECORD_H
+
+#include <time.h>
+#ifdef __x86_64__
+#include <x86intrin.h>
+#endif
+
+#include "tr_thread.h"
+
+extern bool tr_use_tsc;
+
+static inline uint64_t tr_stamp_clock(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static inline uint64_t tr_stamp(void)
+{
+#ifdef __x86_64__
+	if (tr_likely(tr_use_tsc))
+		return __rdtsc();
+#endif
+	return tr_stamp_clock();
+}
+
+/* Not before the allocator's atomic operations have completed. */
+static inline uint64_t tr_stamp_after(void)
+{
+#ifdef __x86_64__
+	_mm_lfence();
+#endif
+	return tr_stamp();
+}
+
+void tr_record_alloc(enum ft_api api, void *block, size_t size, unsigned align_log2,
+		     const void *frame);
+void tr_record_free(enum ft_api api, const void *block, const void *frame);
+
+struct tr_realloc {
+	uint64_t early; /* stamp before the real call; 0: not recorded */
+	uint64_t outer_floor;
+	const void *outer_deleting;
+	struct tr_lane *lane;
+};
+
+void tr_realloc_begin(struct tr_realloc *call, const void *old);
+/* block NULL and size 0: the block was freed; block NULL otherwise: the call failed. */
+void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, void *block,
+		    size_t size, const void *frame);
+
+/*
+ * Around a real function that allocates by calling another one that is hooked: operator new calls
+ * malloc, and other allocators' calloc or posix_memalign may. What is allocated inside is held
+ * back: if it is what the outer function returns, it is recorded as the outer's.
+ */
+void tr_nest_begin(void);
+void tr_nest_end(enum ft_api api, void *block, size_t size, unsigned align_log2, const void *frame);
+void tr_nest_unwound(void); /* an exception passes */
+
+void tr_record_mark(const char *label);
+
+/* A mark of the tracer's own, in a lane that is entered. Left out where there is no room. */
+void tr_write_mark(struct tr_lane *lane, enum ft_wire_mark kind, const char *text, uint64_t stamp);
+
+/*
+ * Room for `words` words, LOSS and THREAD records that were owed written first. NULL: the ring
+ * stays full and the policy says not to wait (longer). The lane must be entered.
+ */
+uint64_t *tr_reserve(struct tr_lane *lane, unsigned words, uint64_t stamp);
+
+static inline void tr_publish(struct tr_lane *lane, unsigned words, uint64_t stamp)
+{
+	ft_ring_publish(&lane->producer, words);
+	lane->last_stamp = stamp;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tracer's side of one recording: settings, shared segment, the way to the collector
+ *
+ * A session is one process image. It starts in the constructor, and anew in each forked child,
+ * whose memory of the parent's session is stale from the first instruction on: `alive` points to a
+ * word that the kernel clears in every child that has a copy of our memory (MADV_WIPEONFORK), be it
+ * by fork(), _Fork() or a raw clone. A vfork child shares memory and stays in the parent's session.
+ */
+#ifndef TR_SESSION_H
+#define TR_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ft_segment.h"
+#include "tr_sys.h"
+
+struct tr_settings {
+	bool verbose;
+	bool drop_on_full;	 /* FRAGTRACE_ON_FULL=drop */
+	uint32_t stall_limit_ms; /* FRAGTRACE_STALL_LIMIT_MS */
+	unsigned depth;		 /* FRAGTRACE_DEPTH: frames kept of a stack */
+	enum ft_unwind unwind;	 /* FRAGTRACE_UNWIND */
+	bool self_check;	 /* FRAGTRACE_SELF_CHECK: compare each stack with libunwind's */
+	bool free_stacks;	 /* FRAGTRACE_FREE_STACKS: take the stack of a free too */
+	bool usual_stacks;	 /* unwind is AUTO, and nothing is compared */
+	uint64_t ring_bytes;	 /* FRAGTRACE_RING_KIB, a power of two */
+	bool own_collector;	 /* no FRAGTRACE_SOCKET: we start a collector ourselves */
+	char socket[108];	 /* abstract name, without the leading NUL */
+	char output[1024];
+	char collector[1024];	   /* path of the program; "" if there is none */
+	char environment[8 << 10]; /* for the collector: NAME=VALUE strings */
+	unsigned environment_bytes;
+};
+
+extern struct tr_settings tr_settings;
+
+enum tr_state {
+	TR_OFF = 0,   /* hooks only forward */
+	TR_READY = 1, /* hooks record */
+};
+
+struct tr_session {
+	_Atomic uint32_t state;
+	const uint32_t *alive; /* 1 in the process that owns this session */
+	int32_t pid;
+	struct ft_segment_header *header;
+	struct ft_ring_header *rings;
+	struct ft_segment_node *nodes;
+	char *bodies;
+	uint64_t segment_bytes;
+	uint32_t n_lanes;
+	uint64_t started_ns;	     /* CLOCK_MONOTONIC */
+	_Atomic uint64_t stalled_at; /* heartbeat + 1 at which a wait was given up; 0: never */
+};
+
+extern struct tr_session tr_session;
+
+static inline bool tr_session_live(void)
+{
+	return tr_likely(atomic_load_explicit(&tr_session.state, memory_order_relaxed) ==
+			 TR_READY) &&
+	       tr_likely(*tr_session.alive);
+}
+
+/* Read the environment, once, before main(). False: this program is not to be traced. */
+bool tr_settings_read(char **envp);
+
+/* Make the segment, find or start the collector, and become TR_READY. False: stays TR_OFF.
+ * fork_stamp 0: not a forked child. */
+bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp);
+
+/* Tell the collector how much private memory we have touched, at most. */
+void tr_session_account(void);
+
+/* Around a fork: in the parent, last thing before it and first after it; in the child, by the
+ * atfork handler or by the first hook that finds `alive` wiped. */
+void tr_session_before_fork(void);
+void tr_session_parent_forked(void);
+void tr_session_after_fork(void);
+
+#endif
