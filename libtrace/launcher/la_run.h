@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fragtrace run: record one program and what it starts
+ */
+#ifndef LA_RUN_H
+#define LA_RUN_H
+
+#include <stdbool.h>
+
+#include "fragtrace/error.h"
+
+struct la_run_options {
+	const char *output; /* NULL: the default name */
+	bool no_symbols;
+	bool self_check, free_stacks;
+	const char *depth, *on_full, *stall_limit, *unwind; /* as given; NULL: the default */
+	char **argv;					    /* the program's; NULL-terminated */
+};
+
+/*
+ * Run it to its end. *status gets the exit status; *signal the number of the signal that ended the
+ * program, or 0. Messages about the recording are written to stderr.
+ */
+struct ft_error *la_run(const struct la_run_options *options, int *status, int *signal);
+
+#endif

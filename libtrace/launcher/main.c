@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* fragtrace: parse, run, end as the program ended. */
+#include <ctype.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "ft_error.h"
+#include "la_program.h"
+#include "la_run.h"
+
+static const char help[] =
+	"Usage: fragtrace run [OPTIONS] -- PROGRAM [ARGS...]\n"
+	"\n"
+	"Record what a program does with its heap: every allocation with its full stack,\n"
+	"its thread and its time, in one file that fraganalyze reads.\n"
+	"\n"
+	"  run         record a program and the programs that it starts\n"
+	"  --help      this text; `fragtrace run --help` lists the options\n"
+	"  --version   version\n"
+	"\n"
+	"Example:\n"
+	"  fragtrace run -o soak.frag -- ./server --port 8000\n"
+	"  fraganalyze leaks soak.frag\n";
+
+static const char run_help[] =
+	"Usage: fragtrace run [OPTIONS] [--] PROGRAM [ARGS...]\n"
+	"\n"
+	"  -o, --output FILE     name of the recording (default NAME.PID.frag here);\n"
+	"                        %n program, %p pid, %h host, %t time; an existing file is\n"
+	"                        never overwritten, the new one gets .2, .3 ...\n"
+	"      --depth N         frames kept of a stack\n"
+	"      --unwind HOW      auto (default): by the unwind tables, nothing guessed; dwarf: "
+	"the\n"
+	"                        same, and only whole stacks; fp: frame pointers; none: the\n"
+	"                        caller alone; libunwind: slow, for comparison\n"
+	"      --free-stacks     record where blocks are freed, too\n"
+	"      --self-check      compare every stack with libunwind's (very slow)\n"
+	"      --on-full POLICY  wait (default): lossless, the program may wait for the disk;\n"
+	"                        drop: never wait, losses are counted and shown\n"
+	"      --stall-limit MS  with wait: drop once the collector stands still for so long\n"
+	"                        (default 2000)\n"
+	"      --no-symbols      leave names to `fraganalyze resolve`\n"
+	"      --help            this text\n"
+	"\n"
+	"Exit status: the program's; if a signal ended it, fragtrace ends by the same signal\n"
+	"(128 + N to a shell). 127 not found, 126 not executable, 125 fragtrace's own failure,\n"
+	"or a program that can't be recorded (static, setuid, of another machine).\n"
+	"\n"
+	"Example:\n"
+	"  fragtrace run -o soak.frag -- ./server --port 8000\n";
+
+static int usage(const char *message, const char *what)
+{
+	fprintf(stderr, "fragtrace: %s%s (see fragtrace %s--help)\n", message, what,
+		strstr(message, "verb") ? "" : "run ");
+	return LA_OWN_FAILURE;
+}
+
+static bool is_number(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len > 0 && len < 9 && strspn(text, "0123456789") == len;
+}
+
+static bool is_unwind(const char *text)
+{
+	static const char *const names[] = {"auto", "dwarf", "fp", "none", "libunwind"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(text, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* End by the signal that ended the program, so that shells and make see what happened; no second
+ * core. If that does not end us, the exit status says it. */
+static void end_by(int sig)
+{
+	struct rlimit none = {0, 0};
+	sigset_t one;
+
+	setrlimit(RLIMIT_CORE, &none);
+	signal(sig, SIG_DFL);
+	sigemptyset(&one);
+	sigaddset(&one, sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	raise(sig);
+}
+
+static int run(int argc, char **argv)
+{
+	enum { DEPTH = 1, UNWIND, FREE_STACKS, SELF_CHECK, ON_FULL, STALL_LIMIT, NO_SYMBOLS, HELP };
+	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
+					      {"depth", required_argument, NULL, DEPTH},
+					      {"unwind", required_argument, NULL, UNWIND},
+					      {"free-stacks", no_argument, NULL, FREE_STACKS},
+					      {"self-check", no_argument, NULL, SELF_CHECK},
+					      {"on-full", required_argument, NULL, ON_FULL},
+					      {"stall-limit", required_argument, NULL, STALL_LIMIT},
+					      {"no-symbols", no_argument, NULL, NO_SYMBOLS},
+					      {"help", no_argument, NULL, HELP},
+					      {0}};
+	struct la_run_options options = {0};
+	struct ft_error *error;
+	int c, status, sig;
+
+	/* "+": the program's options are its own. */
+	while ((c = getopt_long(argc, argv, "+o:", longs, NULL)) != -1) {
+		switch (c) {
+		case 'o':
+			if (!*optarg)
+				return usage("-o needs a name", "");
+			options.output = optarg;
+			break;
+		case DEPTH:
+			if (!is_number(optarg) || atoi(optarg) == 0)
+				return usage("--depth is a number of frames, not ", optarg);
+			options.depth = optarg;
+			break;
+		case UNWIND:
+			if (!is_unwind(optarg))
+				return usage("--unwind is auto, dwarf, fp, none or libunwind, not ",
+					     optarg);
+			options.unwind = optarg;
+			break;
+		case FREE_STACKS:
+			options.free_stacks = true;
+			break;
+		case SELF_CHECK:
+			options.self_check = true;
+			break;
+		case ON_FULL:
+			if (strcmp(optarg, "wait") != 0 && strcmp(optarg, "drop") != 0)
+				return usage("--on-full is wait or drop, not ", optarg);
+			options.on_full = optarg;
+			break;
+		case STALL_LIMIT:
+			if (!is_number(optarg))
+				return usage("--stall-limit is a number of milliseconds, not ",
+					     optarg);
+			options.stall_limit = optarg;
+			break;
+		case NO_SYMBOLS:
+			options.no_symbols = true;
+			break;
+		case HELP:
+			fputs(run_help, stdout);
+			return 0;
+		default:
+			return LA_OWN_FAILURE;
+		}
+	}
+	if (optind == argc)
+		return usage("which program?", "");
+	options.argv = argv + optind;
+
+	error = la_run(&options, &status, &sig);
+	if (error) {
+		fprintf(stderr, "fragtrace: %s\n", error->message);
+		ft_error_destroy(error);
+		return status;
+	}
+	if (sig)
+		end_by(sig);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const char *verb = argc > 1 ? argv[1] : "";
+
+	if (strcmp(verb, "run") == 0)
+		return run(argc - 1, argv + 1);
+	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0) {
+		fputs(help, stdout);
+		return 0;
+	}
+	if (strcmp(verb, "--version") == 0) {
+		puts("fragtrace " FT_VERSION);
+		return 0;
+	}
+	if (!*verb) {
+		fputs(help, stderr);
+		return LA_OWN_FAILURE;
+	}
+	return usage("unknown verb: ", verb);
+}
