@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/* From a file name to an analysis document: opening, progress, errors and their exit status. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* ---- errors ------------------------------------------------------------------------------------
+ */
+
+static bool progress_shown;
+
+/* A message takes the place of the progress line. */
+static void clear_progress(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
+void cli_warn(const char *format, ...)
+{
+	va_list args;
+
+	clear_progress();
+	fputs("fraganalyze: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+int cli_fail(struct ft_error *error, int status)
+{
+	if (error->kind == FT_ERROR_STOPPED)
+		status = CLI_INTERRUPTED;
+	else if (error->kind == FT_ERROR_USAGE)
+		status = CLI_USAGE;
+	cli_warn("%s", error->message);
+	ft_error_destroy(error);
+	return status;
+}
+
+int cli_fail_input(struct ft_error *error)
+{
+	return cli_fail(error, error->kind == FT_ERROR_NOMEM ? CLI_FAILED : CLI_INPUT);
+}
+
+/* ---- SIGINT ------------------------------------------------------------------------------------
+ */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	interrupted = 1;
+}
+
+bool cli_interrupted(void)
+{
+	return interrupted;
+}
+
+/* The second one kills, as always. */
+void cli_catch_interrupt(void)
+{
+	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+
+	sigaction(SIGINT, &action, NULL);
+}
+
+/* ---- progress ----------------------------------------------------------------------------------
+ */
+
+struct progress {
+	double start, last;
+	bool show;
+};
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* "[#####-----] 43 %  43.1 M/100 M events  6.2 M/s  ETA 0:09" */
+static void draw_progress(const struct progress *p, uint64_t done, uint64_t total, double at)
+{
+	double share = (double)done / (double)total, passed = at - p->start;
+	struct fa_text have, all, rate;
+	unsigned eta = (unsigned)(passed * (1 - share) / share + 0.5);
+	char bar[21];
+
+	for (unsigned i = 0; i < 20; i++)
+		bar[i] = i < (unsigned)(share * 20) ? '#' : '-';
+	bar[20] = '\0';
+	fprintf(stderr, "\r[%s] %2.0f %%  %s/%s events  %s/s  ETA %u:%02u\033[K", bar, share * 100,
+		fa_format_count(done, &have), fa_format_count(total, &all),
+		fa_format_count((uint64_t)((double)done / passed), &rate), eta / 60, eta % 60);
+	fflush(stderr);
+	progress_shown = true;
+}
+
+static bool on_progress(void *ctx, uint64_t done, uint64_t total)
+{
+	struct progress *p = ctx;
+	double at;
+
+	if (interrupted)
+		return false;
+	if (!p->show || !done || !total)
+		return true;
+	at = now();
+	if (at - p->start < 0.5 || at - p->last < 0.1)
+		return true;
+	p->last = at;
+	draw_progress(p, done, total, at);
+	return true;
+}
+
+/* ---- analyse -----------------------------------------------------------------------------------
+ */
+
+struct ft_error *cli_open(const struct cli_options *options, struct ft_reader **ret)
+{
+	FT_TRY(ft_reader_open(options->path, options->no_wait ? FT_READER_NO_WAIT : 0, ret));
+	switch (ft_reader_state(*ret)) {
+	case FT_STATE_COMPLETE:
+		break;
+	case FT_STATE_RECORDING:
+		cli_warn("%s: still being recorded; this is what was there when it was opened",
+			 options->path);
+		break;
+	case FT_STATE_CUT_OFF:
+		cli_warn("%s: cut off: its writer ended before it could finish; analysing what is "
+			 "there",
+			 options->path);
+		break;
+	}
+	return NULL;
+}
+
+static struct ft_error *set_window(const struct cli_options *options, struct ft_reader *reader,
+				   struct fa_options *ret)
+{
+	uint64_t end_ns;
+
+	FT_TRY(fa_recording_end(reader, &end_ns));
+	ret->to_ns = UINT64_MAX;
+	if (options->from)
+		cli_parse_time(options->from, end_ns, &ret->from_ns);
+	if (options->to)
+		cli_parse_time(options->to, end_ns, &ret->to_ns);
+	if (options->from && ret->from_ns > end_ns)
+		return ft_error_create(FT_ERROR_USAGE, "--from: the recording ends before %s",
+				       options->from);
+	if (ret->to_ns < ret->from_ns || ret->to_ns == 0)
+		return ft_error_create(FT_ERROR_USAGE, "--to: the window ends before it begins");
+	return NULL;
+}
+
+/* ---- does the layout matter? -------------------------------------------------------------------
+ */
+
+struct gap {
+	uint64_t live, rss;
+};
+
+static struct ft_error *last_sample(void *ctx, const struct ft_timeline_row *row)
+{
+	struct gap *gap = ctx;
+
+	if (row->rss >= 0)
+		*gap = (struct gap){.live = row->usable_bytes, .rss = (uint64_t)row->rss};
+	return NULL;
+}
+
+/* Rebuilding the layout costs twice what the rest of a summary does. It has something to say where
+ * much more is resident than live. */
+static bool has_gap(struct ft_reader *reader)
+{
+	struct gap gap = {0};
+
+	ft_error_destroy(ft_reader_timeline(reader, last_sample, &gap));
+	return gap.rss > 2 * gap.live && gap.rss - gap.live > (UINT64_C(16) << 20);
+}
+
+static struct ft_error *run_engine(const struct cli_options *options, const char *const *passes,
+				   struct cli_analysis *a)
+{
+	struct progress progress = {
+		.start = now(),
+		.show = !options->quiet && isatty(STDERR_FILENO),
+	};
+	struct fa_options engine_options = {
+		.max_sites = options->top,
+		.at_end = options->at != NULL,
+		.progress = on_progress,
+		.progress_ctx = &progress,
+	};
+
+	FT_TRY(set_window(options, a->reader, &engine_options));
+	FT_TRY(fa_engine_create(a->reader, &engine_options, &a->engine));
+
+	/* An empty list is all of them; "?frag" is frag if it may have something to say. */
+	for (size_t i = 0; passes[0] ? passes[i] != NULL : fa_all_passes[i] != NULL; i++) {
+		const struct fa_pass_ops *ops =
+			passes[0] ? fa_pass_find(passes[i]) : fa_all_passes[i];
+
+		if (!ops && passes[0] && passes[i][0] == '?' && has_gap(a->reader))
+			ops = fa_pass_find(passes[i] + 1);
+		if (ops)
+			FT_TRY(fa_engine_add(a->engine, ops));
+	}
+	FT_TRY(fa_engine_run(a->engine));
+	FT_TRY(fa_doc_create(&a->doc));
+	FT_TRY(fa_engine_emit(a->engine, a->doc));
+	return fa_doc_check(a->doc);
+}
+
+int cli_analyse(const struct cli_options *options, const char *const *passes,
+		struct cli_analysis *ret)
+{
+	struct ft_error *error;
+
+	*ret = (struct cli_analysis){0};
+	ft_arena_init(&ret->arena);
+	cli_catch_interrupt();
+	error = cli_open(options, &ret->reader);
+	if (!error)
+		error = run_engine(options, passes, ret);
+	if (error) {
+		cli_analysis_deinit(ret);
+		return cli_fail_input(error);
+	}
+	clear_progress();
+	return CLI_OK;
+}
+
+void cli_analysis_deinit(struct cli_analysis *analysis)
+{
+	fa_doc_destroy(analysis->doc);
+	fa_engine_destroy(analysis->engine);
+	ft_reader_close(analysis->reader);
+	ft_arena_deinit(&analysis->arena);
+	*analysis = (struct cli_analysis){0};
+}
+
+const struct fa_value *cli_section(struct cli_analysis *analysis, const char *name)
+{
+	const char *text = fa_doc_section(analysis->doc, name);
+	const struct fa_value *value = NULL;
+
+	/* What our own writer wrote parses, or memory has run out. */
+	if (text)
+		ft_error_destroy(fa_json_parse(&analysis->arena, text, &value));
+	return value;
+}
+
+void cli_print_document(const struct cli_analysis *analysis)
+{
+	const char *name;
+
+	fputs("{\"schema\":1", stdout);
+	for (size_t i = 0; (name = fa_doc_section_name(analysis->doc, i)); i++)
+		printf(",\"%s\":%s", name, fa_doc_section(analysis->doc, name));
+	puts("}");
+}
+
+void cli_print_json(const struct cli_analysis *analysis, const char *section)
+{
+	const char *text = fa_doc_section(analysis->doc, section);
+
+	/* The section is an object: its members follow ours. */
+	if (!text || !strcmp(text, "{}"))
+		puts("{\"schema\":1}");
+	else
+		printf("{\"schema\":1,%s\n", text + 1);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fraganalyze: what its files share
+ *
+ * stdout is the result, stderr is progress and warnings. Text is rendered from the analysis
+ * document, the same that --json prints and the HTML report holds.
+ */
+#ifndef FA_CLI_H
+#define FA_CLI_H
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fa_doc.h"
+#include "fa_engine.h"
+#include "fa_format.h"
+#include "fa_json_read.h"
+
+enum cli_status {
+	CLI_OK = 0,
+	CLI_FAILED = 1,
+	CLI_USAGE = 2,
+	CLI_INPUT = 3, /* missing, can't be opened, no recording, damaged, newer */
+	CLI_INTERRUPTED = 130,
+};
+
+enum cli_color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+enum cli_by { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY };
+
+struct cli_options {
+	const char *path; /* the recording */
+	const char *sql;
+	const char *from, *to, *at; /* as typed; see cli_parse_time(); `at` is "peak", too */
+	const char *output, *lang;
+	unsigned top; /* 0: the verb's own number */
+	enum cli_color color;
+	enum cli_by by;
+	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
+};
+
+struct cli_verb {
+	const char *name, *summary, *operands, *example;
+	const char *options; /* names of the options it takes, blank-separated, in --help's order */
+	const char *const *passes; /* NULL: does not replay; see analyse.c */
+	int (*run)(const struct cli_verb *verb, const struct cli_options *options);
+};
+
+extern const struct cli_verb cli_verbs[]; /* ends with a NULL name */
+const struct cli_verb *cli_verb_find(const char *name);
+
+/* ---- options.c ---------------------------------------------------------------------------------
+ */
+
+/* Parse what follows the verb. Returns CLI_OK and fills `ret`, or has said what is wrong (or
+ * printed the help: *done). */
+int cli_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_options *ret,
+	      bool *done);
+void cli_print_help(const struct cli_verb *verb); /* NULL: of the program */
+
+/*
+ * "90", "90s", "1.5h", "1h30m", "250ms": since the start; with "-" before: back from the end.
+ * False when it is none of these.
+ */
+bool cli_parse_time(const char *text, uint64_t end_ns, uint64_t *ret);
+
+/* ---- analyse.c ---------------------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 1, 2))) void cli_warn(const char *format, ...);
+
+/* Print "fraganalyze: MESSAGE", release the error, and return the exit status it means. */
+int cli_fail(struct ft_error *error, int status);
+/* The same for an error of reading the recording. */
+int cli_fail_input(struct ft_error *error);
+
+/* Open with the warnings that its state deserves. */
+struct ft_error *cli_open(const struct cli_options *options, struct ft_reader **ret);
+
+struct cli_analysis {
+	struct ft_reader *reader;
+	struct fa_engine *engine;
+	struct fa_doc *doc;
+	struct ft_arena arena; /* of parsed sections */
+};
+
+/* Open, replay, emit. Returns an exit status, having reported what went wrong. */
+int cli_analyse(const struct cli_options *options, const char *const *passes,
+		struct cli_analysis *ret);
+void cli_analysis_deinit(struct cli_analysis *analysis);
+
+/* A section, parsed; an absent one reads as NULL. */
+const struct fa_value *cli_section(struct cli_analysis *analysis, const char *name);
+
+/* Print a section as the verb's JSON. */
+void cli_print_json(const struct cli_analysis *analysis, const char *section);
+/* All sections; without the series, which are columns. */
+void cli_print_document(const struct cli_analysis *analysis);
+
+/* From here on the first SIGINT only sets what cli_interrupted() returns; the second one kills. */
+void cli_catch_interrupt(void);
+bool cli_interrupted(void);
+
+/* ---- term.c ------------------------------------------------------------------------------------
+ */
+
+enum term_style { STYLE_PLAIN, STYLE_BOLD, STYLE_DIM, STYLE_RED, STYLE_YELLOW, STYLE_GREEN };
+
+void term_init(const struct cli_options *options);
+unsigned term_width(void); /* 0: a pipe, nothing is cut */
+const char *term_on(enum term_style style);
+const char *term_off(void);
+enum term_style term_severity_style(const char *severity);
+
+/* Print text of the recording: control characters become '?', and it is cut to `width` columns
+ * (0: not at all) with "..." at its end. */
+void term_text(const char *text, unsigned width);
+/* The same over several lines, broken at blanks, further lines indented. */
+void term_wrapped(const char *text, unsigned first_column, unsigned indent);
+/* How many lines it would take. */
+unsigned term_wrapped_lines(const char *text, unsigned first_column, unsigned indent);
+/* A line of bars, `width` columns, the highest of `values` within each column; 0..max. */
+void term_spark(const uint64_t *values, size_t n, uint64_t max, unsigned width);
+
+const char *term_bytes(uint64_t bytes, struct fa_text *out); /* honours --units */
+const char *term_rate(double bytes_per_s, struct fa_text *out);
+
+/* "    #0 function at file:line (module+0x12)", one line a frame; at most `max`. */
+void term_stack(const struct fa_value *stack, size_t max);
+/* A frame on one line without its end. */
+void term_frame(const struct fa_value *frame, unsigned width);
+
+/* ---- the verbs, a file each --------------------------------------------------------------------
+ */
+
+int verb_summary(const struct cli_verb *verb, const struct cli_options *options);
+int verb_leaks(const struct cli_verb *verb, const struct cli_options *options);
+int verb_threads(const struct cli_verb *verb, const struct cli_options *options);
+int verb_frag(const struct cli_verb *verb, const struct cli_options *options);
+int verb_errors(const struct cli_verb *verb, const struct cli_options *options);
+int verb_report(const struct cli_verb *verb, const struct cli_options *options);
+int verb_query(const struct cli_verb *verb, const struct cli_options *options);
+int verb_resolve(const struct cli_verb *verb, const struct cli_options *options);
+
+#endif

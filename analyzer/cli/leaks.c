@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fraganalyze leaks: the table of sites with their stacks
+ *
+ * By default what is live; --by=peak, allocated and temporary show the same sites by another
+ * figure, from the section `sites`.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "ft_cleanup.h"
+
+enum { DEFAULT_TOP = 10, STACK_MAX = 16 };
+
+/* ---- live --------------------------------------------------------------------------------------
+ */
+
+/* Age at the end of the window. */
+static const char *age(const struct fa_value *row, const char *key, uint64_t to_ns,
+		       struct fa_text *out)
+{
+	uint64_t born = fa_value_u64(row, key);
+
+	if (fa_value_is_null(fa_value_get(row, key)))
+		return "-";
+	return fa_format_time(to_ns > born ? to_ns - born : 0, out);
+}
+
+static void print_live_row(const struct fa_value *row, uint64_t to_ns)
+{
+	struct fa_text bytes, blocks, rate, oldest, youngest;
+	const char *verdict = fa_value_text(row, "verdict");
+	bool hot = verdict && !strcmp(verdict, "growing");
+
+	printf("%s%10s %8s %12s %8s %8s %4" PRIu64 "  %-11s  ",
+	       term_on(hot ? STYLE_RED : STYLE_BOLD),
+	       term_bytes(fa_value_u64(row, "bytes"), &bytes),
+	       fa_format_count(fa_value_u64(row, "blocks"), &blocks),
+	       fa_value_is_null(fa_value_get(row, "rate_bytes_per_s"))
+		       ? "-"
+		       : term_rate(fa_value_f64(row, "rate_bytes_per_s"), &rate),
+	       age(row, "first_ns", to_ns, &oldest), age(row, "last_ns", to_ns, &youngest),
+	       fa_value_u64(row, "threads"), verdict);
+	term_text(fa_value_text(row, "name"), term_width() > 100 ? term_width() - 72 : 0);
+	printf("%s%s\n", fa_value_true(row, "system") ? "  (start-up of the C library)" : "",
+	       term_off());
+	term_stack(fa_value_get(row, "stack"), STACK_MAX);
+}
+
+static void print_live(struct cli_analysis *a, unsigned top)
+{
+	const struct fa_value *section = cli_section(a, "leaks");
+	const struct fa_value *leaks = fa_value_get(section, "leaks");
+	const struct fa_value *process = fa_value_get(section, "process");
+	const struct fa_value *other = fa_value_get(section, "other");
+	uint64_t to_ns = fa_engine_to_ns(a->engine), rest_bytes, rest_sites;
+	struct fa_text text;
+	unsigned shown = 0;
+
+	if (!leaks || !leaks->n) {
+		puts("Nothing is live at the end.");
+		return;
+	}
+	rest_bytes = fa_value_u64(other, "bytes");
+	rest_sites = fa_value_u64(other, "sites");
+	printf("%s%10s %8s %12s %8s %8s %4s  %-11s  %s%s\n", term_on(STYLE_BOLD), "LIVE", "BLOCKS",
+	       "RATE", "OLDEST", "YOUNGEST", "THR", "VERDICT", "SITE", term_off());
+	for (const struct fa_value *row = leaks->first; row; row = row->next) {
+		if (shown < top) {
+			print_live_row(row, to_ns);
+			shown++;
+		} else {
+			rest_bytes += fa_value_u64(row, "bytes");
+			rest_sites++;
+		}
+	}
+	if (rest_sites)
+		printf("%10s in %" PRIu64 " more site%s (--top N shows more)\n",
+		       term_bytes(rest_bytes, &text), rest_sites, rest_sites == 1 ? "" : "s");
+	printf("\nThe heap as a whole: %s", fa_value_text(process, "verdict"));
+	if (!fa_value_is_null(fa_value_get(process, "resolvable_bytes_per_s")))
+		printf("; growth from about %s would show",
+		       term_rate(fa_value_f64(process, "resolvable_bytes_per_s"), &text));
+	puts(".\nWithout a scan for pointers it is unknown whether a block can still be reached.");
+}
+
+/* ---- by another figure -------------------------------------------------------------------------
+ */
+
+struct figure {
+	const char *key, *blocks_key, *title, *blocks_title;
+};
+
+static const struct figure figures[] = {
+	[BY_LIVE] = {"live_bytes", "live_blocks", "LIVE", "BLOCKS"},
+	[BY_PEAK] = {"peak_bytes", "peak_blocks", "AT PEAK", "BLOCKS"},
+	[BY_ALLOCATED] = {"allocated_bytes", "allocations", "ALLOCATED", "CALLS"},
+	[BY_TEMPORARY] = {"temporary_bytes", "temporary", "TEMPORARY", "BLOCKS"},
+};
+
+static const struct figure *sorting; /* qsort has no context */
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct fa_value *x = *(const struct fa_value *const *)a;
+	const struct fa_value *y = *(const struct fa_value *const *)b;
+	/* What costs of a temporary is the call, not its size. */
+	const char *key = sorting == &figures[BY_TEMPORARY] ? sorting->blocks_key : sorting->key;
+	uint64_t left = fa_value_u64(x, key), right = fa_value_u64(y, key);
+
+	if (left != right)
+		return left > right ? -1 : 1;
+	left = fa_value_u64(x, "site");
+	right = fa_value_u64(y, "site");
+	return left < right ? -1 : left > right;
+}
+
+/* Rows of `sites` by a figure; those that have none of it are left out. */
+static const struct fa_value **sort_sites(const struct fa_value *sites, const struct figure *figure,
+					  size_t *n_ret)
+{
+	size_t n = 0, max = sites ? sites->n : 0;
+	const struct fa_value **rows = malloc((max + 1) * sizeof(struct fa_value *));
+
+	for (const struct fa_value *row = rows && sites ? sites->first : NULL; row; row = row->next)
+		if (fa_value_u64(row, figure->key) || fa_value_u64(row, figure->blocks_key))
+			rows[n++] = row;
+	sorting = figure;
+	if (n)
+		qsort(rows, n, sizeof(*rows), compare_rows);
+	*n_ret = n;
+	return rows;
+}
+
+static void print_by(const struct fa_value *const *rows, size_t n, const struct figure *figure,
+		     unsigned top)
+{
+	if (!n)
+		puts("No site has any.");
+	else
+		printf("%s%10s %8s  %s%s\n", term_on(STYLE_BOLD), figure->title,
+		       figure->blocks_title, "SITE", term_off());
+	for (size_t i = 0; i < n && i < top; i++) {
+		struct fa_text bytes, blocks;
+
+		printf("%s%10s %8s  ", term_on(STYLE_BOLD),
+		       term_bytes(fa_value_u64(rows[i], figure->key), &bytes),
+		       fa_format_count(fa_value_u64(rows[i], figure->blocks_key), &blocks));
+		term_text(fa_value_text(rows[i], "name"),
+			  term_width() > 40 ? term_width() - 22 : 0);
+		printf("%s\n", term_off());
+		term_stack(fa_value_get(rows[i], "stack"), STACK_MAX);
+	}
+	if (n > top)
+		printf("%zu more sites (--top N shows more)\n", n - top);
+}
+
+static int print_by_json(const struct cli_analysis *a, const struct fa_value *const *rows, size_t n,
+			 const char *by, size_t top)
+{
+	struct ft_strbuf text;
+	struct fa_json json;
+	bool failed;
+
+	ft_strbuf_init(&text);
+	fa_json_init(&json, &text);
+	fa_json_object_begin(&json);
+	fa_json_kv_u64(&json, "schema", 1);
+	fa_json_kv_string(&json, "by", by);
+	fa_json_key(&json, "sites");
+	fa_json_array_begin(&json);
+	for (size_t i = 0; i < n && i < top; i++)
+		fa_value_emit(rows[i], &json);
+	fa_json_array_end(&json);
+	fa_json_object_end(&json);
+	failed = text.failed;
+	if (!failed)
+		puts(ft_strbuf_text(&text));
+	ft_strbuf_deinit(&text);
+	return failed ? cli_fail(&ft_enomem, CLI_FAILED) : CLI_OK;
+}
+
+int verb_leaks(const struct cli_verb *verb, const struct cli_options *options)
+{
+	static const char *const names[] = {"live", "peak", "allocated", "temporary"};
+	struct cli_options own = *options;
+	unsigned top = options->top ? options->top : DEFAULT_TOP;
+	struct cli_analysis a;
+	int status;
+
+	/* Text says how much the rest is: the analysis must hold it. */
+	if (!own.json && own.top)
+		own.top = top > 500 ? top : 500;
+	status = cli_analyse(&own, verb->passes, &a);
+	if (status != CLI_OK)
+		return status;
+
+	if (options->by == BY_LIVE) {
+		if (options->json)
+			cli_print_json(&a, "leaks");
+		else
+			print_live(&a, top);
+	} else {
+		const struct figure *figure = &figures[options->by];
+		size_t n;
+		ft_auto_free const struct fa_value **rows =
+			sort_sites(fa_value_get(cli_section(&a, "sites"), "sites"), figure, &n);
+
+		if (!rows)
+			status = cli_fail(&ft_enomem, CLI_FAILED);
+		else if (options->json)
+			status = print_by_json(&a, rows, n, names[options->by],
+					       options->top ? options->top : 500);
+		else
+			print_by(rows, n, figure, top);
+	}
+	cli_analysis_deinit(&a);
+	return status;
+}

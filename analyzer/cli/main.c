@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/* fraganalyze: what a recording means. Verbs, and nothing else; each has a file of its own. */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define WINDOW "from to no-wait quiet"
+#define TEXT   "json color ascii units"
+
+static const char *const summary_passes[] = {"timeline", "leaks",   "errors", "?frag",
+					     "quality",	 "summary", NULL};
+static const char *const leaks_passes[] = {"leaks", "sites", "quality", "summary", NULL};
+static const char *const threads_passes[] = {"threads", "quality", "summary", NULL};
+static const char *const frag_passes[] = {"frag", "quality", "summary", NULL};
+static const char *const errors_passes[] = {"errors", "quality", "summary", NULL};
+static const char *const no_names[] = {NULL};
+
+const struct cli_verb cli_verbs[] = {
+	{.name = "summary",
+	 .summary = "what was recorded, and what to look at (also without a verb)",
+	 .operands = "FILE",
+	 .example = "fraganalyze soak.frag",
+	 .options = WINDOW " " TEXT,
+	 .passes = summary_passes,
+	 .run = verb_summary},
+	{.name = "leaks",
+	 .summary = "what is still live, by call stack, and which of it grows",
+	 .operands = "FILE",
+	 .example = "fraganalyze leaks --by=peak --top 5 soak.frag",
+	 .options = "by top " WINDOW " " TEXT,
+	 .passes = leaks_passes,
+	 .run = verb_leaks},
+	{.name = "threads",
+	 .summary = "memory by allocating thread, and who freed whose",
+	 .operands = "FILE",
+	 .example = "fraganalyze threads --from -10m soak.frag",
+	 .options = "top " WINDOW " " TEXT,
+	 .passes = threads_passes,
+	 .run = verb_threads},
+	{.name = "frag",
+	 .summary = "the heap's layout: pages, holes, and who pins them",
+	 .operands = "FILE",
+	 .example = "fraganalyze frag --at peak soak.frag",
+	 .options = "at top " WINDOW " " TEXT,
+	 .passes = frag_passes,
+	 .run = verb_frag},
+	{.name = "errors",
+	 .summary = "double, interior, invalid and mismatched frees",
+	 .operands = "FILE",
+	 .example = "fraganalyze errors soak.frag",
+	 .options = "top " WINDOW " " TEXT,
+	 .passes = errors_passes,
+	 .run = verb_errors},
+	{.name = "report",
+	 .summary = "all of it in one HTML file",
+	 .operands = "FILE",
+	 .example = "fraganalyze report soak.frag -o soak.html",
+	 .options = "output force lang json top " WINDOW,
+	 .passes = no_names,
+	 .run = verb_report},
+	{.name = "query",
+	 .summary = "SQL over the recording, tables event and allocation included",
+	 .operands = "FILE SQL",
+	 .example = "fraganalyze query soak.frag 'SELECT * FROM event LIMIT 5'",
+	 .options = "json csv no-wait color",
+	 .run = verb_query},
+	{.name = "resolve",
+	 .summary = "look the names of functions up and add them to the file",
+	 .operands = "FILE",
+	 .example = "fraganalyze resolve soak.frag",
+	 .options = "json quiet",
+	 .run = verb_resolve},
+	{.name = NULL},
+};
+
+const struct cli_verb *cli_verb_find(const char *name)
+{
+	for (const struct cli_verb *verb = cli_verbs; verb->name; verb++)
+		if (!strcmp(verb->name, name))
+			return verb;
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const struct cli_verb *verb = argc > 1 ? cli_verb_find(argv[1]) : NULL;
+	struct cli_options options;
+	bool done = false;
+	int skip = verb ? 1 : 0, status;
+
+	/* Characters only: numbers are always written with a point. */
+	setlocale(LC_CTYPE, "");
+
+	if (argc < 2) {
+		fputs("fraganalyze: no recording given; try 'fraganalyze --help'\n", stderr);
+		return CLI_USAGE;
+	}
+	if (!verb) {
+		if (!strcmp(argv[1], "--version")) {
+			puts("fraganalyze " FT_VERSION);
+			return CLI_OK;
+		}
+		if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+		    !strcmp(argv[1], "help")) {
+			verb = argc > 2 ? cli_verb_find(argv[2]) : NULL;
+			cli_print_help(verb);
+			return CLI_OK;
+		}
+		if (argv[1][0] != '-' && !strpbrk(argv[1], "./") && access(argv[1], F_OK) < 0) {
+			fprintf(stderr,
+				"fraganalyze: '%s' is neither a verb nor a file; try "
+				"'fraganalyze --help'\n",
+				argv[1]);
+			return CLI_USAGE;
+		}
+		verb = &cli_verbs[0];
+	}
+	status = cli_parse(verb, argc - skip, argv + skip, &options, &done);
+	if (status != CLI_OK || done)
+		return status;
+	term_init(&options);
+	status = verb->run(verb, &options);
+	if (fflush(stdout) || ferror(stdout)) {
+		cli_warn("cannot write the result: %s", strerror(errno));
+		return status ? status : CLI_FAILED;
+	}
+	return status;
+}

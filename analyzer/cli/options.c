@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: MIT */
+/* Options: one table drives parsing and --help. */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum option_id {
+	OPT_HELP = 'h',
+	OPT_OUTPUT = 'o',
+	OPT_FORCE = 'f',
+	OPT_TOP = 'n',
+	OPT_QUIET = 'q',
+	OPT_JSON = 256,
+	OPT_CSV,
+	OPT_FROM,
+	OPT_TO,
+	OPT_AT,
+	OPT_BY,
+	OPT_NO_WAIT,
+	OPT_COLOR,
+	OPT_ASCII,
+	OPT_UNITS,
+	OPT_LANG,
+	OPT_VERSION,
+};
+
+static const struct option_row {
+	const char *name, *argument, *help;
+	int id; /* a letter is also its short form */
+} rows[] = {
+	{"by", "WHAT", "live (default), peak, allocated or temporary", OPT_BY},
+	{"top", "N", "rows of the table", OPT_TOP},
+	{"from", "TIME", "begin of the window: 10s, 5m, 1h30m; -10m is back from the end",
+	 OPT_FROM},
+	{"to", "TIME", "its end", OPT_TO},
+	{"at", "TIME", "describe the heap at that time, or at its 'peak'", OPT_AT},
+	{"json", NULL, "print JSON", OPT_JSON},
+	{"csv", NULL, "print rows as CSV", OPT_CSV},
+	{"output", "FILE", "where to write; - is stdout (default: FILE.html)", OPT_OUTPUT},
+	{"force", NULL, "overwrite an existing file", OPT_FORCE},
+	{"lang", "LANG", "language the report opens in: en or zh", OPT_LANG},
+	{"no-wait", NULL, "do not wait for a recording that is being finished", OPT_NO_WAIT},
+	{"color", "WHEN", "auto (default), always or never", OPT_COLOR},
+	{"ascii", NULL, "no characters beyond ASCII", OPT_ASCII},
+	{"units", "UNITS", "iec (default) or bytes", OPT_UNITS},
+	{"quiet", NULL, "no progress", OPT_QUIET},
+	{"help", NULL, "print this", OPT_HELP},
+	{"version", NULL, "print the version", OPT_VERSION},
+};
+
+enum { N_ROWS = sizeof(rows) / sizeof(*rows) };
+
+/* Whether `name` is one of the blank-separated words of `list`. */
+static bool has_word(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = list; *p;) {
+		size_t word = strcspn(p, " ");
+
+		if (word == len && !memcmp(p, name, len))
+			return true;
+		p += word;
+		p += strspn(p, " ");
+	}
+	return false;
+}
+
+static const struct option_row *find_row(const char *name, size_t len)
+{
+	for (size_t i = 0; i < N_ROWS; i++)
+		if (strlen(rows[i].name) == len && !memcmp(rows[i].name, name, len))
+			return &rows[i];
+	return NULL;
+}
+
+static bool is_common(const struct option_row *row)
+{
+	return row->id == OPT_HELP || row->id == OPT_VERSION;
+}
+
+/* ---- help --------------------------------------------------------------------------------------
+ */
+
+static void print_row(const struct option_row *row)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "  %c%c%c --%s%s%s", row->id < 256 ? '-' : ' ',
+		 row->id < 256 ? row->id : ' ', row->id < 256 ? ',' : ' ', row->name,
+		 row->argument ? " " : "", row->argument ? row->argument : "");
+	printf("%-23s %s\n", left, row->help);
+}
+
+void cli_print_help(const struct cli_verb *verb)
+{
+	if (!verb) {
+		puts("Usage: fraganalyze [VERB] [OPTIONS] FILE\n\n"
+		     "Say what a recording of a program's heap means.\n");
+		for (verb = cli_verbs; verb->name; verb++)
+			printf("  %-10s %s\n", verb->name, verb->summary);
+		puts("\nExamples:\n"
+		     "  fraganalyze soak.frag\n"
+		     "  fraganalyze leaks --json soak.frag | jq '.leaks[0]'\n"
+		     "\n'fraganalyze VERB --help' lists a verb's options. Exit status: 0 done, 1 "
+		     "failed,\n"
+		     "2 usage, 3 the recording is missing, damaged or newer. See fraganalyze(1).");
+		return;
+	}
+	printf("Usage: fraganalyze %s [OPTIONS] %s\n\n%c%s.\n\n", verb->name, verb->operands,
+	       toupper((unsigned char)verb->summary[0]), verb->summary + 1);
+	for (const char *p = verb->options; *p;) {
+		size_t word = strcspn(p, " ");
+
+		print_row(find_row(p, word));
+		p += word;
+		p += strspn(p, " ");
+	}
+	print_row(find_row("help", 4));
+	printf("\nExample:\n  %s\n", verb->example);
+}
+
+/* ---- times -------------------------------------------------------------------------------------
+ */
+
+static bool parse_unit(const char **at, double *seconds)
+{
+	static const struct {
+		const char *name;
+		double seconds;
+	} units[] = {{"ns", 1e-9}, {"us", 1e-6}, {"ms", 1e-3}, {"min", 60},
+		     {"s", 1},	   {"m", 60},	 {"h", 3600},  {"d", 86400}};
+
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		size_t len = strlen(units[i].name);
+
+		if (!strncmp(*at, units[i].name, len) && !isalpha((unsigned char)(*at)[len])) {
+			*at += len;
+			*seconds = units[i].seconds;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool cli_parse_time(const char *text, uint64_t end_ns, uint64_t *ret)
+{
+	bool from_end = *text == '-';
+	const char *at = text + from_end;
+	double total = 0;
+
+	do {
+		double value, unit = 1;
+		char *after;
+
+		if (!isdigit((unsigned char)*at))
+			return false;
+		value = strtod(at, &after);
+		if (strspn(at, "0123456789.") != (size_t)(after - at))
+			return false; /* no exponents, no hexadecimal */
+		at = after;
+		if (*at && !parse_unit(&at, &unit))
+			return false;
+		total += value * unit;
+	} while (*at);
+
+	if (total > 1e10) /* three centuries */
+		return false;
+
+	uint64_t ns = (uint64_t)(total * 1e9 + 0.5);
+
+	if (from_end)
+		*ret = ns < end_ns ? end_ns - ns : 0;
+	else
+		*ret = ns;
+	return true;
+}
+
+/* ---- parse -------------------------------------------------------------------------------------
+ */
+
+/* The index of `text` among the words of `choices`, or -1 after a message. */
+static int choose(const char *option, const char *text, const char *const *choices)
+{
+	for (int i = 0; choices[i]; i++)
+		if (!strcmp(choices[i], text))
+			return i;
+	fprintf(stderr, "fraganalyze: --%s: '%s' is not one of", option, text);
+	for (int i = 0; choices[i]; i++)
+		fprintf(stderr, "%s%s", i ? ", " : " ", choices[i]);
+	fputc('\n', stderr);
+	return -1;
+}
+
+static bool parse_top(const char *text, unsigned *ret)
+{
+	char *end;
+
+	errno = 0;
+
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (!isdigit((unsigned char)*text) || *end || errno || value < 1 || value > 1000000) {
+		fprintf(stderr, "fraganalyze: --top: '%s' is not a number from 1 to 1000000\n",
+			text);
+		return false;
+	}
+	*ret = (unsigned)value;
+	return true;
+}
+
+static bool take_option(int id, const char *value, struct cli_options *o)
+{
+	static const char *const by[] = {"live", "peak", "allocated", "temporary", NULL};
+	static const char *const when[] = {"auto", "always", "never", NULL};
+	static const char *const units[] = {"iec", "bytes", NULL};
+	static const char *const langs[] = {"en", "zh", NULL};
+	uint64_t ignored;
+	int choice = 0;
+
+	switch (id) {
+	case OPT_JSON:
+		o->json = true;
+		break;
+	case OPT_CSV:
+		o->csv = true;
+		break;
+	case OPT_FORCE:
+		o->force = true;
+		break;
+	case OPT_NO_WAIT:
+		o->no_wait = true;
+		break;
+	case OPT_ASCII:
+		o->ascii = true;
+		break;
+	case OPT_QUIET:
+		o->quiet = true;
+		break;
+	case OPT_OUTPUT:
+		o->output = value;
+		break;
+	case OPT_FROM:
+	case OPT_TO:
+		if (!cli_parse_time(value, 0, &ignored)) {
+			fprintf(stderr,
+				"fraganalyze: --%s: '%s' is not a time such as 10s, 1h30m or "
+				"-10m\n",
+				id == OPT_FROM ? "from" : "to", value);
+			return false;
+		}
+		*(id == OPT_FROM ? &o->from : &o->to) = value;
+		break;
+	case OPT_AT:
+		if (strcmp(value, "peak") != 0 && !cli_parse_time(value, 0, &ignored)) {
+			fprintf(stderr,
+				"fraganalyze: --at: '%s' is neither 'peak' nor a time such as "
+				"10s\n",
+				value);
+			return false;
+		}
+		o->at = value;
+		break;
+	case OPT_TOP:
+		return parse_top(value, &o->top);
+	case OPT_BY:
+		choice = choose("by", value, by);
+		o->by = (enum cli_by)choice;
+		break;
+	case OPT_COLOR:
+		choice = choose("color", value, when);
+		o->color = (enum cli_color)choice;
+		break;
+	case OPT_UNITS:
+		choice = choose("units", value, units);
+		o->plain_bytes = choice == 1;
+		break;
+	case OPT_LANG:
+		choice = choose("lang", value, langs);
+		o->lang = value;
+		break;
+	}
+	return choice >= 0;
+}
+
+static int take_operands(const struct cli_verb *verb, int n, char **operands, struct cli_options *o)
+{
+	int wanted = strstr(verb->operands, "SQL") ? 2 : 1;
+
+	if (n < wanted) {
+		fprintf(stderr, "fraganalyze: %s needs %s; try 'fraganalyze %s --help'\n",
+			verb->name, n == 0 ? "a recording" : "a query", verb->name);
+		return CLI_USAGE;
+	}
+	if (n > wanted) {
+		fprintf(stderr, "fraganalyze: '%s' is one argument too many for %s\n",
+			operands[wanted], verb->name);
+		return CLI_USAGE;
+	}
+	o->path = operands[0];
+	o->sql = wanted == 2 ? operands[1] : NULL;
+	return CLI_OK;
+}
+
+int cli_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_options *ret,
+	      bool *done)
+{
+	struct option longs[N_ROWS + 1] = {0};
+	char shorts[2 * N_ROWS + 1] = "";
+	int n_longs = 0, id;
+
+	for (size_t i = 0; i < N_ROWS; i++) {
+		if (!is_common(&rows[i]) && !has_word(verb->options, rows[i].name))
+			continue;
+		longs[n_longs++] = (struct option){
+			.name = rows[i].name,
+			.has_arg = rows[i].argument ? required_argument : no_argument,
+			.val = rows[i].id,
+		};
+		if (rows[i].id < 256) {
+			char one[3] = {(char)rows[i].id, rows[i].argument ? ':' : '\0', '\0'};
+
+			strcat(shorts, one);
+		}
+	}
+
+	*ret = (struct cli_options){0};
+	argv[0] = (char[]){"fraganalyze"}; /* getopt's messages begin with it */
+	optind = 1;
+	while ((id = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (id == '?') {
+			fprintf(stderr, "Try 'fraganalyze %s --help'.\n", verb->name);
+			return CLI_USAGE;
+		}
+		if (id == OPT_HELP) {
+			cli_print_help(verb);
+			*done = true;
+			return CLI_OK;
+		}
+		if (id == OPT_VERSION) {
+			puts("fraganalyze " FT_VERSION);
+			*done = true;
+			return CLI_OK;
+		}
+		if (!take_option(id, optarg, ret))
+			return CLI_USAGE;
+	}
+	if (ret->json && ret->csv) {
+		fputs("fraganalyze: --json and --csv exclude each other\n", stderr);
+		return CLI_USAGE;
+	}
+	return take_operands(verb, argc - optind, argv + optind, ret);
+}

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* The terminal: width, colour, bars, and untrusted text. */
+#include <inttypes.h>
+#include <langinfo.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static struct {
+	unsigned width;
+	bool color, utf8, plain_bytes;
+} term;
+
+static bool env_set(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value;
+}
+
+static bool want_color(enum cli_color color)
+{
+	const char *kind = getenv("TERM"), *force = getenv("CLICOLOR_FORCE");
+
+	if (color != COLOR_AUTO)
+		return color == COLOR_ALWAYS;
+	if (env_set("NO_COLOR"))
+		return false;
+	if (force && *force && strcmp(force, "0") != 0)
+		return true;
+	return isatty(STDOUT_FILENO) && kind && strcmp(kind, "dumb") != 0;
+}
+
+void term_init(const struct cli_options *options)
+{
+	struct winsize size;
+
+	term.plain_bytes = options->plain_bytes;
+	term.color = want_color(options->color);
+	term.utf8 = !options->ascii && !strcmp(nl_langinfo(CODESET), "UTF-8");
+	if (!isatty(STDOUT_FILENO))
+		term.width = 0;
+	else if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40)
+		term.width = size.ws_col;
+	else
+		term.width = 80;
+}
+
+unsigned term_width(void)
+{
+	return term.width;
+}
+
+const char *term_on(enum term_style style)
+{
+	static const char *const codes[] = {"",		  "\033[1m",	"\033[2m",
+					    "\033[1;31m", "\033[1;33m", "\033[1;32m"};
+
+	return term.color ? codes[style] : "";
+}
+
+const char *term_off(void)
+{
+	return term.color ? "\033[0m" : "";
+}
+
+enum term_style term_severity_style(const char *severity)
+{
+	if (!severity)
+		return STYLE_PLAIN;
+	if (!strcmp(severity, "high"))
+		return STYLE_RED;
+	if (!strcmp(severity, "medium") || !strcmp(severity, "low"))
+		return STYLE_YELLOW;
+	if (!strcmp(severity, "ok"))
+		return STYLE_GREEN;
+	return STYLE_PLAIN;
+}
+
+/* ---- text --------------------------------------------------------------------------------------
+ */
+
+/* Length of the UTF-8 sequence at `s`; one that was cut ends where the text does. */
+static size_t char_length(const char *s)
+{
+	size_t n = 1;
+
+	while (n < 4 && ((unsigned char)s[n] & 0xc0) == 0x80)
+		n++;
+	return n;
+}
+
+/* C0, DEL, C1 and the bidirectional formatting characters, with which a name could move the cursor
+ * or reorder the line. */
+static bool is_control(const char *s)
+{
+	const unsigned char *c = (const unsigned char *)s;
+
+	if (c[0] < 0x20 || c[0] == 0x7f)
+		return true;
+	if (c[0] == 0xc2 && c[1] < 0xa0)
+		return true;
+	return c[0] == 0xe2 && ((c[1] == 0x80 && (c[2] == 0x8e || c[2] == 0x8f ||
+						  (c[2] >= 0xaa && c[2] <= 0xae))) ||
+				(c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9));
+}
+
+static void put_char(const char *s)
+{
+	if (is_control(s))
+		putchar('?');
+	else
+		fwrite(s, 1, char_length(s), stdout);
+}
+
+static size_t text_length(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text += char_length(text))
+		n++;
+	return n;
+}
+
+void term_text(const char *text, unsigned width)
+{
+	size_t n;
+
+	if (!text)
+		text = "-";
+	n = text_length(text);
+
+	bool cut = width && n > width;
+	size_t shown = cut ? (width > 3 ? width - 3 : width) : n;
+
+	for (size_t i = 0; i < shown; i++, text += char_length(text))
+		put_char(text);
+	if (cut && width > 3)
+		fputs("...", stdout);
+}
+
+/* Break a text into lines, and say how many. */
+static unsigned wrap(const char *text, unsigned first_column, unsigned indent, bool print)
+{
+	unsigned width = term.width ? term.width : 80, column = first_column, blanks = 0;
+	unsigned lines = 1;
+
+	while (*text) {
+		size_t word = 0, n = 0;
+
+		while (text[word] && text[word] != ' ') {
+			word += char_length(text + word);
+			n++;
+		}
+		/* Blanks wait for the word behind them: none is left at the end of a line. */
+		if (column > indent && column + blanks + n > width) {
+			if (print)
+				printf("\n%*s", (int)indent, "");
+			column = indent;
+			lines++;
+		} else {
+			if (print)
+				printf("%*s", (int)blanks, "");
+			column += blanks;
+		}
+		for (const char *end = text + word; text < end; text += char_length(text))
+			if (print)
+				put_char(text);
+		column += (unsigned)n;
+		for (blanks = 0; *text == ' '; text++)
+			blanks++;
+	}
+	if (print)
+		putchar('\n');
+	return lines;
+}
+
+void term_wrapped(const char *text, unsigned first_column, unsigned indent)
+{
+	wrap(text, first_column, indent, true);
+}
+
+unsigned term_wrapped_lines(const char *text, unsigned first_column, unsigned indent)
+{
+	return wrap(text, first_column, indent, false);
+}
+
+void term_spark(const uint64_t *values, size_t n, uint64_t max, unsigned width)
+{
+	static const char *const bars[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+	static const char ascii[] = " .:-=+*%#";
+
+	for (unsigned column = 0; column < width && n; column++) {
+		size_t from = n * column / width, to = n * (column + 1) / width;
+		uint64_t high = 0;
+
+		if (to <= from)
+			to = from + 1;
+		for (size_t i = from; i < to && i < n; i++)
+			high = values[i] > high ? values[i] : high;
+
+		/* Only nothing is shown as nothing. */
+		unsigned level = max ? (unsigned)((double)high / (double)max * 8 + 0.5) : 0;
+
+		if (!level && high)
+			level = 1;
+		if (level > 8)
+			level = 8;
+		if (term.utf8)
+			fputs(bars[level], stdout);
+		else
+			putchar(ascii[level]);
+	}
+}
+
+const char *term_bytes(uint64_t bytes, struct fa_text *out)
+{
+	if (!term.plain_bytes)
+		return fa_format_bytes(bytes, out);
+	snprintf(out->s, sizeof(out->s), "%" PRIu64, bytes);
+	return out->s;
+}
+
+const char *term_rate(double bytes_per_s, struct fa_text *out)
+{
+	if (!term.plain_bytes)
+		return fa_format_rate(bytes_per_s, out);
+	snprintf(out->s, sizeof(out->s), "%.1f/s", bytes_per_s);
+	return out->s;
+}
+
+/* ---- stacks ------------------------------------------------------------------------------------
+ */
+
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path;
+}
+
+void term_frame(const struct fa_value *frame, unsigned width)
+{
+	const char *function = fa_value_text(frame, "function");
+	const char *file = fa_value_text(frame, "file");
+	const char *module = base_name(fa_value_text(frame, "module"));
+	uint64_t line = fa_value_u64(frame, "line");
+	char place[512], text[4096];
+
+	if (module)
+		snprintf(place, sizeof(place), "%s+0x%" PRIx64, module,
+			 fa_value_u64(frame, "offset"));
+	else
+		snprintf(place, sizeof(place), "0x%" PRIx64, fa_value_u64(frame, "offset"));
+	if (function && file && line)
+		snprintf(text, sizeof(text), "%s at %s:%" PRIu64 "%s", function,
+			 term.width ? base_name(file) : file, line,
+			 fa_value_true(frame, "inlined") ? " (inlined)" : "");
+	else
+		snprintf(text, sizeof(text), "%s%s%s%s", function ? function : "",
+			 function ? " (" : "", place, function ? ")" : "");
+	term_text(text, width);
+}
+
+void term_stack(const struct fa_value *stack, size_t max)
+{
+	size_t i = 0;
+
+	for (const struct fa_value *frame = stack ? stack->first : NULL; frame;
+	     frame = frame->next, i++) {
+		if (i == max) {
+			printf("      ... %zu more\n", stack->n - max);
+			return;
+		}
+		printf("      %s#%zu%s ", term_on(STYLE_DIM), i, term_off());
+		term_frame(frame, term.width > 20 ? term.width - 10 : 0);
+		putchar('\n');
+	}
+}

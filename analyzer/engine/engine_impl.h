@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the engine share: see fa_engine.h for the promises. */
+#ifndef ENGINE_IMPL_H
+#define ENGINE_IMPL_H
+
+#include "fa_engine.h"
+#include "fa_heap.h"
+#include "ft_arena.h"
+
+enum {
+	ENGINE_MAX_PASSES = 32,
+	ENGINE_MAX_FINDINGS = 64,
+	ENGINE_TICKS = 1024,
+	ENGINE_MAX_SITES = 500
+};
+
+struct fa_pass {
+	const struct fa_pass_ops *ops;
+	struct fa_engine *engine;
+	void *state; /* owned, ops->state_size bytes */
+	bool initialized;
+};
+
+/*
+ * The account of one stack; one cache line.
+ *
+ * What was live at the heap's peak is kept without visiting all sites at each new peak: a peak only
+ * raises the engine's epoch. A site that has not changed since (its epoch is older) was at the peak
+ * as it is now; one that changes first puts away its values and takes the epoch.
+ */
+struct site_account {
+	uint64_t live_bytes, allocations, bytes_allocated;
+	uint64_t peak_bytes, epoch;
+	uint64_t temporary, temporary_bytes;
+	uint32_t live_blocks, peak_blocks;
+};
+_Static_assert(sizeof(struct site_account) == 64, "one cache line");
+
+struct fa_names;
+
+struct fa_engine {
+	struct ft_reader *reader; /* borrowed */
+	struct fa_options options;
+
+	struct fa_heap heap;
+	struct fa_totals totals;
+	void *sites_memory;
+	struct site_account *sites; /* n_stacks, aligned to a cache line within sites_memory */
+	uint32_t *start_blocks;	    /* live at `from`, by stack; NULL when the window starts at 0 */
+	uint64_t epoch;		    /* number of the peak; sites start with 0, this with 1 */
+	uint64_t *last_address;	    /* by thread: its latest allocation, 0 once freed */
+	size_t n_stacks, n_threads;
+	struct fa_thread *threads; /* by id; id 0 when there is none */
+
+	const char *allocator; /* the reader's or static */
+	bool is_glibc;
+
+	uint64_t from_ns, to_ns;
+	uint32_t n_ticks, next_tick;
+	uint64_t next_tick_ns;
+	bool has_teardown, teardown_seen;
+	uint64_t teardown_seq, teardown_ns;
+
+	struct fa_pass passes[ENGINE_MAX_PASSES];
+	size_t n_passes;
+	/* Those with on_step, in order: the inner loop walks nothing else. */
+	struct fa_pass *steppers[ENGINE_MAX_PASSES];
+	size_t n_steppers;
+
+	struct fa_finding findings[ENGINE_MAX_FINDINGS]; /* sorted, worst first */
+	size_t n_findings;
+
+	struct fa_names *names; /* NULL until asked for */
+	struct ft_arena arena;	/* texts of threads and findings */
+};
+
+/* replay.c */
+struct ft_error *fa_engine_replay(struct fa_engine *engine);
+/* allocator.c */
+struct ft_error *fa_engine_find_allocator(struct fa_engine *engine);
+/* teardown.c */
+struct ft_error *fa_engine_find_teardown(struct fa_engine *engine);
+
+/* names.c */
+struct ft_error *fa_engine_load_names(struct fa_engine *engine); /* once; later calls do nothing */
+void fa_names_destroy(struct fa_names *names);			 /* NULL is fine */
+
+/* site_name.c: what a frame is to somebody who looks for the culprit */
+enum frame_kind {
+	FRAME_USER,
+	FRAME_RUNTIME, /* libc, libstdc++, the loader, an allocator's library, or std:: code */
+	FRAME_WRAPPER, /* xmalloc and its kin: code of the program that only allocates */
+};
+bool fa_module_is_tracer(const char *path);
+bool fa_module_is_runtime(const char *path);
+enum frame_kind fa_function_kind(const char *function);
+/* Functions that allocate once for the process or thread and keep it. */
+bool fa_function_is_startup(const char *function);
+
+#endif

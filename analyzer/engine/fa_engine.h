@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Engine: replays a recording and runs passes over it
+ *
+ *	reader -> chunks -> resolve against the live heap -> steps and ticks -> passes -> document
+ *
+ * The engine owns the live heap, the table of sites, the findings and the names of frames.
+ * Single-threaded for its user; the same recording and options give the same document, byte for
+ * byte.
+ *
+ * A window (from_ns..to_ns, both ends included) limits what passes see. What came before is
+ *replayed without them, so that the heap is right: at `init` the live heap is as it was at from_ns,
+ *and fa_engine_next_live() visits the blocks that were live then. Totals count from there on.
+ */
+#ifndef FA_ENGINE_H
+#define FA_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fa_pass.h"
+#include "fragtrace/store.h"
+
+struct fa_options {
+	uint64_t from_ns, to_ns; /* window; 0 and UINT64_MAX for all (a to_ns of 0 is all, too) */
+	uint32_t n_ticks;	 /* 0: 1024 */
+	uint32_t max_sites;	 /* rows of tables of sites; 0: 500 */
+	/* The end of the window is the moment that the user asks about: it is described as it is,
+	 * even if the program was cleaning up by then (fa_engine_teardown() finds nothing). */
+	bool at_end;
+	/* Called now and then with the number of events done; returning false stops the run with
+	 * FT_ERROR_STOPPED. May be NULL. */
+	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
+	void *progress_ctx;
+};
+
+/* Where a recording ends, as a time: the end of the process, its last event or its last sample,
+ * whichever is latest. */
+struct ft_error *fa_recording_end(struct ft_reader *reader, uint64_t *ret);
+
+/* `reader` is borrowed until fa_engine_destroy(). */
+struct ft_error *fa_engine_create(struct ft_reader *reader, const struct fa_options *options,
+				  struct fa_engine **ret);
+void fa_engine_destroy(struct fa_engine *engine); /* NULL is fine */
+
+/* Add passes before the run; the same one only once. */
+struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_ops *ops);
+/* All passes of the program, NULL-terminated; by name. */
+extern const struct fa_pass_ops *const fa_all_passes[];
+const struct fa_pass_ops *fa_pass_find(const char *name);
+
+struct ft_error *fa_engine_run(struct fa_engine *engine);
+/* Let each pass write its answer. */
+struct ft_error *fa_engine_emit(struct fa_engine *engine, struct fa_doc *doc);
+
+/* ---- for passes ---------------------------------------------------------------------------------
+ */
+
+struct ft_reader *fa_engine_reader(const struct fa_engine *engine);
+
+/* Totals of the live heap after the step at hand, and of the window so far. */
+struct fa_totals {
+	uint64_t live_blocks, live_bytes, live_usable;
+	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed; /* a realloc counts in both */
+	uint64_t peak_bytes, peak_ns, peak_seq;
+	uint64_t n_unknown_frees, n_overlaps, n_events;
+};
+const struct fa_totals *fa_engine_totals(const struct fa_engine *engine);
+
+uint32_t fa_engine_max_sites(const struct fa_engine *engine);
+uint64_t fa_engine_from_ns(const struct fa_engine *engine); /* real bounds of the window: */
+uint64_t fa_engine_to_ns(const struct fa_engine *engine);   /* clipped to the recording */
+uint32_t fa_engine_n_ticks(const struct fa_engine *engine);
+uint64_t fa_engine_tick_ns(const struct fa_engine *engine, uint32_t tick); /* when `tick` is */
+
+/*
+ * Where the program began to tear itself down: from the event `*seq` at `*time_ns` to the end of
+ * the window it did next to nothing but free. What is judged for growth is judged before. False
+ * when there is no such stretch. See fa_pass_ops.on_teardown.
+ */
+bool fa_engine_teardown(const struct fa_engine *engine, uint64_t *seq, uint64_t *time_ns);
+
+/* What a stack did within the window. Exact. */
+struct fa_site {
+	uint64_t allocations, frees, bytes_allocated; /* a realloc counts in both */
+	uint64_t live_blocks, live_bytes;	      /* now */
+	uint64_t peak_blocks, peak_bytes; /* when the whole heap was at its peak (the last moment so
+					   * far at which fa_totals.peak_bytes was reached) */
+	/* Blocks that their own thread freed before it allocated anything else (a realloc is an
+	 * allocation): they did not need the heap. */
+	uint64_t temporary, temporary_bytes;
+};
+void fa_engine_site(const struct fa_engine *engine, uint32_t stack, struct fa_site *ret);
+
+/*
+ * A sentence that the summary repeats, with its evidence. Passes add theirs in `finish`; the engine
+ * keeps them by severity, then by weight (bytes, as a rule), and at most 64 of them.
+ */
+enum fa_severity { FA_OK, FA_INFO, FA_LOW, FA_MEDIUM, FA_HIGH };
+const char *fa_severity_name(enum fa_severity severity); /* "ok", "info", "low", ... */
+
+struct fa_finding {
+	const char *code; /* "growing", "never_freed", "double_free", ...: stable, static */
+	enum fa_severity severity;
+	const char *text;    /* one sentence; copied when added */
+	const char *section; /* of the document that holds the evidence; static */
+	uint32_t site;	     /* stack id, or 0 */
+	uint64_t weight;
+};
+struct ft_error *fa_engine_finding_add(struct fa_engine *engine, const struct fa_finding *finding);
+const struct fa_finding *fa_engine_finding(const struct fa_engine *engine,
+					   size_t index); /* worst first; NULL past the end */
+
+/* Visit live blocks (order unspecified but repeatable); from finish: what is live at the end. */
+bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
+			 const struct fa_block **ret);
+const struct fa_block *fa_engine_live(const struct fa_engine *engine,
+				      uint64_t address); /* or NULL */
+
+/* "glibc", "jemalloc", "tcmalloc", "mimalloc", or what the recording says. */
+const char *fa_engine_allocator(const struct fa_engine *engine);
+
+/* The bytes that the block takes from its heap, headers and rounding included: nothing of them can
+ * hold another block. Multiples of 8; the same for the same block whenever asked. */
+void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *block, uint64_t *start,
+		      uint64_t *end);
+
+/* One more than the largest stack and thread id: passes index arrays with them. */
+size_t fa_engine_n_stacks(const struct fa_engine *engine);
+size_t fa_engine_n_threads(const struct fa_engine *engine);
+
+/* ---- names --------------------------------------------------------------------------------------
+ */
+
+/* A frame as people read it. Inlined functions are frames of their own. Strings are owned by the
+ * engine; NULL where unknown, never invented. */
+struct fa_frame {
+	const char *function, *file, *module; /* module: path */
+	int64_t line;			      /* 0 when unknown */
+	uint64_t offset;		      /* pc - module bias; the pc itself without a module */
+	bool inlined;
+};
+
+/* Expand a stack, innermost first, the tracer's own frames left out; at most `max` frames are
+ * written. Returns how many there are in all. */
+size_t fa_engine_frames(struct fa_engine *engine, uint32_t stack, struct fa_frame *frames,
+			size_t max);
+
+/* The name that titles a site: the innermost frame that is neither in the allocator family nor
+ * libc, libstdc++ or an allocation wrapper the user would not recognise; "??" never:
+ * module+0xoffset. Owned by the engine. */
+const char *fa_engine_site_name(struct fa_engine *engine, uint32_t stack);
+
+/* Whether a stack belongs to the start-up of libc, libstdc++ or the loader (stdio's buffers, thread
+ * control blocks, the emergency pool of exceptions): alive at every exit, and nobody's leak. */
+bool fa_engine_site_is_system(struct fa_engine *engine, uint32_t stack);
+
+/* How many frames of the recording have a name, of how many. */
+void fa_engine_symbolised(struct fa_engine *engine, uint64_t *resolved, uint64_t *frames);
+
+struct fa_json;
+/* Write a stack as the array that FORMAT.md describes. */
+void fa_engine_emit_stack(struct fa_engine *engine, uint32_t stack, struct fa_json *json);
+
+struct fa_thread {
+	uint32_t id;
+	int64_t tid;
+	const char *name, *start_function; /* NULL when unknown; start_function from `finish` on */
+	uint64_t start_pc;
+	uint64_t start_ns, end_ns; /* FT_TIME_NONE while it runs */
+};
+const struct fa_thread *fa_engine_thread(const struct fa_engine *engine, uint32_t id); /* or NULL */
+
+#endif

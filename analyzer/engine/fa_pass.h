@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Passes: analyses over the replayed heap
+ *
+ * The engine replays the events in order and owns the live heap. A pass sees each event as a
+ * resolved step (which block was born, which died) and a tick at regular moments; it keeps only
+ * what its own answer needs. Adding an analysis is adding a file with one `const struct fa_pass_ops
+ * fa_pass_NAME` and the word NAME to the list in analyzer/passes/meson.build.
+ *
+ * Passes include this header, base/ and model/, and nothing of each other: a fact that two passes
+ * need belongs to the engine.
+ */
+#ifndef FA_PASS_H
+#define FA_PASS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fragtrace/event.h"
+#include "ft_error.h"
+
+struct fa_doc;	  /* fa_doc.h: the analysis document being written */
+struct fa_engine; /* fa_engine.h: queries about the recording (sites, threads, window) */
+struct fa_pass;
+
+/* A live block. Borrowed from the engine during a step. */
+struct fa_block {
+	uint64_t address;
+	uint64_t size;		/* requested */
+	uint64_t usable;	/* >= size; equal to size when the recording does not know */
+	uint64_t born_ns;	/* of the logical block: a realloc keeps it */
+	uint64_t born_seq;	/* likewise */
+	uint32_t stack, thread; /* that made it (realloc: the last one) */
+	uint8_t api, flags;
+};
+
+/*
+ * One event, resolved. A realloc has both `died` (the block as it was) and `born` (as it is now):
+ * never a moment without it. The live heap (totals in fa_engine.h) is as it is after the step;
+ * `died` is a copy that is valid during the call.
+ */
+struct fa_step {
+	const struct ft_event *event;
+	const struct fa_block *born; /* NULL unless a block came (alloc, realloc) */
+	const struct fa_block *died; /* NULL unless a block went (free, realloc) */
+	bool unknown_free;	     /* a free or realloc of an address that was not live */
+	bool overlap;  /* `born` took the place of a live block whose free was not seen;
+			* the engine reports that block as `died` in a step of its own first */
+	bool new_peak; /* live_bytes is now higher than ever before */
+};
+
+struct fa_pass_ops {
+	const char *name;
+	const char *summary; /* one line for --help */
+	size_t state_size;   /* bytes of zeroed state that fa_pass_state() returns */
+
+	/* Before the first event of the window. May be NULL, as may all but emit. */
+	struct ft_error *(*init)(struct fa_pass *pass);
+	/* Every event, in order. */
+	struct ft_error *(*on_step)(struct fa_pass *pass, const struct fa_step *step);
+	/* At the ends of n_ticks equal stretches of the window (time), before the events that
+	 * follow. May be NULL. `tick` counts from 0 to n_ticks - 1; the last one is the end of the
+	 * window. */
+	struct ft_error *(*on_tick)(struct fa_pass *pass, uint32_t tick, uint64_t time_ns);
+	/* Before the first event of the teardown (fa_engine_teardown()), when there is one: the
+	 * live heap is as the program had it at work. */
+	struct ft_error *(*on_teardown)(struct fa_pass *pass);
+	/* After the last event: compute what emit will say. */
+	struct ft_error *(*finish)(struct fa_pass *pass);
+	/* Write the answer; computes nothing. */
+	struct ft_error *(*emit)(const struct fa_pass *pass, struct fa_doc *doc);
+	/* Release what the state owns. */
+	void (*deinit)(struct fa_pass *pass);
+};
+
+void *fa_pass_state(const struct fa_pass *pass);
+struct fa_engine *fa_pass_engine(const struct fa_pass *pass);
+
+#endif

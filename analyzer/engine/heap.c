@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* Live heap: see fa_heap.h. */
+#include "fa_heap.h"
+
+#include <stdlib.h>
+
+enum { HEAP_FIRST_BITS = 10, HEAP_MAX_BITS = 32, HEAP_FIRST_BLOCKS = 1024 };
+
+struct ft_error *fa_heap_init(struct fa_heap *heap)
+{
+	*heap = (struct fa_heap){.bits = HEAP_FIRST_BITS};
+	heap->slots = calloc((size_t)1 << heap->bits, sizeof(*heap->slots));
+	return heap->slots ? NULL : &ft_enomem;
+}
+
+void fa_heap_deinit(struct fa_heap *heap)
+{
+	free(heap->slots);
+	free(heap->blocks);
+	*heap = (struct fa_heap){0};
+}
+
+/* The slot of `address`, or the empty one where it would go; there is always an empty one. */
+static size_t heap_probe(const struct fa_heap *heap, uint64_t address, uint32_t tag)
+{
+	size_t mask = ((size_t)1 << heap->bits) - 1;
+
+	for (size_t i = heap_home(heap, tag);; i = (i + 1) & mask) {
+		const struct heap_slot *slot = &heap->slots[i];
+
+		if (!slot->block ||
+		    (slot->tag == tag && heap->blocks[slot->block - 1].address == address))
+			return i;
+	}
+}
+
+struct fa_block *fa_heap_find(const struct fa_heap *heap, uint64_t address)
+{
+	const struct heap_slot *slot = &heap->slots[heap_probe(heap, address, heap_tag(address))];
+
+	return slot->block ? &heap->blocks[slot->block - 1] : NULL;
+}
+
+static bool heap_grow(struct fa_heap *heap)
+{
+	if (heap->bits == HEAP_MAX_BITS)
+		return false;
+
+	struct fa_heap bigger = *heap;
+	size_t n = (size_t)1 << heap->bits;
+
+	bigger.bits++;
+
+	size_t mask = ((size_t)1 << bigger.bits) - 1;
+
+	bigger.slots = calloc(mask + 1, sizeof(*bigger.slots));
+	if (!bigger.slots)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!heap->slots[i].block)
+			continue;
+
+		size_t to = heap_home(&bigger, heap->slots[i].tag);
+
+		while (bigger.slots[to].block)
+			to = (to + 1) & mask;
+		bigger.slots[to] = heap->slots[i];
+	}
+	free(heap->slots);
+	*heap = bigger;
+	return true;
+}
+
+/* Number + 1 of a block to use, or 0. */
+static uint32_t block_take(struct fa_heap *heap)
+{
+	uint32_t number = heap->first_free;
+
+	if (number) {
+		heap->first_free = heap->blocks[number - 1].stack;
+		return number;
+	}
+	if (heap->n_blocks == heap->capacity) {
+		uint64_t capacity = heap->capacity ? heap->capacity * UINT64_C(3) / 2
+						   : (uint64_t)HEAP_FIRST_BLOCKS;
+
+		if (capacity >= UINT32_MAX)
+			return 0;
+
+		struct fa_block *blocks = realloc(heap->blocks, capacity * sizeof(*blocks));
+
+		if (!blocks)
+			return 0;
+		heap->blocks = blocks;
+		heap->capacity = (uint32_t)capacity;
+	}
+	return ++heap->n_blocks;
+}
+
+struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address)
+{
+	if ((heap->n_live + 1) * 2 > (size_t)1 << heap->bits && !heap_grow(heap))
+		return NULL;
+
+	uint32_t tag = heap_tag(address);
+	uint32_t number = block_take(heap);
+
+	if (!number)
+		return NULL;
+
+	struct fa_block *block = &heap->blocks[number - 1];
+
+	heap->slots[heap_probe(heap, address, tag)] =
+		(struct heap_slot){.tag = tag, .block = number};
+	heap->n_live++;
+	*block = (struct fa_block){.address = address};
+	return block;
+}
+
+bool fa_heap_remove(struct fa_heap *heap, uint64_t address, struct fa_block *ret)
+{
+	size_t mask = ((size_t)1 << heap->bits) - 1;
+	size_t gap = heap_probe(heap, address, heap_tag(address));
+	uint32_t number = heap->slots[gap].block;
+
+	if (!number)
+		return false;
+
+	/* Close the gap: move back each follower whose home is not behind it (Knuth 6.4, R). */
+	for (size_t i = (gap + 1) & mask; heap->slots[i].block; i = (i + 1) & mask) {
+		size_t home = heap_home(heap, heap->slots[i].tag);
+
+		if (((i - home) & mask) >= ((i - gap) & mask)) {
+			heap->slots[gap] = heap->slots[i];
+			gap = i;
+		}
+	}
+	heap->slots[gap] = (struct heap_slot){0};
+	heap->n_live--;
+
+	struct fa_block *block = &heap->blocks[number - 1];
+
+	*ret = *block;
+	block->address = 0;
+	block->stack = heap->first_free;
+	heap->first_free = number;
+	return true;
+}
+
+bool fa_heap_check(const struct fa_heap *heap)
+{
+	size_t n_used = 0, n_live = 0;
+
+	for (size_t i = 0; i < (size_t)1 << heap->bits; i++) {
+		const struct heap_slot *slot = &heap->slots[i];
+
+		if (!slot->block)
+			continue;
+		n_used++;
+		if (slot->block > heap->n_blocks)
+			return false;
+
+		uint64_t address = heap->blocks[slot->block - 1].address;
+
+		if (!address || heap_tag(address) != slot->tag ||
+		    heap_probe(heap, address, slot->tag) != i)
+			return false;
+	}
+	for (uint32_t i = 0; i < heap->n_blocks; i++)
+		n_live += heap->blocks[i].address != 0;
+	return n_used == heap->n_live && n_live == heap->n_live &&
+	       heap->n_live * 2 <= (size_t)1 << heap->bits;
+}

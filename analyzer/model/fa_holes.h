@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Holes: the free runs between live blocks
+ *
+ * Knows where live blocks are, not which ones: a bit for 16 bytes (8 where a block's edge asks for
+ * it) of each page that holds an edge of a block. A new or dying block finds its two neighbours
+ * and exchanges at most three holes, so that every figure is exact after each event, at a cost that
+ * depends neither on the size of the block nor on the number of blocks.
+ *
+ * What lies between two live blocks is a hole only inside one region: a stretch of addresses in
+ * which no 64 KiB were without ever holding a live byte. Space that the heap was never seen to use
+ * belongs to somebody else as far as we know: it is unknown, never free. For the same reason
+ * nothing before the first or after the last live block of a region is counted.
+ *
+ *	hole_bytes == sum of sizes of holes          n_holes == number of holes, none is empty
+ *	order counts: whole pages inside holes, cut as the buddy allocator would
+ *
+ * Single-threaded.
+ */
+#ifndef FA_HOLES_H
+#define FA_HOLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fa_regions.h"
+#include "fa_ufi.h"
+#include "ft_error.h"
+#include "ft_map.h"
+
+enum { FA_HOLE_BINS = 48, FA_HOLES_RECENT = 16 };
+
+struct fa_hole_totals {
+	uint64_t n_holes, hole_bytes;
+	uint64_t bin_holes[FA_HOLE_BINS]; /* by floor(log2(size)); the last bin takes the rest */
+	uint64_t bin_bytes[FA_HOLE_BINS];
+	uint64_t free_pages;	 /* whole 4 KiB pages in holes */
+	struct fa_orders orders; /* the same pages, as naturally aligned blocks */
+	/* What glibc's malloc_trim() would return: of a free chunk at p of s bytes the pages in
+	 * [p + 48, p + s). Holes are taken as one chunk each, which holds after consolidation. */
+	uint64_t trim_pages;
+};
+
+struct fa_holes_leaf;
+struct fa_holes_cell;
+
+struct fa_holes {
+	unsigned phase;		/* 8 for glibc, whose extents begin 8 below a multiple of 16 */
+	struct ft_map leaf_map; /* address >> 22 -> index */
+	struct fa_holes_leaf *leaves;
+	size_t n_leaves, leaf_room;
+	struct {
+		uint64_t key; /* + 1; 0: none */
+		size_t leaf;
+	} recent[FA_HOLES_RECENT];    /* leaves found lately, by the low bits of their key */
+	struct fa_holes_cell **cells; /* 64 KiB each, in slabs */
+	size_t n_cells, n_slabs, slab_room;
+	struct ft_map upper[7]; /* which leaves are in use: 64-ary bitmap tree over them */
+	uint64_t (*fine)[8];	/* bits of pages that need one for 8 bytes */
+	size_t n_fine, fine_room;
+	uint64_t free_fine;
+	struct fa_regions regions; /* ever in use, in units of 64 KiB */
+	struct fa_hole_totals totals;
+};
+
+/* `phase`: extents are multiples of 16 less this, mostly; others that are multiples of 8 are
+ * handled too. 0 or 8. */
+void fa_holes_init(struct fa_holes *holes, unsigned phase);
+void fa_holes_deinit(struct fa_holes *holes);
+
+/*
+ * The extent [start, end), multiples of 8, came to life. Refused (*refused, nothing changed) when
+ * it overlaps a live one, which is how damaged recordings and unknown allocators show; remove only
+ * what was taken. `tags` join those of its region. After an error only deinit is allowed.
+ */
+struct ft_error *fa_holes_add(struct fa_holes *holes, uint64_t start, uint64_t end, uint8_t tags,
+			      bool *refused);
+void fa_holes_remove(struct fa_holes *holes, uint64_t start, uint64_t end);
+
+/* An update at `address` is coming soon: start to fetch its bits. */
+void fa_holes_prefetch(struct fa_holes *holes, uint64_t address);
+
+/* Size of the largest hole; 0 without holes. Amortised: looks again only where the largest one
+ * went. */
+uint64_t fa_holes_largest(struct fa_holes *holes);
+
+/* Visit the holes in address order: from *cursor (0 first). */
+bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start, uint64_t *end);
+
+size_t fa_holes_memory(const struct fa_holes *holes);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Heap map: a picture of addresses over time
+ *
+ * A row is a range of addresses, a column a stretch of time, a cell how full the range was at the
+ * end of the stretch. At most 256 rows and 512 columns, and 8 MiB while counting, however large
+ * the heap.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fa_doc.h"
+#include "fa_engine.h"
+#include "fa_grid.h"
+
+enum {
+	MAP_ROWS = 256,
+	MAP_COLUMNS = 512,
+	MAP_GRANULES = 1 << 14,
+	TAG_MAIN = 1,
+	TAG_ARENA = 2,
+	TAG_MMAP = 4,
+};
+
+struct map {
+	struct fa_grid grid;
+	struct fa_picture picture;
+	uint32_t stride; /* ticks a column */
+	uint64_t time_ns[MAP_COLUMNS];
+	bool glibc;
+};
+
+static struct ft_error *map_born(struct map *map, const struct fa_engine *engine,
+				 const struct fa_block *block)
+{
+	uint8_t tag = block->flags & FT_EVENT_F_MMAPPED	   ? TAG_MMAP
+		      : block->flags & FT_EVENT_F_NON_MAIN ? TAG_ARENA
+							   : TAG_MAIN;
+	uint64_t start, end;
+
+	fa_engine_extent(engine, block, &start, &end);
+	return fa_grid_add(&map->grid, start, end, map->glibc ? tag : TAG_MMAP);
+}
+
+static struct ft_error *map_init(struct fa_pass *pass)
+{
+	struct map *map = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
+	const struct fa_block *block;
+	uint32_t n_ticks = fa_engine_n_ticks(engine);
+	size_t cursor = 0;
+
+	map->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
+	map->stride = (n_ticks + MAP_COLUMNS - 1) / MAP_COLUMNS;
+	FT_TRY(fa_grid_init(&map->grid, (n_ticks + map->stride - 1) / map->stride, MAP_GRANULES));
+	while (fa_engine_next_live(engine, &cursor, &block))
+		FT_TRY(map_born(map, engine, block));
+	return NULL;
+}
+
+static struct ft_error *map_on_step(struct fa_pass *pass, const struct fa_step *step)
+{
+	struct map *map = fa_pass_state(pass);
+
+	if (step->died) {
+		uint64_t start, end;
+
+		fa_engine_extent(fa_pass_engine(pass), step->died, &start, &end);
+		fa_grid_remove(&map->grid, start, end);
+	}
+	return step->born ? map_born(map, fa_pass_engine(pass), step->born) : NULL;
+}
+
+static struct ft_error *map_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
+{
+	struct map *map = fa_pass_state(pass);
+
+	if ((tick + 1) % map->stride && tick + 1 != fa_engine_n_ticks(fa_pass_engine(pass)))
+		return NULL;
+	map->time_ns[map->grid.column] = time_ns;
+	fa_grid_next_column(&map->grid);
+	return NULL;
+}
+
+static struct ft_error *map_finish(struct fa_pass *pass)
+{
+	struct map *map = fa_pass_state(pass);
+
+	return fa_grid_fold(&map->grid, MAP_ROWS, &map->picture);
+}
+
+static void map_deinit(struct fa_pass *pass)
+{
+	struct map *map = fa_pass_state(pass);
+
+	fa_grid_deinit(&map->grid);
+	fa_picture_deinit(&map->picture);
+}
+
+static const char *band_kind(const struct fa_band *band)
+{
+	return band->tags & TAG_MAIN ? "heap" : band->tags & TAG_ARENA ? "arena" : "mmap";
+}
+
+static struct ft_error *map_emit(const struct fa_pass *pass, struct fa_doc *doc)
+{
+	const struct map *map = fa_pass_state(pass);
+	const struct fa_picture *picture = &map->picture;
+	struct fa_json *json = fa_doc_begin(doc, "map");
+
+	fa_json_kv_u64(json, "rows", picture->n_rows);
+	fa_json_kv_u64(json, "columns", picture->n_columns);
+	fa_json_kv_u64(json, "bin_bytes", picture->bin_bytes);
+	fa_json_key(json, "regions");
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < picture->n_bands; i++) {
+		const struct fa_band *band = &picture->bands[i];
+
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "start", band->start);
+		fa_json_kv_u64(json, "end", band->end);
+		fa_json_kv_u64(json, "first_row", band->first_row);
+		fa_json_kv_u64(json, "n_rows", band->n_rows);
+		fa_json_kv_string(json, "kind", band_kind(band));
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	fa_json_key(json, "time_ns");
+	fa_json_array_begin(json);
+	for (uint32_t c = 0; c < picture->n_columns; c++)
+		fa_json_u64(json, map->time_ns[c]);
+	fa_json_array_end(json);
+	fa_doc_end(doc);
+	fa_doc_column(doc, "map.occupancy", FA_U8, picture->cells,
+		      (size_t)picture->n_rows * picture->n_columns);
+	return NULL;
+}
+
+const struct fa_pass_ops fa_pass_map = {
+	.name = "map",
+	.summary = "how full which addresses were over time",
+	.state_size = sizeof(struct map),
+	.init = map_init,
+	.on_step = map_on_step,
+	.on_tick = map_on_tick,
+	.finish = map_finish,
+	.emit = map_emit,
+	.deinit = map_deinit,
+};

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Summary: the verdict and the numbers that go with it
+ *
+ * What the other passes found, worst first, and the totals. The verdict is the worst finding; where
+ * only good ones are left, it says that.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "fa_doc.h"
+#include "fa_engine.h"
+#include "fa_format.h"
+#include "fa_json_read.h"
+
+struct summary {
+	int64_t rss_last, rss_max; /* -1: not sampled */
+	uint64_t from_ns, to_ns;
+	uint64_t n_lost;
+	uint64_t n_threads;
+};
+
+static struct ft_error *add_rss(void *ctx, const struct ft_timeline_row *row)
+{
+	struct summary *s = ctx;
+
+	if (row->rss < 0 || row->time_ns < s->from_ns || row->time_ns > s->to_ns)
+		return NULL;
+	s->rss_last = row->rss;
+	if (row->rss > s->rss_max)
+		s->rss_max = row->rss;
+	return NULL;
+}
+
+static struct ft_error *add_loss(void *ctx, const struct ft_loss_row *row)
+{
+	struct summary *s = ctx;
+
+	s->n_lost += row->n_events;
+	return NULL;
+}
+
+static struct ft_error *summary_finish(struct fa_pass *pass)
+{
+	struct summary *s = fa_pass_state(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
+	struct ft_reader *reader = fa_engine_reader(engine);
+
+	*s = (struct summary){
+		.rss_last = -1,
+		.rss_max = -1,
+		.from_ns = fa_engine_from_ns(engine),
+		.to_ns = fa_engine_to_ns(engine),
+	};
+	for (size_t i = 0; i < fa_engine_n_threads(engine); i++)
+		s->n_threads += fa_engine_thread(engine, (uint32_t)i) != NULL;
+	FT_TRY(ft_reader_timeline(reader, add_rss, s));
+	return ft_reader_losses(reader, add_loss, s);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash ? slash + 1 : path;
+}
+
+static const struct fa_value *parse_argv(struct ft_arena *arena, const char *argv_json)
+{
+	const struct fa_value *argv = NULL;
+
+	if (argv_json)
+		ft_error_destroy(fa_json_parse(arena, argv_json, &argv));
+	return argv && argv->kind == FA_ARRAY ? argv : NULL;
+}
+
+/* As the user calls it: the file may have another name (redis-server is a link to redis-check-rdb),
+ * and a login shell has a dash in front. */
+static const char *program_name(const struct ft_process_row *process, const struct fa_value *argv)
+{
+	const struct fa_value *first = argv ? argv->first : NULL;
+	const char *name = first && first->kind == FA_STRING ? base_name(first->text) : NULL;
+
+	if (name && *name == '-')
+		name++;
+	return name && *name ? name : base_name(process->exe);
+}
+
+/* The arguments are stored as JSON; they are read and written anew, so that nothing that is not
+ * ours reaches the document unescaped. */
+static void emit_argv(const struct fa_value *argv, struct fa_json *json)
+{
+	fa_json_key(json, "argv");
+	if (!argv) {
+		fa_json_null(json);
+		return;
+	}
+	fa_json_array_begin(json);
+	for (const struct fa_value *item = argv->first; item; item = item->next)
+		fa_json_string(json, item->kind == FA_STRING ? item->text : NULL);
+	fa_json_array_end(json);
+}
+
+static void emit_program(const struct ft_process_row *process, struct fa_json *json)
+{
+	struct ft_arena arena;
+
+	ft_arena_init(&arena);
+
+	const struct fa_value *argv = parse_argv(&arena, process->argv_json);
+
+	fa_json_key(json, "program");
+	fa_json_object_begin(json);
+	fa_json_kv_string(json, "name", program_name(process, argv));
+	fa_json_kv_string(json, "exe", process->exe);
+	emit_argv(argv, json);
+	fa_json_kv_i64(json, "pid", process->pid);
+	fa_json_kv_string(json, "exit_kind", process->exit_kind);
+	if (process->exit_kind && process->exit_code >= 0)
+		fa_json_kv_i64(json, "exit_code", process->exit_code);
+	else
+		fa_json_kv_null(json, "exit_code");
+	fa_json_object_end(json);
+	ft_arena_deinit(&arena);
+}
+
+static void emit_recording(struct ft_reader *reader, const struct ft_process_row *process,
+			   struct fa_json *json)
+{
+	static const char *const states[] = {"complete", "recording", "cut_off"};
+	struct stat st;
+
+	fa_json_key(json, "recording");
+	fa_json_object_begin(json);
+	fa_json_kv_string(json, "path", ft_reader_path(reader));
+	if (stat(ft_reader_path(reader), &st) == 0)
+		fa_json_kv_i64(json, "bytes", st.st_size);
+	else
+		fa_json_kv_null(json, "bytes");
+	fa_json_kv_string(json, "state", states[ft_reader_state(reader)]);
+	fa_json_kv_i64(json, "started_realtime_ns", process->start_realtime_ns);
+	fa_json_kv_string(json, "tool_version", ft_reader_meta(reader, "software_version"));
+	fa_json_object_end(json);
+}
+
+static void emit_totals(const struct summary *s, const struct fa_totals *totals,
+			struct fa_json *json)
+{
+	fa_json_key(json, "totals");
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "allocations", totals->n_allocs);
+	fa_json_kv_u64(json, "frees", totals->n_frees);
+	fa_json_kv_u64(json, "bytes_allocated", totals->bytes_allocated);
+	fa_json_kv_u64(json, "live_blocks", totals->live_blocks);
+	fa_json_kv_u64(json, "live_bytes", totals->live_bytes);
+	fa_json_kv_u64(json, "usable_bytes", totals->live_usable);
+	fa_json_kv_u64(json, "peak_bytes", totals->peak_bytes);
+	fa_json_kv_u64(json, "peak_ns", totals->peak_ns);
+	fa_json_kv_u64(json, "events", totals->n_events);
+	fa_json_kv_u64(json, "lost_events", s->n_lost);
+	fa_json_object_end(json);
+
+	fa_json_key(json, "rss");
+	if (s->rss_max >= 0) {
+		fa_json_object_begin(json);
+		fa_json_kv_i64(json, "last", s->rss_last);
+		fa_json_kv_i64(json, "max", s->rss_max);
+		fa_json_object_end(json);
+	} else {
+		fa_json_null(json);
+	}
+}
+
+static void emit_verdict(const struct fa_engine *engine, struct fa_json *json)
+{
+	const struct fa_finding *worst = fa_engine_finding(engine, 0), *shown = worst;
+	const struct fa_totals *totals = fa_engine_totals(engine);
+
+	/* Facts of rank "info" are no verdict while there is a judgement. */
+	for (size_t i = 0; shown && shown->severity == FA_INFO; i++)
+		shown = fa_engine_finding(engine, i);
+	if (!shown)
+		shown = worst;
+
+	fa_json_key(json, "verdict");
+	fa_json_object_begin(json);
+	if (!totals->n_events) {
+		fa_json_kv_string(json, "code", "no_events");
+		fa_json_kv_string(json, "severity", fa_severity_name(FA_INFO));
+		fa_json_kv_string(json, "text", "Nothing was allocated or freed in this window");
+	} else if (shown) {
+		fa_json_kv_string(json, "code", shown->code);
+		fa_json_kv_string(json, "severity", fa_severity_name(shown->severity));
+		fa_json_kv_string(json, "text", shown->text);
+	} else {
+		fa_json_kv_string(json, "code", "none");
+		fa_json_kv_string(json, "severity", fa_severity_name(FA_OK));
+		fa_json_kv_string(json, "text", "Nothing to report");
+	}
+	fa_json_object_end(json);
+
+	fa_json_key(json, "findings");
+	fa_json_array_begin(json);
+	for (size_t i = 0; fa_engine_finding(engine, i); i++) {
+		const struct fa_finding *finding = fa_engine_finding(engine, i);
+
+		fa_json_object_begin(json);
+		fa_json_kv_string(json, "code", finding->code);
+		fa_json_kv_string(json, "severity", fa_severity_name(finding->severity));
+		fa_json_kv_string(json, "text", finding->text);
+		fa_json_kv_string(json, "section", finding->section);
+		if (finding->site)
+			fa_json_kv_u64(json, "site", finding->site);
+		else
+			fa_json_kv_null(json, "site");
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+}
+
+static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *doc)
+{
+	const struct summary *s = fa_pass_state(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
+	struct ft_reader *reader = fa_engine_reader(engine);
+	struct ft_process_row process = {0};
+
+	FT_TRY(ft_reader_process(reader, &process));
+
+	struct fa_json *json = fa_doc_begin(doc, "summary");
+
+	emit_program(&process, json);
+	emit_recording(reader, &process, json);
+	fa_json_kv_u64(json, "from_ns", s->from_ns);
+	fa_json_kv_u64(json, "to_ns", s->to_ns);
+	fa_json_kv_u64(json, "duration_ns", s->to_ns - s->from_ns);
+	fa_json_kv_bool(json, "complete", ft_reader_state(reader) == FT_STATE_COMPLETE);
+	emit_totals(s, fa_engine_totals(engine), json);
+	fa_json_kv_u64(json, "threads", s->n_threads);
+	emit_verdict(engine, json);
+	fa_doc_end(doc);
+	return NULL;
+}
+
+const struct fa_pass_ops fa_pass_summary = {
+	.name = "summary",
+	.summary = "verdict, totals, findings",
+	.state_size = sizeof(struct summary),
+	.finish = summary_finish,
+	.emit = summary_emit,
+};

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT */
+/* Passes on small recordings whose answers can be counted by hand. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scene.h"
+
+START_TEST(sites_at_the_exact_peak_and_temporary)
+{
+	static const char *const passes[] = {"sites", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	s.now_ns = SEC;
+	scene_alloc(&s, 0x1000, 100, 0, 1);
+	scene_alloc(&s, 0x2000, 1000, 1, 1); /* the peak: 1100 */
+	scene_free(&s, 0x2000, 1);	     /* temporary: nothing in between */
+	scene_alloc(&s, 0x3000, 500, 2, 1);
+	scene_alloc(&s, 0x4000, 10, 3, 2); /* another thread's allocation does not count */
+	scene_free(&s, 0x3000, 1);	   /* temporary */
+	scene_alloc(&s, 0x5000, 20, 4, 1);
+	scene_alloc(&s, 0x6000, 20, 5, 1);
+	scene_free(&s, 0x5000, 1); /* not: site 5 came in between */
+	scene_free(&s, 0x4000, 1); /* not: another thread frees it */
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *sites = fa_value_get(scene_section(&s, "sites"), "sites");
+	static const uint64_t peak[] = {100, 1000, 0, 0, 0, 0};
+	static const uint64_t temporary[] = {0, 1, 1, 0, 0, 0};
+	static const uint64_t live[] = {100, 0, 0, 0, 0, 20};
+
+	for (uint32_t i = 0; i < 6; i++) {
+		const struct fa_value *row = scene_row(sites, "site", scene_stack(i));
+
+		ck_assert_ptr_nonnull(row);
+		ck_assert_uint_eq(fa_value_u64(row, "peak_bytes"), peak[i]);
+		ck_assert_uint_eq(fa_value_u64(row, "temporary"), temporary[i]);
+		ck_assert_uint_eq(fa_value_u64(row, "live_bytes"), live[i]);
+	}
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(a_realloc_is_never_a_moment_without_the_block)
+{
+	static const char *const passes[] = {"timeline", "sites", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	s.now_ns = SEC;
+	scene_alloc(&s, 0x1000, 1000, 0, 1);
+	s.now_ns = 5 * SEC;
+	scene_realloc(&s, 0x1000, 0x9000, 1200, 0, 1);
+	s.now_ns = 10 * SEC;
+	scene_realloc(&s, 0x9000, 0x9000, 900, 0, 1);
+	s.now_ns = 12 * SEC;
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 2 * SEC, UINT64_MAX);
+
+	const struct fa_column *low = scene_column(&s, "timeline.low_bytes");
+	const struct fa_column *high = scene_column(&s, "timeline.peak_bytes");
+	const struct fa_totals *totals = fa_engine_totals(s.engine);
+
+	for (size_t i = 0; i < low->n; i++) {
+		ck_assert_uint_ge(scene_u64(low, i), 900);
+		ck_assert_uint_le(scene_u64(high, i), 1200);
+	}
+	ck_assert_uint_eq(totals->peak_bytes, 1200);
+	ck_assert_uint_eq(totals->n_allocs, 2);
+	ck_assert_uint_eq(totals->n_frees, 2);
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(the_timeline_keeps_a_peak_between_two_ticks)
+{
+	static const char *const passes[] = {"timeline", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	scene_alloc(&s, 0x1000, 10, 0, 1);
+	s.now_ns = 5 * SEC + MS; /* not on a tick */
+	scene_alloc(&s, 0x2000, 1000000, 0, 1);
+	s.now_ns += 1000;
+	scene_free(&s, 0x2000, 1);
+	s.now_ns = 10 * SEC;
+	scene_free(&s, 0x1000, 1);
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_column *live = scene_column(&s, "timeline.live_bytes");
+	const struct fa_column *high = scene_column(&s, "timeline.peak_bytes");
+	size_t n_high = 0;
+
+	ck_assert_uint_eq(high->n, fa_engine_n_ticks(s.engine));
+	for (size_t i = 0; i < high->n; i++) {
+		ck_assert_uint_le(scene_u64(live, i), 10);
+		n_high += scene_u64(high, i) == 1000010;
+	}
+	ck_assert_uint_eq(n_high, 1);
+	ck_assert_uint_eq(scene_u64(live, live->n - 1), 0);
+	ck_assert_uint_eq(scene_u64(scene_column(&s, "timeline.time_ns"), live->n - 1), 10 * SEC);
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(threads_own_what_they_allocate)
+{
+	static const char *const passes[] = {"threads", NULL};
+	struct scene s;
+
+	/* 1 produces 100 blocks of 200 bytes, 2 frees them; 3 keeps 50 of its own. */
+	scene_begin(&s);
+	for (uint64_t i = 0; i < 100; i++) {
+		s.now_ns += 50 * MS;
+		scene_alloc(&s, 0x1000, 200, 0, 1);
+		scene_free(&s, 0x1000, 2);
+		if (i % 2)
+			scene_alloc(&s, 0x10000 + i * 64, 30, 1, 3);
+	}
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *section = scene_section(&s, "threads");
+	const struct fa_value *threads = fa_value_get(section, "threads");
+	const struct fa_value *one = scene_row(threads, "id", 1),
+			      *two = scene_row(threads, "id", 2);
+	const struct fa_value *three = scene_row(threads, "id", 3);
+
+	ck_assert_str_eq(fa_value_text(one, "name"), "thread-1");
+	ck_assert_uint_eq(fa_value_u64(one, "allocated_bytes"), 20000);
+	ck_assert_uint_eq(fa_value_u64(one, "live_bytes"), 0);
+	ck_assert_uint_eq(fa_value_u64(one, "freed_by_others_bytes"), 20000);
+	ck_assert_uint_eq(fa_value_u64(two, "allocated_bytes"), 0);
+	ck_assert_uint_eq(fa_value_u64(three, "live_bytes"), 1500);
+	ck_assert_uint_eq(fa_value_u64(three, "live_blocks"), 50);
+
+	/* 30 bytes each 100 ms */
+	ck_assert(fa_value_f64(three, "rate_bytes_per_s") > 270);
+	ck_assert(fa_value_f64(three, "rate_bytes_per_s") < 330);
+	ck_assert(fa_value_f64(one, "rate_bytes_per_s") == 0);
+
+	const struct fa_value *matrix = fa_value_get(section, "free_matrix");
+	const struct fa_value *row = fa_value_get(matrix, "bytes")->first;
+
+	ck_assert_str_eq(fa_value_get(matrix, "ids")->first->text, "1");
+	ck_assert_str_eq(row->first->text, "0");
+	ck_assert_str_eq(row->first->next->text, "20000");
+
+	const struct fa_column *series = scene_column(&s, "threads.series");
+
+	ck_assert_uint_eq(series->n, threads->n * 128);
+	ck_assert_uint_eq(scene_u64(series, 2 * 128 + 127), 1500);
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(more_threads_than_the_matrix_holds_become_other)
+{
+	static const char *const passes[] = {"threads", NULL};
+	uint64_t total = 0;
+	struct scene s;
+
+	scene_begin(&s);
+	for (uint32_t i = 5; i <= 40; i++)
+		ck_assert_ptr_null(ft_writer_thread(
+			s.writer,
+			&(struct ft_thread_row){.id = i, .tid = i, .end_ns = FT_TIME_NONE}));
+	for (uint32_t i = 1; i <= 40; i++) {
+		scene_alloc(&s, 0x1000, i * 10, 0, i);
+		scene_free(&s, 0x1000, i % 40 + 1);
+		total += i * 10;
+	}
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *matrix = fa_value_get(scene_section(&s, "threads"), "free_matrix");
+	const struct fa_value *ids = fa_value_get(matrix, "ids"), *last = ids->first;
+
+	while (last->next)
+		last = last->next;
+	ck_assert_uint_eq(ids->n, 17);
+	ck_assert_int_eq(last->kind, FA_NULL);
+
+	/* Nothing gets lost in the folding. */
+	for (const struct fa_value *row = fa_value_get(matrix, "bytes")->first; row;
+	     row = row->next)
+		for (const struct fa_value *cell = row->first; cell; cell = cell->next)
+			total -= strtoull(cell->text, NULL, 10);
+	ck_assert_uint_eq(total, 0);
+	scene_end(&s);
+}
+END_TEST
+
+static const struct fa_value *find_kind(const struct fa_value *errors, const char *kind)
+{
+	for (const struct fa_value *e = errors->first; e; e = e->next)
+		if (!strcmp(fa_value_text(e, "kind"), kind))
+			return e;
+	return NULL;
+}
+
+START_TEST(bad_frees_are_told_apart)
+{
+	static const char *const passes[] = {"errors", NULL};
+	const struct fa_value *e;
+	struct scene s;
+
+	scene_begin(&s);
+	s.now_ns = SEC;
+	scene_alloc(&s, 0x1000, 64, 0, 1);
+	scene_free(&s, 0x1000, 1);
+	s.now_ns = 2 * SEC;
+	scene_free(&s, 0x1000, 2); /* double */
+	scene_alloc(&s, 0x2000, 64, 1, 1);
+	scene_free(&s, 0x2010, 1);   /* interior */
+	scene_free(&s, 0x777000, 1); /* older than the recording: nobody's error */
+	for (int i = 0; i < 3; i++) {
+		scene_event(&s, &(struct ft_event){.kind = FT_EVENT_ALLOC,
+						   .api = FT_API_NEW_ARRAY,
+						   .address = 0x3000,
+						   .size = 8,
+						   .stack = scene_stack(2),
+						   .thread = 1});
+		scene_event(&s, &(struct ft_event){.kind = FT_EVENT_FREE,
+						   .api = FT_API_DELETE,
+						   .address = 0x3000,
+						   .thread = 1});
+	}
+	scene_event(&s, &(struct ft_event){.kind = FT_EVENT_ALLOC,
+					   .api = FT_API_NEW,
+					   .address = 0x4000,
+					   .size = 8,
+					   .stack = scene_stack(3),
+					   .thread = 1});
+	scene_event(&s, &(struct ft_event){.kind = FT_EVENT_FREE,
+					   .api = FT_API_DELETE_SIZED,
+					   .address = 0x4000,
+					   .thread = 1}); /* matches */
+	/* The tracer saw the double free, too, and something of its own. */
+	ck_assert_ptr_null(ft_writer_error(s.writer, &(struct ft_error_row){.time_ns = 2 * SEC,
+									    .kind = "double_free",
+									    .address = 0x1000,
+									    .thread = 2}));
+	ck_assert_ptr_null(
+		ft_writer_error(s.writer, &(struct ft_error_row){.time_ns = 2 * SEC,
+								 .kind = "invalid_free",
+								 .address = 0x7ffc0000,
+								 .thread = 1,
+								 .stack = scene_stack(9)}));
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *errors = fa_value_get(scene_section(&s, "errors"), "errors");
+
+	ck_assert_uint_eq(errors->n, 4);
+	e = find_kind(errors, "double_free");
+	ck_assert_uint_eq(fa_value_u64(e, "address"), 0x1000);
+	ck_assert_uint_eq(fa_value_u64(e, "thread"), 2);
+	ck_assert_uint_eq(fa_value_u64(fa_value_get(e, "freed"), "thread"), 1);
+	ck_assert_uint_le(fa_value_u64(fa_value_get(e, "allocated"), "time_ns"), SEC);
+	e = find_kind(errors, "interior_free");
+	ck_assert_uint_eq(fa_value_u64(e, "offset"), 16);
+	e = find_kind(errors, "mismatched_free");
+	ck_assert_uint_eq(fa_value_u64(e, "count"), 3);
+	ck_assert_str_eq(fa_value_text(e, "call"), "operator delete");
+	ck_assert_str_eq(fa_value_text(fa_value_get(e, "allocated"), "call"), "operator new[]");
+	ck_assert_ptr_nonnull(find_kind(errors, "invalid_free"));
+	ck_assert_uint_eq(fa_engine_totals(s.engine)->n_unknown_frees, 3);
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(a_forked_childs_strangers_are_inherited)
+{
+	static const char *const passes[] = {"quality", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	scene_free(&s, 0x1000, 1);
+	scene_free(&s, 0x2000, 1);
+	ck_assert_ptr_null(ft_writer_process(
+		s.writer, &(struct ft_process_row){.pid = 2,
+						   .exe = "/bin/child",
+						   .parent_recording = "parent.frag",
+						   .end_ns = SEC,
+						   .exit_kind = "exit"}));
+	ck_assert_ptr_null(ft_writer_finish(s.writer));
+	s.writer = NULL;
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *quality = scene_section(&s, "quality");
+
+	ck_assert_uint_eq(fa_value_u64(quality, "unknown_frees"), 0);
+	ck_assert_uint_eq(fa_value_u64(quality, "inherited_frees"), 2);
+	ck_assert_str_eq(fa_value_text(quality, "parent_recording"), "parent.frag");
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(losses_are_told_and_make_the_verdict)
+{
+	static const char *const passes[] = {"quality", "summary", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	scene_alloc(&s, 0x1000, 8, 0, 1);
+	ck_assert_ptr_null(ft_writer_loss(s.writer, &(struct ft_loss_row){.first_ns = 5,
+									  .last_ns = 500,
+									  .thread = 1,
+									  .n_events = 42,
+									  .reason = "ring_full"}));
+	s.now_ns = SEC;
+	scene_finish(&s, true);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *summary = scene_section(&s, "summary");
+	const struct fa_value *quality = scene_section(&s, "quality");
+
+	ck_assert_uint_eq(fa_value_u64(fa_value_get(summary, "totals"), "lost_events"), 42);
+	ck_assert_uint_eq(fa_value_u64(quality, "lost_events"), 42);
+	ck_assert_str_eq(fa_value_text(fa_value_get(summary, "verdict"), "code"), "losses");
+	ck_assert(!fa_value_true(summary, "complete"));
+	ck_assert_str_eq(fa_value_text(fa_value_get(summary, "recording"), "state"), "cut_off");
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(a_recording_without_events_says_so)
+{
+	struct scene s;
+
+	scene_begin(&s);
+	s.now_ns = SEC;
+	scene_finish(&s, false);
+	scene_analyse(&s, NULL, 0, UINT64_MAX);
+	ck_assert_str_eq(
+		fa_value_text(fa_value_get(scene_section(&s, "summary"), "verdict"), "code"),
+		"no_events");
+	ck_assert_uint_eq(fa_value_get(scene_section(&s, "leaks"), "leaks")->n, 0);
+	scene_end(&s);
+}
+END_TEST
+
+START_TEST(sites_are_named_by_whom_the_user_knows)
+{
+	static const char *const no_passes[] = {NULL};
+	static const struct {
+		const char *function, *name;
+	} cases[] = {
+		{"cache_put", "cache_put"},
+		{"xmalloc", "main"},
+		{"xmalloc.constprop.0", "main"},
+		{"operator new(unsigned long)", "main"},
+		{"void std::vector<int, std::allocator<int> >::_M_realloc_insert<int>(int&&)",
+		 "main"},
+		{"__gnu_cxx::new_allocator<char>::allocate(unsigned long, void const*)", "main"},
+		{"Frame::operator()(std::string const&)", "Frame::operator()(std::string const&)"},
+		{"void push(std::vector<int>&)", "void push(std::vector<int>&)"},
+		{"(anonymous namespace)::History::record(long)",
+		 "(anonymous namespace)::History::record(long)"},
+		{"xmalloc_stats", "xmalloc_stats"},
+	};
+	enum { N = sizeof(cases) / sizeof(*cases) };
+	struct ft_symbol_writer *writer;
+	struct scene s;
+
+	scene_begin(&s);
+	for (uint32_t i = 0; i < N + 1; i++)
+		scene_alloc(&s, 0x1000 + i * 64, 8, i, 1);
+	scene_finish(&s, false);
+	for (uint32_t i = 0; i < N; i++)
+		scene_name(&s, i, cases[i].function);
+	ck_assert_ptr_null(ft_symbol_writer_open(s.path, &writer));
+	ck_assert_ptr_null(ft_symbol_writer_add(
+		writer, &(struct ft_symbol_row){.module = 1, .offset = 0x100, .function = "main"}));
+	ck_assert_ptr_null(ft_symbol_writer_commit(writer));
+	ft_symbol_writer_close(writer);
+	scene_analyse(&s, no_passes, 0, UINT64_MAX);
+	for (uint32_t i = 0; i < N; i++)
+		ck_assert_str_eq(fa_engine_site_name(s.engine, scene_stack(i)), cases[i].name);
+
+	/* Without a symbol it is a place; without a stack it says that. */
+	ck_assert_str_eq(fa_engine_site_name(s.engine, scene_stack(N)), "scene+0x10a0");
+	ck_assert_str_eq(fa_engine_site_name(s.engine, 0), "(no stack)");
+	scene_end(&s);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("passes");
+	TCase *tcase = tcase_create("passes");
+
+	tcase_set_timeout(tcase, 60);
+	tcase_add_test(tcase, sites_at_the_exact_peak_and_temporary);
+	tcase_add_test(tcase, a_realloc_is_never_a_moment_without_the_block);
+	tcase_add_test(tcase, the_timeline_keeps_a_peak_between_two_ticks);
+	tcase_add_test(tcase, threads_own_what_they_allocate);
+	tcase_add_test(tcase, more_threads_than_the_matrix_holds_become_other);
+	tcase_add_test(tcase, bad_frees_are_told_apart);
+	tcase_add_test(tcase, a_forked_childs_strangers_are_inherited);
+	tcase_add_test(tcase, losses_are_told_and_make_the_verdict);
+	tcase_add_test(tcase, a_recording_without_events_says_so);
+	tcase_add_test(tcase, sites_are_named_by_whom_the_user_knows);
+	suite_add_tcase(suite, tcase);
+
+	SRunner *runner = srunner_create(suite);
+
+	srunner_run_all(runner, CK_ENV);
+
+	int failed = srunner_ntests_failed(runner);
+
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
