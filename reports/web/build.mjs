@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+/*
+ * build.mjs OUTDIR: bundle the front end into OUTDIR/template.html
+ *
+ * The template is what report.c streams: everything of the page but the data. Scripts and styles are
+ * inlined, and named in the content security policy by their hash, so that nothing else can run.
+ */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const APP_LIMIT = 350 * 1024;
+const here = dirname(fileURLToPath(import.meta.url));
+const out = process.argv[2] ?? join(here, 'dist');
+
+async function bundle(entry) {
+	const result = await build({
+		entryPoints: [join(here, 'src', entry)],
+		bundle: true,
+		minify: true,
+		write: false,
+		format: entry.endsWith('.css') ? undefined : 'iife',
+		target: ['chrome100', 'firefox113', 'safari16.4'],
+		charset: 'utf8',
+		legalComments: 'none',
+		jsx: 'automatic',
+		jsxImportSource: 'preact',
+		/* the page has one style sheet: what a library would bring along stays out */
+		loader: { '.css': entry.endsWith('.css') ? 'css' : 'empty' },
+		define: { 'process.env.NODE_ENV': '"production"' },
+	});
+	return result.outputFiles[0].text.trim();
+}
+
+const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+const [style, theme, app] = await Promise.all([
+	bundle('style.css'),
+	bundle('theme.ts'),
+	bundle('main.tsx'),
+]);
+
+for (const [name, text] of Object.entries({ style, theme, app })) {
+	if (text.includes('@rp:')) throw new Error(`${name} contains a marker of the template`);
+	if (/<\/(script|style)/i.test(text)) throw new Error(`${name} would end its element`);
+}
+if (app.length > APP_LIMIT) throw new Error(`the app is ${app.length} bytes, over ${APP_LIMIT}`);
+
+const policy = [
+	"default-src 'none'",
+	`script-src ${hash(theme)} ${hash(app)}`,
+	`style-src ${hash(style)}`,
+	'img-src data: blob:',
+	'worker-src blob:',
+].join('; ');
+
+mkdirSync(out, { recursive: true });
+writeFileSync(
+	join(out, 'template.html'),
+	readFileSync(join(here, 'src', 'page.html'), 'utf8')
+		.replace('@build:policy@', () => policy)
+		.replace('@build:style@', () => style)
+		.replace('@build:theme@', () => theme)
+		.replace('@build:app@', () => app),
+);
+console.log(`report front end: app ${app.length} bytes, style ${style.length} bytes`);

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT
+/* The page: header, banners, sections, keyboard, help. */
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { countParts } from './container';
+import { SCHEMA, type Doc } from './doc';
+import { clock, count, duration, visible, wallClock } from './format';
+import { t, tOr, type Key } from './i18n';
+import { announce, spoken, toast } from './parts/announce';
+import { Boundary } from './parts/Boundary';
+import { Overview } from './parts/Overview';
+import { Tip } from './parts/Tip';
+import { Flame } from './sections/Flame';
+import { Frag } from './sections/Frag';
+import { HeapMap } from './sections/HeapMap';
+import { Leaks } from './sections/Leaks';
+import { Errors, Quality } from './sections/Quality';
+import { Threads, threadTitles } from './sections/Threads';
+import { Timeline } from './sections/Timeline';
+import { Verdict } from './sections/Verdict';
+import {
+	lang,
+	query,
+	range,
+	resetAll,
+	selectSite,
+	selectThread,
+	setRange,
+	site,
+	span,
+	theme,
+	thread,
+	time,
+	toggleLang,
+	toggleTheme,
+	view,
+} from './store';
+
+const SECTIONS = ['timeline', 'leaks', 'flame', 'threads', 'map', 'frag', 'errors', 'quality'] as const;
+
+function sectionsOf(doc: Doc) {
+	return SECTIONS.filter((id) => id !== 'errors' || (doc.errors?.errors.length ?? 0) > 0);
+}
+
+/* Links to sections must not overwrite the hash: it holds what the reader selected. */
+function jump(id: string): void {
+	const target = document.getElementById(id);
+	if (!target) return;
+	const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+	target.scrollIntoView({ behavior: calm ? 'auto' : 'smooth', block: 'start' });
+	target.setAttribute('tabindex', '-1');
+	target.focus({ preventScroll: true });
+}
+
+function onClick(event: MouseEvent): void {
+	const link = (event.target as Element).closest<HTMLAnchorElement>('a[data-jump]');
+	if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+	event.preventDefault();
+	jump(link.getAttribute('href')!.slice(1));
+}
+
+export function App({ doc }: { doc: Doc }) {
+	const [help, setHelp] = useState(false);
+	useKeyboard(doc, () => setHelp((on) => !on), () => setHelp(false));
+	return (
+		<div onClick={onClick}>
+			<a class="skip" href="#timeline" data-jump>
+				{t('skip')}
+			</a>
+			<Header doc={doc} onHelp={() => setHelp(true)} />
+			<main class="page">
+				<Banners doc={doc} />
+				<Boundary>
+					<Verdict doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Timeline doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Leaks doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Flame doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Threads doc={doc} />
+				</Boundary>
+				<Boundary>
+					<HeapMap doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Frag doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Errors doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Quality doc={doc} />
+				</Boundary>
+			</main>
+			<footer class="foot">{t('foot', doc.tool)}</footer>
+			<Help open={help} onClose={() => setHelp(false)} />
+			<Tip />
+			<div class="toast" role="status" aria-live="polite">
+				{toast.value}
+			</div>
+			<div class="offscreen" aria-live="polite">
+				{spoken.value}
+			</div>
+		</div>
+	);
+}
+
+/* ---- header ---------------------------------------------------------------------------------- */
+
+function Header({ doc, onHelp }: { doc: Doc; onHelp: () => void }) {
+	const summary = doc.summary;
+	return (
+		<header class="top">
+			<div class="top-row">
+				<div class="brand">
+					<svg width="22" height="22" viewBox="0 0 22 22" aria-hidden="true">
+						<rect class="mark-a" x="1" y="1" width="9" height="9" rx="2" />
+						<rect class="mark-b" x="12" y="1" width="9" height="9" rx="2" />
+						<rect class="mark-c" x="1" y="12" width="9" height="9" rx="2" />
+						<rect class="mark-d" x="12" y="12" width="9" height="9" rx="2" />
+					</svg>
+					<span class="brand-name">fragtrace</span>
+				</div>
+				{summary && (
+					<h1 class="program">
+						<span class="program-name">{visible(summary.program.name)}</span>
+						<span class="program-facts">
+							{[
+								summary.program.pid === null ? '' : t('pid', summary.program.pid),
+								wallClock(summary.recording.started_realtime_ns, lang.value),
+								duration(summary.duration_ns),
+								t('events', count(summary.totals.events)),
+							]
+								.filter((part) => part !== '')
+								.join(' · ')}
+						</span>
+					</h1>
+				)}
+				<div class="top-tools">
+					<input
+						id="search"
+						type="search"
+						placeholder={t('search.short')}
+						aria-label={t('search')}
+						value={query.value}
+						onInput={(event) => (query.value = event.currentTarget.value)}
+					/>
+					<button type="button" onClick={toggleLang} aria-label={t('lang')}>
+						{lang.value === 'zh' ? 'EN' : '中文'}
+					</button>
+					<button
+						type="button"
+						class="icon"
+						onClick={toggleTheme}
+						aria-label={t('theme')}
+						aria-pressed={theme.value === 'dark'}
+					>
+						<svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
+							<circle cx="8" cy="8" r="6.5" fill="none" stroke="currentColor" stroke-width="1.5" />
+							<path d="M8 1.5a6.5 6.5 0 0 1 0 13z" fill="currentColor" />
+						</svg>
+					</button>
+					<button type="button" class="icon" onClick={onHelp} aria-label={t('help')}>
+						?
+					</button>
+				</div>
+			</div>
+			<div class="nav-row">
+				<nav aria-label={t('nav')}>
+					{sectionsOf(doc).map((id) => (
+						<a href={`#${id}`} data-jump>
+							{t(`${id}.nav` as Key)}
+						</a>
+					))}
+				</nav>
+				<Selection doc={doc} />
+			</div>
+			<Overview doc={doc} />
+		</header>
+	);
+}
+
+function Chip({ label, text, onClear }: { label: string; text: string; onClear: () => void }) {
+	return (
+		<span class="chip">
+			<span class="chip-label">{label}</span> <span class="chip-text">{text}</span>
+			<button type="button" aria-label={`${t('clear')}: ${label}`} onClick={onClear}>
+				×
+			</button>
+		</span>
+	);
+}
+
+function Selection({ doc }: { doc: Doc }) {
+	const picked = doc.leaks?.leaks.find((leak) => leak.site === site.value);
+	const worker = thread.value === null ? null : threadTitles(doc.threads?.threads ?? []).get(thread.value);
+	const [a, b] = view.value;
+	const any = range.value !== null || site.value !== null || thread.value !== null || time.value !== null;
+	return (
+		<div class="chips">
+			{range.value && (
+				<Chip
+					label={t('range')}
+					text={`${clock(a, span.value)} – ${clock(b, span.value)}`}
+					onClear={() => (range.value = null)}
+				/>
+			)}
+			{time.value !== null && (
+				<Chip
+					label={t('frag.at')}
+					text={clock(time.value, span.value)}
+					onClear={() => (time.value = null)}
+				/>
+			)}
+			{site.value !== null && (
+				<Chip
+					label={t('selected.site')}
+					text={picked ? visible(picked.name) : `#${site.value}`}
+					onClear={() => selectSite(site.value)}
+				/>
+			)}
+			{thread.value !== null && (
+				<Chip
+					label={t('selected.thread')}
+					text={worker ?? `#${thread.value}`}
+					onClear={() => selectThread(thread.value)}
+				/>
+			)}
+			<button type="button" class="reset" disabled={!any} onClick={resetAll} title={t('reset.all')}>
+				{t('reset')}
+			</button>
+		</div>
+	);
+}
+
+/* ---- banners --------------------------------------------------------------------------------- */
+
+function Banners({ doc }: { doc: Doc }) {
+	const [parts, setParts] = useState<{ have: number; cut: boolean } | null>(null);
+	useEffect(() => {
+		void countParts(doc.data.total).then(setParts);
+	}, [doc]);
+	const lost = doc.summary?.totals.lost_events ?? 0;
+	return (
+		<>
+			{parts?.cut && (
+				<p class="banner banner-high" role="alert" id="banner-cut">
+					{t('banner.cut', parts.have, doc.data.total)}
+				</p>
+			)}
+			{doc.schema > SCHEMA && (
+				<p class="banner banner-high" role="alert">
+					{t('banner.schema', doc.schema, SCHEMA)}
+				</p>
+			)}
+			{doc.summary && !doc.summary.complete && (
+				<p class="banner banner-medium">{t('banner.cutoff')}</p>
+			)}
+			{lost > 0 && (
+				<p class="banner banner-medium">{t('banner.lost', count(lost), tOr('quality', 'nav'))}</p>
+			)}
+		</>
+	);
+}
+
+/* ---- help and keyboard ------------------------------------------------------------------------ */
+
+function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
+	const dialog = useRef<HTMLDialogElement>(null);
+	useEffect(() => {
+		if (open && !dialog.current!.open) dialog.current!.showModal();
+		if (!open && dialog.current!.open) dialog.current!.close();
+	}, [open]);
+	const keys: [string, Key][] = [
+		['/', 'help.key./'],
+		['?', 'help.key.?'],
+		['t', 'help.key.t'],
+		['l', 'help.key.l'],
+		['0', 'help.key.0'],
+		['g', 'help.key.g'],
+		['← →', 'help.key.arrows'],
+		['[ ]', 'help.key.brackets'],
+		['Esc', 'help.key.esc'],
+	];
+	return (
+		<dialog ref={dialog} class="help" aria-labelledby="help-h" onClose={onClose}>
+			<header>
+				<h2 id="help-h">{t('help.title')}</h2>
+				<button type="button" onClick={onClose}>
+					{t('close')}
+				</button>
+			</header>
+			<h3>{t('help.keys')}</h3>
+			<dl>
+				{keys.map(([key, text]) => (
+					<div>
+						<dt>
+							<kbd>{key}</kbd>
+						</dt>
+						<dd>{t(text)}</dd>
+					</div>
+				))}
+			</dl>
+			<h3>{t('help.mouse')}</h3>
+			<ul>
+				<li>{t('help.mouse.drag')}</li>
+				<li>{t('help.mouse.dbl')}</li>
+				<li>{t('help.mouse.wheel')}</li>
+			</ul>
+			<p>{t('help.link')}</p>
+		</dialog>
+	);
+}
+
+function useKeyboard(doc: Doc, toggleHelp: () => void, closeHelp: () => void): void {
+	useEffect(() => {
+		let going = false;
+		const onKey = (event: KeyboardEvent) => {
+			const target = event.target as HTMLElement;
+			const typing = target.closest('input, textarea, select, [contenteditable]') !== null;
+			if (event.key === 'Escape') {
+				if (typing) {
+					query.value = '';
+					target.blur();
+				} else if (document.querySelector('dialog[open]')) closeHelp();
+				else resetAll();
+				return;
+			}
+			if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+			if (going && /^[1-9]$/.test(event.key)) {
+				const id = sectionsOf(doc)[Number(event.key) - 1];
+				if (id) jump(id);
+				going = false;
+				event.preventDefault();
+				return;
+			}
+			going = event.key === 'g';
+			const step = span.value / 200;
+			const cursor = time.value ?? span.value;
+			const actions: Record<string, () => void> = {
+				'/': () => document.getElementById('search')?.focus(),
+				'?': toggleHelp,
+				t: toggleTheme,
+				l: toggleLang,
+				'0': resetAll,
+				'[': () => setRange(cursor, view.value[1]),
+				']': () => setRange(view.value[0], cursor),
+				ArrowLeft: () => (time.value = Math.max(0, cursor - step * (event.shiftKey ? 10 : 1))),
+				ArrowRight: () => (time.value = Math.min(span.value, cursor + step * (event.shiftKey ? 10 : 1))),
+			};
+			const action = actions[event.key];
+			if (!action) return;
+			if (event.key.startsWith('Arrow') && target !== document.body) return;
+			event.preventDefault();
+			action();
+			if (event.key.startsWith('Arrow')) announce(clock(time.value ?? 0, span.value));
+		};
+		addEventListener('keydown', onKey);
+		return () => removeEventListener('keydown', onKey);
+	}, [doc]);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+/* The analysis document as the page holds it. The keys are specified in reports/FORMAT.md. */
+import type { ColumnInfo, Columns } from './container';
+
+export interface Frame {
+	function: string | null;
+	file: string | null;
+	line: number | null;
+	module: string | null;
+	offset: number | null;
+	inlined: boolean | null;
+}
+
+export type Severity = 'high' | 'medium' | 'low' | 'info' | 'ok';
+
+export interface Finding {
+	code: string;
+	severity: Severity;
+	text: string;
+	section: string | null;
+	site: number | null;
+}
+
+export interface Summary {
+	program: { name: string; exe: string | null; argv: string[] | string | null; pid: number | null };
+	recording: {
+		path: string | null;
+		bytes: number | null;
+		state: string | null;
+		started_realtime_ns: number | null;
+		tool_version: string | null;
+	};
+	duration_ns: number;
+	complete: boolean;
+	totals: {
+		allocations: number;
+		frees: number;
+		bytes_allocated: number;
+		live_blocks: number;
+		live_bytes: number;
+		usable_bytes: number | null;
+		peak_bytes: number;
+		peak_ns: number;
+		events: number;
+		lost_events: number;
+	};
+	rss: { last: number; max: number } | null;
+	threads: number;
+	verdict: { code: string; severity: Severity; text: string };
+	findings: Finding[];
+}
+
+export interface Leak {
+	site: number;
+	name: string;
+	verdict: string;
+	class: string;
+	bytes: number;
+	blocks: number;
+	rate_bytes_per_s: number | null;
+	rate_low: number | null;
+	rate_high: number | null;
+	score: number | null;
+	first_ns: number | null;
+	last_ns: number | null;
+	threads: number | number[] | null;
+	allocated_bytes: number | null;
+	allocations: number | null;
+	frees: number | null;
+	peak_bytes: number | null;
+	temporary: number | null;
+	stack: Frame[];
+}
+
+export interface Other {
+	sites: number;
+	bytes: number;
+	blocks?: number;
+}
+
+export interface Leaks {
+	leaks: Leak[];
+	other: Other | null;
+	process: { verdict: string; resolvable_bytes_per_s: number | null } | null;
+}
+
+export interface Thread {
+	id: number;
+	tid: number;
+	name: string | null;
+	start_function: string | null;
+	start_ns: number | null;
+	end_ns: number | null;
+	allocated_bytes: number;
+	allocations: number;
+	live_bytes: number;
+	live_blocks: number;
+	freed_by_others_bytes: number;
+	rate_bytes_per_s: number | null;
+}
+
+export interface Threads {
+	threads: Thread[];
+	free_matrix: { ids: number[]; bytes: number[][] } | null;
+}
+
+export interface Frag {
+	at_ns: number;
+	metrics: {
+		live_bytes: number;
+		footprint_bytes: number;
+		overhead_ratio: number | null;
+		internal_pct: number | null;
+		pinned_free_bytes: number | null;
+		largest_hole: number | null;
+		hole_bytes: number | null;
+		holes: number | null;
+		uf_index: number[];
+		page_occupancy_hist: number[];
+		hole_size_hist: { blocks: number; bytes: number }[];
+		pages: number | null;
+		huge_util: number | null;
+		empty_bytes?: number | null;
+		trimmable_bytes?: number | null;
+	};
+	residency: string | null;
+	sites: {
+		site: number;
+		name: string;
+		sole: number;
+		shapley: number;
+		any: number;
+		pages_sole: number;
+		density: number | null;
+		age_ns: number | null;
+		stack: Frame[];
+	}[];
+	verdict: { code: string; text: string } | null;
+}
+
+export interface HeapError {
+	kind: string;
+	address: number | string | null;
+	time_ns: number;
+	thread: number;
+	stack: Frame[];
+	allocated: Frame[] | null;
+	freed: Frame[] | null;
+}
+
+export interface HeapMap {
+	rows: number;
+	columns: number;
+	bin_bytes: number;
+	regions: { start: number; end: number; first_row: number; n_rows: number; kind: string }[];
+	time_ns: number[];
+}
+
+export interface Flame {
+	functions: string[];
+	metrics: string[];
+	other: Other | null;
+}
+
+export interface Quality {
+	events: number | null;
+	events_written: number | null;
+	unknown_frees: number | null;
+	overlaps: number | null;
+	losses: { first_ns: number; last_ns: number; thread: number | null; events: number; reason: string }[];
+	symbolised_pct: number | null;
+	frames_resolved: number | null;
+	frames: number | null;
+	tracer_bytes: number | null;
+	bytes_per_event: number | null;
+	meta: Record<string, string | number | null> | null;
+}
+
+export interface Boot {
+	schema: number;
+	tool: string;
+	lang: string;
+	columns: ColumnInfo[];
+	summary?: Summary;
+	leaks?: Leaks;
+	threads?: Threads;
+	frag?: Frag;
+	errors?: { errors: HeapError[] };
+	map?: HeapMap;
+	flame?: Flame;
+	quality?: Quality;
+}
+
+export interface Doc extends Boot {
+	data: Columns;
+}
+
+export const SCHEMA = 1;
+
+/* "fn at file:line (module+0xoff)", as a debugger prints it. */
+export function frameText(frame: Frame): string {
+	const where = frame.file ? ` at ${frame.file}${frame.line ? `:${frame.line}` : ''}` : '';
+	const module =
+		frame.module && frame.offset !== null && frame.offset !== undefined
+			? ` (${frame.module}+0x${frame.offset.toString(16)})`
+			: frame.module
+				? ` (${frame.module})`
+				: '';
+	return `${frame.function ?? '??'}${where}${module}${frame.inlined ? ' [inlined]' : ''}`;
+}
+
+export function stackText(stack: Frame[]): string {
+	return stack.map((frame, i) => `#${i} ${frameText(frame)}`).join('\n');
+}
+
+export function baseName(path: string | null | undefined): string {
+	return path ? path.slice(path.lastIndexOf('/') + 1) : '';
+}

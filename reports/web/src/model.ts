@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What a chart holds, for tests and for readers of the console: `__report.model('timeline').max`.
+ * Pixels show that something was drawn; the model shows that it is the document's value.
+ */
+
+export interface ReportHook {
+	ready: boolean;
+	model: (name: string) => unknown;
+	models: string[];
+}
+
+const models = new Map<string, () => unknown>();
+
+export const hook: ReportHook = {
+	ready: false,
+	model: (name) => models.get(name)?.(),
+	get models() {
+		return [...models.keys()];
+	},
+};
+
+export function model(name: string, read: () => unknown): void {
+	models.set(name, read);
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+import { useEffect, useState } from 'preact/hooks';
+import type { RefObject } from 'preact';
+
+/* The width of an element in CSS pixels, 0 before the first layout. */
+export function useWidth(ref: RefObject<HTMLElement | null>): number {
+	const [width, setWidth] = useState(0);
+	useEffect(() => {
+		const element = ref.current;
+		if (!element) return;
+		setWidth(Math.floor(element.clientWidth));
+		const observer = new ResizeObserver(() => setWidth(Math.floor(element.clientWidth)));
+		observer.observe(element);
+		return () => observer.disconnect();
+	}, [ref.current]);
+	return width;
+}
+
+export function largest(values: ArrayLike<number | null>): number {
+	let max = 0;
+	for (let i = 0; i < values.length; i++) max = Math.max(max, values[i] ?? 0);
+	return max;
+}
+
+/* The index of the last value that is not above `wanted`; 0 when all are. */
+export function indexAt(values: ArrayLike<number>, wanted: number): number {
+	let low = 0;
+	let high = values.length - 1;
+	while (low < high) {
+		const middle = (low + high + 1) >> 1;
+		if (values[middle]! <= wanted) low = middle;
+		else high = middle - 1;
+	}
+	return low;
+}
+
+/* A canvas sized for the screen's real pixels, cleared, with CSS pixels as its unit. */
+export function prepareCanvas(
+	canvas: HTMLCanvasElement,
+	width: number,
+	height: number,
+): CanvasRenderingContext2D | null {
+	const ratio = Math.min(3, window.devicePixelRatio || 1);
+	canvas.width = Math.round(width * ratio);
+	canvas.height = Math.round(height * ratio);
+	canvas.style.width = `${width}px`;
+	canvas.style.height = `${height}px`;
+	const context = canvas.getContext('2d');
+	context?.setTransform(ratio, 0, 0, ratio, 0, 0);
+	return context;
+}
+
+export const FONT =
+	'11px system-ui, "Noto Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif';

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/* Can the recording be trusted? And what the program freed that it must not. */
+import type { Doc } from '../doc';
+import { bytes, clock, count, duration, exactBytes, percent, visible, wallClock } from '../format';
+import { t, tOr } from '../i18n';
+import { Section } from '../parts/Section';
+import { lang, span } from '../store';
+import { Stack } from './Leaks';
+
+export function Errors({ doc }: { doc: Doc }) {
+	const errors = doc.errors?.errors ?? [];
+	if (errors.length === 0) return null;
+	const hex = (value: number | string | null) =>
+		typeof value === 'number' ? `0x${value.toString(16)}` : visible(value);
+	return (
+		<Section id="errors" question={t('errors.q')} answer={t('errors.a', errors.length)} how={t('errors.how')}>
+			<div class="scroll" tabIndex={0} role="group" aria-label={t('errors.nav')}>
+				<table class="plain">
+					<thead>
+						<tr>
+							<th scope="col">{t('errors.kind')}</th>
+							<th scope="col">{t('errors.address')}</th>
+							<th scope="col" class="num">
+								{t('errors.time')}
+							</th>
+							<th scope="col">{t('stack')}</th>
+						</tr>
+					</thead>
+					<tbody>
+						{errors.slice(0, 50).map((error) => (
+							<tr>
+								<th scope="row">{tOr('errors.kind', error.kind)}</th>
+								<td>
+									<code>{hex(error.address)}</code>
+								</td>
+								<td class="num">{clock(error.time_ns, span.value)}</td>
+								<td>
+									<Stack stack={error.stack} />
+								</td>
+							</tr>
+						))}
+					</tbody>
+				</table>
+			</div>
+		</Section>
+	);
+}
+
+/* meta data that has a line of its own already */
+const SHOWN = new Set(['state', 'events_written', 'lost_events', 'inversions']);
+
+function known(value: number | null | undefined, show: (value: number) => string): string | null {
+	return value === null || value === undefined ? null : show(value);
+}
+
+export function Quality({ doc }: { doc: Doc }) {
+	const { quality, summary } = doc;
+	if (!quality || !summary) return null;
+	const lost = summary.totals.lost_events;
+	const named = known(quality.symbolised_pct, (n) => percent(n / 100)) ?? '–';
+	const argv = Array.isArray(summary.program.argv)
+		? summary.program.argv.join(' ')
+		: summary.program.argv;
+	const facts: [string, string | null | undefined, string?][] = [
+		[t('quality.program'), visible(summary.program.exe ?? summary.program.name)],
+		[t('quality.argv'), visible(argv)],
+		[t('quality.started'), wallClock(summary.recording.started_realtime_ns, lang.value)],
+		[t('quality.duration'), duration(summary.duration_ns)],
+		[t('quality.state'), visible(summary.recording.state)],
+		[t('quality.size'), known(summary.recording.bytes, bytes), exactBytes(summary.recording.bytes)],
+		[t('quality.perevent'), known(quality.bytes_per_event, (n) => n.toFixed(2))],
+		[t('quality.events'), known(quality.events, (n) => n.toLocaleString('en-US'))],
+		[t('quality.written'), known(quality.events_written, (n) => n.toLocaleString('en-US'))],
+		[t('quality.lost'), count(lost)],
+		[t('quality.unknown'), count(quality.unknown_frees)],
+		[t('quality.overlaps'), count(quality.overlaps)],
+		[
+			t('quality.symbolised'),
+			!quality.frames
+				? named
+				: `${named} (${count(quality.frames_resolved)} / ${count(quality.frames)})`,
+		],
+		[t('quality.tracer'), bytes(quality.tracer_bytes)],
+		[t('quality.tool'), summary.recording.tool_version && `fragtrace ${summary.recording.tool_version}`],
+		...Object.entries(quality.meta ?? {})
+			.filter(([key]) => !SHOWN.has(key))
+			.map(([key, value]): [string, string] => [
+				visible(key).replaceAll('_', ' '),
+				visible(value === null ? '' : String(value)),
+			]),
+	];
+	const path = visible(summary.recording.path ?? 'recording.frag');
+
+	return (
+		<Section
+			id="quality"
+			question={t('quality.q')}
+			answer={lost > 0 ? t('quality.a.lost', count(lost)) : t('quality.a.good', named)}
+			how={t('quality.how')}
+		>
+			<dl class="facts-list">
+				{facts
+					.filter(([, value]) => value)
+					.map(([name, value, title]) => (
+						<div>
+							<dt>{name}</dt>
+							<dd title={title}>{value}</dd>
+						</div>
+					))}
+			</dl>
+			{quality.losses.length > 0 && (
+				<>
+					<h3>{t('quality.losses')}</h3>
+					<div class="scroll" tabIndex={0} role="group" aria-label={t('quality.losses')}>
+						<table class="plain">
+							<thead>
+								<tr>
+									<th scope="col">{t('quality.from')}</th>
+									<th scope="col">{t('quality.to')}</th>
+									<th scope="col">{t('selected.thread')}</th>
+									<th scope="col" class="num">
+										{t('quality.lost')}
+									</th>
+									<th scope="col">{t('quality.reason')}</th>
+								</tr>
+							</thead>
+							<tbody>
+								{quality.losses.map((loss) => (
+									<tr>
+										<td>{clock(loss.first_ns, span.value)}</td>
+										<td>{clock(loss.last_ns, span.value)}</td>
+										<td>{loss.thread ?? '–'}</td>
+										<td class="num">{count(loss.events)}</td>
+										<td>{visible(loss.reason)}</td>
+									</tr>
+								))}
+							</tbody>
+						</table>
+					</div>
+				</>
+			)}
+			<h3>{t('quality.query')}</h3>
+			<p class="muted">{t('quality.query.text')}</p>
+			<pre class="command" tabIndex={0}>
+				{`fraganalyze query ${path} "SELECT stack, count(*), sum(requested) FROM allocation WHERE died IS NULL GROUP BY stack ORDER BY 3 DESC LIMIT 10"`}
+			</pre>
+		</Section>
+	);
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+/* Is there a problem, and how sure are we? One sentence, a few numbers, the findings. */
+import type { Doc, Severity } from '../doc';
+import { bytes, clock, count, exactBytes, percent, rate, visible } from '../format';
+import { t, tOr } from '../i18n';
+import { selectSite, site } from '../store';
+
+interface CardProps {
+	label: string;
+	value: string;
+	sub?: string;
+	title?: string;
+	tone?: Severity;
+	href: string;
+}
+
+function Card({ label, value, sub, title, tone, href }: CardProps) {
+	return (
+		<a class={`card ${tone ? `tone-${tone}` : ''}`} href={href} title={title} data-jump>
+			<span class="card-label">{label}</span>
+			<span class="card-value">{value}</span>
+			{sub && <span class="card-sub">{sub}</span>}
+		</a>
+	);
+}
+
+export function SeverityMark({ severity }: { severity: Severity }) {
+	return (
+		<span class={`severity severity-${severity}`}>
+			<svg width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
+				{severity === 'high' ? (
+					<path d="M5 0 10 9.5H0z" />
+				) : severity === 'medium' ? (
+					<path d="M5 0 10 5 5 10 0 5z" />
+				) : (
+					<circle cx="5" cy="5" r="4.5" />
+				)}
+			</svg>
+			{t(`severity.${severity}`)}
+		</span>
+	);
+}
+
+const SECTIONS: Record<string, string> = {
+	leaks: 'leaks',
+	sites: 'leaks',
+	threads: 'threads',
+	frag: 'frag',
+	map: 'map',
+	errors: 'errors',
+	quality: 'quality',
+	summary: 'timeline',
+	timeline: 'timeline',
+};
+
+export function Verdict({ doc }: { doc: Doc }) {
+	const summary = doc.summary;
+	if (!summary) return null;
+	const { totals, rss, verdict } = summary;
+	const growing = doc.leaks?.leaks.filter((leak) => leak.verdict === 'growing') ?? [];
+	const growth = growing.reduce((sum, leak) => sum + (leak.rate_bytes_per_s ?? 0), 0);
+	const gap = rss ? rss.last - totals.live_bytes : 0;
+	const metrics = doc.frag?.metrics;
+
+	return (
+		<section id="verdict" aria-labelledby="verdict-h" class="verdict-strip">
+			<div class={`verdict-head severity-edge-${verdict.severity}`}>
+				<SeverityMark severity={verdict.severity} />
+				<h2 id="verdict-h">{visible(verdict.text)}</h2>
+			</div>
+			<div class="cards">
+				<Card
+					label={t('card.live')}
+					value={bytes(totals.live_bytes)}
+					sub={t('card.live.sub', count(totals.live_blocks))}
+					title={exactBytes(totals.live_bytes)}
+					href="#leaks"
+				/>
+				<Card
+					label={t('card.peak')}
+					value={bytes(totals.peak_bytes)}
+					sub={t('card.peak.sub', clock(totals.peak_ns, summary.duration_ns))}
+					title={exactBytes(totals.peak_bytes)}
+					href="#timeline"
+				/>
+				<Card
+					label={t('card.rss')}
+					value={rss ? bytes(rss.last) : '–'}
+					sub={
+						rss
+							? gap > 0
+								? t('card.rss.sub', bytes(gap), percent(gap / rss.last, 0))
+								: undefined
+							: t('card.rss.none')
+					}
+					title={rss ? exactBytes(rss.last) : undefined}
+					href="#timeline"
+				/>
+				<Card
+					label={t('card.growth')}
+					value={growing.length > 0 ? rate(growth) : '0'}
+					sub={growing.length > 0 ? t('card.growth.sub', growing.length) : t('card.growth.none')}
+					tone={growing.length > 0 ? 'high' : undefined}
+					href="#leaks"
+				/>
+				<Card
+					label={t('card.frag')}
+					value={metrics ? bytes(metrics.pinned_free_bytes) : '–'}
+					sub={
+						metrics ? t('card.frag.sub', bytes(metrics.largest_hole)) : t('card.frag.none')
+					}
+					href="#frag"
+				/>
+				<Card
+					label={t('card.lost')}
+					value={count(totals.lost_events)}
+					sub={t('card.lost.none', count(totals.events))}
+					tone={totals.lost_events > 0 ? 'medium' : undefined}
+					href="#quality"
+				/>
+			</div>
+			<h3 class="findings-h">{t('findings')}</h3>
+			{summary.findings.length === 0 ? (
+				<p class="muted">{t('findings.none')}</p>
+			) : (
+				<ul class="findings">
+					{summary.findings.map((finding) => (
+						<li>
+							<SeverityMark severity={finding.severity} />
+							<span class="finding-text">{visible(finding.text)}</span>
+							<span class="finding-links">
+								{finding.site ? (
+									<button
+										type="button"
+										aria-pressed={site.value === finding.site}
+										onClick={() => selectSite(finding.site)}
+									>
+										{t('finding.site')}
+									</button>
+								) : null}
+								{finding.section && SECTIONS[finding.section] && (
+									<a href={`#${SECTIONS[finding.section]}`} data-jump>
+										{tOr(SECTIONS[finding.section]!, 'nav')}
+										<span aria-hidden="true"> →</span>
+									</a>
+								)}
+							</span>
+						</li>
+					))}
+				</ul>
+			)}
+		</section>
+	);
+}
