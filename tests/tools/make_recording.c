@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Write a synthetic recording through the store
+ *
+ *	make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS] [-L LEAK_EVERY] [-g GAP_NS]
+ *		[-S SEED] [-c] FILE
+ *
+ * -c stops without finishing, as a writer that was killed does. The same arguments write the same
+ * events; rows that a collector samples (RSS, mappings) are made up from them.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "ft_map.h"
+#include "synth.h"
+
+enum { TICK_NS = 100 * 1000 * 1000 };
+
+struct recorder {
+	struct ft_writer *writer;
+	struct synth *synth;
+	struct ft_map live; /* address -> index + 1 of `blocks` */
+	struct {
+		uint64_t size, usable;
+		uint32_t stack;
+	} * blocks;
+	size_t n_blocks, capacity;
+	struct ft_site_total_row *totals; /* by stack */
+	size_t n_totals;
+	struct ft_timeline_row line;
+};
+
+static void check(struct ft_error *error)
+{
+	if (!error)
+		return;
+	fprintf(stderr, "make_recording: %s\n", error->message);
+	exit(1);
+}
+
+static void born(struct recorder *r, const struct ft_event *event)
+{
+	struct ft_site_total_row *total = &r->totals[event->stack];
+	bool created;
+	uint64_t *slot = ft_map_put(&r->live, event->address, &created);
+
+	if (r->n_blocks == r->capacity) {
+		r->capacity = r->capacity ? r->capacity * 2 : 1024;
+		r->blocks = realloc(r->blocks, r->capacity * sizeof(*r->blocks));
+	}
+	if (!slot || !r->blocks)
+		abort();
+	*slot = r->n_blocks;
+	r->blocks[r->n_blocks].size = event->size;
+	r->blocks[r->n_blocks].usable = event->usable;
+	r->blocks[r->n_blocks++].stack = event->stack;
+	total->n_allocs++;
+	total->bytes_allocated += event->size;
+	total->live_blocks++;
+	total->live_bytes += event->size;
+	if (total->live_bytes > total->peak_bytes)
+		total->peak_bytes = total->live_bytes;
+	r->line.n_allocs++;
+	r->line.bytes_allocated += event->size;
+	r->line.live_blocks++;
+	r->line.live_bytes += event->size;
+	r->line.usable_bytes += event->usable;
+	if (r->line.live_bytes > r->line.peak_bytes)
+		r->line.peak_bytes = r->line.live_bytes;
+}
+
+static void died(struct recorder *r, uint64_t address)
+{
+	uint64_t index;
+
+	if (!ft_map_remove(&r->live, address, &index))
+		return;
+
+	struct ft_site_total_row *total = &r->totals[r->blocks[index].stack];
+	uint64_t size = r->blocks[index].size;
+
+	total->n_frees++;
+	total->bytes_freed += size;
+	total->live_blocks--;
+	total->live_bytes -= size;
+	r->line.n_frees++;
+	r->line.bytes_freed += size;
+	r->line.live_blocks--;
+	r->line.live_bytes -= size;
+	r->line.usable_bytes -= r->blocks[index].usable;
+}
+
+static void tick(struct recorder *r, uint64_t time_ns)
+{
+	r->line.time_ns = time_ns;
+	r->line.rss = (int64_t)(r->line.usable_bytes * 5 / 4 + 4096 * 500);
+	r->line.pss = r->line.rss - 4096 * 300;
+	r->line.anon = r->line.rss - 4096 * 400;
+	r->line.swap = 0;
+	r->line.tracer = 3 << 20;
+	check(ft_writer_timeline(r->writer, &r->line));
+	check(ft_writer_clock(
+		r->writer,
+		&(struct ft_clock_row){.time_ns = time_ns,
+				       .tsc = time_ns * 3,
+				       .boottime_ns = (int64_t)time_ns + 1000,
+				       .realtime_ns = 1700000000000000000 + (int64_t)time_ns}));
+	r->line.peak_bytes = r->line.live_bytes;
+	check(ft_writer_commit(r->writer, false));
+}
+
+static void facts(struct recorder *r, const struct synth_options *options, uint64_t end_ns)
+{
+	check(ft_writer_process(r->writer, &(struct ft_process_row){
+						   .pid = 1000,
+						   .ppid = 1,
+						   .exe = "/usr/bin/synthetic",
+						   .argv_json = "[\"synthetic\"]",
+						   .fork_ns = FT_TIME_NONE,
+						   .start_realtime_ns = 1700000000000000000,
+						   .end_ns = end_ns,
+						   .exit_kind = "exit",
+					   }));
+	for (uint32_t i = 1; i <= options->n_threads; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "worker-%" PRIu32, i);
+		check(ft_writer_thread(r->writer, &(struct ft_thread_row){
+							  .id = i,
+							  .tid = 999 + i,
+							  .name = i == 1 ? "synthetic" : name,
+							  .end_ns = end_ns,
+						  }));
+	}
+	check(ft_writer_module(r->writer, &(struct ft_module_row){
+						  .id = 1,
+						  .path = "/usr/bin/synthetic",
+						  .build_id = "00112233445566778899aabbccddeeff",
+						  .bias = UINT64_C(0x555555000000),
+						  .start = UINT64_C(0x555555000000),
+						  .end = UINT64_C(0x555555100000),
+						  .unload_ns = FT_TIME_NONE,
+					  }));
+}
+
+int main(int argc, char **argv)
+{
+	struct synth_options options = {.seed = 1, .n_sites = 200, .n_threads = 1};
+	uint64_t n_events = 1000000;
+	bool cut = false;
+	int option;
+
+	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:c")) != -1) {
+		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
+
+		switch (option) {
+		case 'n':
+			n_events = value;
+			break;
+		case 'l':
+			options.n_live = value;
+			break;
+		case 's':
+			options.n_sites = (uint32_t)value;
+			break;
+		case 't':
+			options.n_threads = (uint32_t)value;
+			break;
+		case 'L':
+			options.leak_every = (uint32_t)value;
+			break;
+		case 'g':
+			options.mean_gap_ns = value;
+			break;
+		case 'S':
+			options.seed = value;
+			break;
+		case 'c':
+			cut = true;
+			break;
+		default:
+			return 2;
+		}
+	}
+	if (optind + 1 != argc || !options.n_sites || !options.n_threads) {
+		fprintf(stderr,
+			"usage: make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS]"
+			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-c] FILE\n");
+		return 2;
+	}
+
+	struct recorder r = {.synth = synth_create(&options)};
+	struct ft_event event = {0};
+	uint64_t next_tick = TICK_NS;
+
+	check(ft_writer_create(argv[optind], &r.writer));
+	r.n_totals = synth_n_nodes(r.synth) + 1;
+	r.totals = calloc(r.n_totals, sizeof(*r.totals));
+	if (!r.totals)
+		abort();
+	for (size_t i = 0; i < synth_n_nodes(r.synth); i++) {
+		struct ft_stack_node node = synth_node(r.synth, i);
+
+		check(ft_writer_stack_node(r.writer, &node));
+	}
+	facts(&r, &options, FT_TIME_NONE);
+	for (uint64_t i = 0; i < n_events; i++) {
+		synth_next(r.synth, &event);
+		check(ft_writer_event(r.writer, &event, NULL));
+		if (event.kind == FT_EVENT_FREE)
+			died(&r, event.address);
+		if (event.kind == FT_EVENT_REALLOC)
+			died(&r, event.old_address);
+		if (event.kind != FT_EVENT_FREE)
+			born(&r, &event);
+		for (; event.time_ns >= next_tick; next_tick += TICK_NS)
+			tick(&r, next_tick);
+	}
+	tick(&r, event.time_ns);
+	if (cut) {
+		check(ft_writer_commit(r.writer, true));
+		_exit(0);
+	}
+	for (size_t i = 1; i < r.n_totals; i++) {
+		r.totals[i].stack = (uint32_t)i;
+		if (r.totals[i].n_allocs)
+			check(ft_writer_site_total(r.writer, &r.totals[i]));
+	}
+	facts(&r, &options, event.time_ns);
+	check(ft_writer_finish(r.writer));
+	synth_destroy(r.synth);
+	ft_map_deinit(&r.live);
+	free(r.blocks);
+	free(r.totals);
+	return 0;
+}
