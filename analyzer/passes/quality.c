@@ -42,6 +42,8 @@ static const char *const meta_keys[] = {
 	"tick_ns",
 	"program_end",
 	"allocator",
+	"residency",
+	"residency_error",
 	"events_read",
 	"events_written",
 	"ring_events",

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "co_elf.h"
+#include "co_pages.h"
 #include "co_procfs.h"
 #include "ft_cleanup.h"
 
@@ -25,6 +26,8 @@ struct sampled {
 	struct co_maps maps; /* the last full sample */
 	char cgroup[512];    /* folder of the control group, "" when unknown */
 	int64_t pss, anon, swap, tracer;
+	struct co_pages pages;
+	const char *residency; /* what the recording says of it so far; NULL: nothing */
 };
 
 static void sampled_destroy(struct sampled *s)
@@ -32,6 +35,7 @@ static void sampled_destroy(struct sampled *s)
 	if (s->statm_fd >= 0)
 		close(s->statm_fd);
 	co_maps_deinit(&s->maps);
+	co_pages_close(&s->pages);
 	co_session_unref(s->session);
 	free(s);
 }
@@ -65,6 +69,7 @@ static struct sampled *sampled_create(struct co_session *session)
 	s->session = co_session_ref(session);
 	snprintf(path, sizeof(path), "/proc/%d/statm", (int)session->pid);
 	s->statm_fd = open(path, O_RDONLY | O_CLOEXEC);
+	co_pages_open(&s->pages, session->pid);
 	s->started = co_clock_monotonic();
 	s->next_rss = s->started + 2 * MS;
 	s->next_full = s->started + 10 * MS;
@@ -94,17 +99,27 @@ static void put_rss(struct sampled *s, int64_t now, int64_t rss)
 	s->pss = s->anon = s->swap = s->tracer = -1; /* each reading is used once */
 }
 
-static void sample_rss(struct sampled *s, int64_t now)
+/* Resident bytes, or -1. */
+static int64_t read_rss(const struct sampled *s)
 {
 	char text[128];
 	uint64_t size, resident;
 	ssize_t n = s->statm_fd >= 0 ? pread(s->statm_fd, text, sizeof(text) - 1, 0) : -1;
 
 	if (n <= 0)
-		return;
+		return -1;
 	text[n] = 0;
-	if (sscanf(text, "%" SCNu64 " %" SCNu64, &size, &resident) == 2 && size)
-		put_rss(s, now, (int64_t)(resident * (uint64_t)sysconf(_SC_PAGESIZE)));
+	if (sscanf(text, "%" SCNu64 " %" SCNu64, &size, &resident) != 2 || !size)
+		return -1;
+	return (int64_t)(resident * (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+static void sample_rss(struct sampled *s, int64_t now)
+{
+	int64_t rss = read_rss(s);
+
+	if (rss >= 0)
+		put_rss(s, now, rss);
 }
 
 /* ---- full samples ---------------------------------------------------------------------------- */
@@ -181,6 +196,59 @@ static void write_changes(struct rows *rows, uint64_t time_ns, const struct co_m
 	}
 	for (; i < old->n; i++)
 		add_map_row(rows, time_ns, &old->maps[i], true);
+}
+
+/* Say once how residency is known, and again when that changes. */
+static void tell_residency(struct sampled *s, struct rows *rows, const char *method)
+{
+	if (s->residency == method)
+		return;
+	s->residency = method;
+	rows_add(rows, co_op_meta("residency", method));
+	if (strcmp(method, "none") == 0)
+		rows_add(rows, co_op_meta("residency_error", strerror(s->pages.open_errno)));
+}
+
+/* The pages of all mappings that can hold blocks. */
+static void sample_pages(struct sampled *s, struct rows *rows, const struct co_maps *maps)
+{
+	struct co_pages *pages = &s->pages;
+	int64_t begun = co_clock_monotonic(), rss;
+
+	if (pages->fd < 0) {
+		tell_residency(s, rows, "none");
+		return;
+	}
+	co_pages_begin(pages);
+	for (size_t i = 0; i < maps->n; i++) {
+		const struct co_map *map = &maps->maps[i];
+
+		if (strcmp(map->kind, "heap") != 0 && strcmp(map->kind, "arena") != 0 &&
+		    strcmp(map->kind, "mmap") != 0)
+			continue;
+		if (map->rss == 0 && map->swap == 0)
+			co_pages_absent(pages, map->start, map->end);
+		else if (!co_pages_scan(pages, map->start, map->end))
+			return; /* it is ending, or has exec'ed */
+	}
+	rss = read_rss(s);
+	if (pages->overflow)
+		return;
+
+	int64_t ended = co_clock_monotonic();
+	const struct ft_residency_row row = {
+		.time_ns = co_session_time(s->session, begun + (ended - begun) / 2),
+		.took_ns = (uint64_t)(ended - begun),
+		.method = co_pages_method(pages),
+		.page_bytes = (uint32_t)pages->page_bytes,
+		.rss = rss,
+		.unchanged = co_pages_unchanged(pages),
+		.runs = pages->runs,
+		.n_runs = pages->n_runs,
+	};
+
+	rows_add(rows, co_op_residency(&row));
+	tell_residency(s, rows, row.method);
 }
 
 static void sample_rollup(struct sampled *s, struct rows *rows, uint64_t time_ns)
@@ -390,6 +458,7 @@ static void sample_full(struct sampled *s, int64_t now)
 		return;
 	}
 
+	sample_pages(s, &rows, &maps);
 	write_changes(&rows, time_ns, &s->maps, &maps);
 	find_modules(s, &rows, time_ns, &maps);
 	sample_rollup(s, &rows, time_ns);
@@ -412,8 +481,10 @@ static int64_t sample_session(struct sampled *s)
 	if (atomic_load_explicit(&s->session->ended, memory_order_acquire))
 		return now + 3600 * 1000 * MS;
 	if (now >= s->next_full) {
-		int64_t took, gap = 1000 * MS;
+		/* Short programs are worth a look, too. */
+		int64_t took, gap = (now - s->started) / 10;
 
+		gap = gap < 100 * MS ? 100 * MS : gap > 1000 * MS ? 1000 * MS : gap;
 		sample_full(s, now);
 		took = co_clock_monotonic() - now;
 		if (took * 100 > gap)

@@ -101,6 +101,20 @@ struct co_op *co_op_mapping(const struct ft_mapping_row *row)
 	return op;
 }
 
+struct co_op *co_op_residency(const struct ft_residency_row *row)
+{
+	size_t bytes = row->n_runs * sizeof(*row->runs);
+	struct co_op *op = co_op_create(CO_OP_RESIDENCY, bytes);
+
+	if (op) {
+		op->residency = *row; /* method is static text */
+		if (bytes)
+			memcpy(op->data, row->runs, bytes);
+		op->residency.runs = (const struct ft_page_run *)op->data;
+	}
+	return op;
+}
+
 struct co_op *co_op_mark(const struct ft_mark_row *row)
 {
 	struct co_op *op = co_op_create(CO_OP_MARK, text_bytes(row->label));

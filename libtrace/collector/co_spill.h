@@ -35,6 +35,7 @@ enum co_op_kind {
 	CO_OP_SITES, /* array of ft_site_total_row in `data` */
 	CO_OP_SAMPLE,
 	CO_OP_MAPPING,
+	CO_OP_RESIDENCY, /* its runs are in `data` */
 	CO_OP_MARK,
 	CO_OP_ERROR,
 	CO_OP_LOSS,
@@ -53,6 +54,7 @@ struct co_op {
 		struct ft_timeline_row timeline;
 		struct ft_sample_row sample;
 		struct ft_mapping_row mapping;
+		struct ft_residency_row residency;
 		struct ft_mark_row mark;
 		struct ft_error_row error;
 		struct ft_loss_row loss;
@@ -81,6 +83,7 @@ struct co_op *co_op_meta_int(const char *key, int64_t value);
 struct co_op *co_op_thread(const struct ft_thread_row *row);
 struct co_op *co_op_module(const struct ft_module_row *row);
 struct co_op *co_op_mapping(const struct ft_mapping_row *row);
+struct co_op *co_op_residency(const struct ft_residency_row *row);
 struct co_op *co_op_mark(const struct ft_mark_row *row);
 struct co_op *co_op_sample(uint64_t time_ns, const char *source, const char *key, int64_t value);
 

@@ -351,6 +351,8 @@ static struct ft_error *write_op(struct co_writer_state *recording, const struct
 		return ft_writer_sample(writer, &op->sample);
 	case CO_OP_MAPPING:
 		return ft_writer_mapping(writer, &op->mapping);
+	case CO_OP_RESIDENCY:
+		return ft_writer_residency(writer, &op->residency);
 	case CO_OP_MARK:
 		return ft_writer_mark(writer, &op->mark);
 	case CO_OP_ERROR:

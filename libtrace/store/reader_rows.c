@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Reader of a recording: the plain rows. */
 #include "ft_cleanup.h"
+#include "ft_columns.h"
 #include "ft_db.h"
 #include "ft_reader.h"
+#include "ft_residency.h"
 
 /*
  * A visit is one query. `FETCH` fills `row` from `stmt`; the callback's error ends the visit.
@@ -173,6 +175,84 @@ struct ft_error *ft_reader_mappings(struct ft_reader *reader,
 	       .kind = S(5),
 	       .rss = OPT(6),
 	       .swap = OPT(7)});
+}
+
+/* The table came later than the first recordings of this format. */
+static struct ft_error *has_residency(struct ft_reader *reader, bool *ret)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	FT_TRY(ft_db_prepare(reader->db, reader->path,
+			     "SELECT 1 FROM sqlite_schema WHERE name = 'residency'"
+			     " AND type = 'table' AND rootpage > 0",
+			     &stmt));
+
+	int rc = sqlite3_step(stmt);
+
+	*ret = rc == SQLITE_ROW;
+	return *ret || rc == SQLITE_DONE ? NULL
+					 : ft_db_error(reader->db, reader->path, "residency");
+}
+
+struct ft_error *ft_reader_residency(struct ft_reader *reader,
+				     struct ft_error *(*visit)(void *ctx,
+							       const struct ft_residency_row *row),
+				     void *ctx)
+{
+	bool has_table;
+
+	FT_TRY(has_residency(reader, &has_table));
+	if (!has_table)
+		return NULL;
+	VISIT(reader,
+	      "SELECT id, time_ns, took_ns, method, page_bytes, rss, n_resident, n_swapped,"
+	      " data IS NULL FROM residency ORDER BY time_ns, id",
+	      struct ft_residency_row,
+	      {.id = I(0),
+	       .time_ns = U(1),
+	       .took_ns = U(2),
+	       .method = S(3),
+	       .page_bytes = U32(4),
+	       .rss = OPT(5),
+	       .n_resident = U(6),
+	       .n_swapped = U(7),
+	       .unchanged = I(8)});
+}
+
+struct ft_error *ft_reader_residency_runs(struct ft_reader *reader, int64_t id,
+					  struct ft_page_run **ret, size_t *n)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	*ret = NULL;
+	*n = 0;
+	FT_TRY(ft_db_prepare(reader->db, reader->path,
+			     "SELECT page_bytes, data FROM residency"
+			     " WHERE id <= ? AND data IS NOT NULL ORDER BY id DESC LIMIT 1",
+			     &stmt));
+	sqlite3_bind_int64(stmt, 1, id);
+
+	int rc = sqlite3_step(stmt);
+
+	if (rc == SQLITE_DONE)
+		return NULL;
+	if (rc != SQLITE_ROW)
+		return ft_db_error(reader->db, reader->path, "residency");
+
+	uint64_t page_bytes = U(0);
+	const char *damage = "its page size is none";
+
+	if (page_bytes >= 1024 && page_bytes <= 1 << 30 && !(page_bytes & (page_bytes - 1)))
+		damage = ft_residency_decode(sqlite3_column_blob(stmt, 1),
+					     (size_t)sqlite3_column_bytes(stmt, 1),
+					     (uint32_t)page_bytes, ret, n);
+	if (!damage)
+		return NULL;
+	if (damage == ft_unpack_nomem)
+		return &ft_enomem;
+	return ft_error_create(FT_ERROR_INPUT,
+			       "%s: the recording is damaged: residency sample %lld: %s",
+			       reader->path, (long long)id, damage);
 }
 
 struct ft_error *ft_reader_marks(struct ft_reader *reader,

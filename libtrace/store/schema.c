@@ -62,6 +62,9 @@ const char ft_schema_sql[] =
 	" kind TEXT, rss INTEGER, swap INTEGER) STRICT;"
 	"CREATE TABLE sample(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
 	" source TEXT NOT NULL, key TEXT NOT NULL, value INTEGER) STRICT;"
+	"CREATE TABLE residency(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" took_ns INTEGER NOT NULL, method TEXT, page_bytes INTEGER NOT NULL, rss INTEGER,"
+	" n_resident INTEGER NOT NULL, n_swapped INTEGER NOT NULL, data BLOB) STRICT;"
 	"CREATE TABLE mark(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, seq INTEGER NOT NULL,"
 	" kind TEXT NOT NULL, label TEXT) STRICT;"
 	"CREATE TABLE error(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,"
@@ -73,6 +76,7 @@ const char ft_schema_sql[] =
 	"CREATE TABLE clock(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, tsc INTEGER NOT NULL,"
 	" boottime_ns INTEGER NOT NULL, realtime_ns INTEGER NOT NULL) STRICT;";
 
+/* Those that every recording has; `residency` came later. */
 const char *const ft_schema_tables[] = {
 	"meta",	      "process",     "thread",	    "module", "event_chunk",  "stack_chunk",
 	"keyframe",   "site_rollup", "page_rollup", "string", "symbol_frame", "site",

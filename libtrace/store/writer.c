@@ -26,6 +26,7 @@
 #include "ft_db.h"
 #include "ft_directory.h"
 #include "ft_lock.h"
+#include "ft_residency.h"
 #include "ft_schema.h"
 #include "ft_stackchunk.h"
 
@@ -40,6 +41,7 @@ enum statement {
 	STMT_SITE_TOTAL,
 	STMT_SAMPLE,
 	STMT_MAPPING,
+	STMT_RESIDENCY,
 	STMT_MARK,
 	STMT_ERROR,
 	STMT_LOSS,
@@ -58,6 +60,7 @@ static const char *const statements[STMT_N] = {
 	[STMT_SITE_TOTAL] = "INSERT OR REPLACE INTO site_total VALUES(?,?,?,?,?,?,?,?)",
 	[STMT_SAMPLE] = "INSERT INTO sample VALUES(NULL,?,?,?,?)",
 	[STMT_MAPPING] = "INSERT INTO mapping VALUES(NULL,?,?,?,?,?,?,?,?)",
+	[STMT_RESIDENCY] = "INSERT INTO residency VALUES(NULL,?,?,?,?,?,?,?,?)",
 	[STMT_MARK] = "INSERT INTO mark VALUES(NULL,?,?,?,?)",
 	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?)",
 	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
@@ -422,6 +425,24 @@ struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_map
 	FT_TRY(writer_begin(writer));
 	return RUN(writer, STMT_MAPPING, "uuusssnn", row->time_ns, row->start, row->end, row->perms,
 		   row->path, row->kind, row->rss, row->swap);
+}
+
+struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_residency_row *row)
+{
+	uint64_t n[FT_PAGES_N] = {0};
+
+	for (size_t i = 0; i < row->n_runs; i++)
+		n[row->runs[i].state] += row->runs[i].n_pages;
+	ft_strbuf_clear(&writer->blob);
+	if (!row->unchanged && !ft_residency_encode(row->runs, row->n_runs, row->page_bytes,
+						    ZSTD_LEVEL, &writer->blob))
+		return &ft_enomem;
+	FT_TRY(writer_begin(writer));
+	/* SQLite binds a null pointer as NULL. */
+	return RUN(writer, STMT_RESIDENCY, "uusunuub", row->time_ns, row->took_ns, row->method,
+		   (uint64_t)row->page_bytes, row->rss, n[FT_PAGES_RESIDENT] + n[FT_PAGES_HUGE],
+		   n[FT_PAGES_SWAPPED], row->unchanged ? NULL : writer->blob.data,
+		   writer->blob.len);
 }
 
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row)

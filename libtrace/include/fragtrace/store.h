@@ -110,6 +110,36 @@ struct ft_mapping_row {
 	int64_t rss, swap; /* bytes; -1 when unknown; a mapping that went away has end == start */
 };
 
+/* Pages of one state. Pages of a range that was looked at and that are in none of the other states
+ * are FT_PAGES_ABSENT: never touched, given back, or the kernel's shared page of zeros. Values are
+ * on disk. */
+enum ft_page_state {
+	FT_PAGES_ABSENT = 0,
+	FT_PAGES_RESIDENT = 1,
+	FT_PAGES_SWAPPED = 2,
+	FT_PAGES_HUGE = 3, /* resident, as a part of a huge page */
+	FT_PAGES_N
+};
+struct ft_page_run {
+	uint64_t start, n_pages;
+	uint8_t state;
+};
+
+/* Which pages of the writable anonymous mappings were resident. What no run covers was not looked
+ * at. */
+struct ft_residency_row {
+	int64_t id; /* from the reader */
+	uint64_t time_ns, took_ns;
+	const char *method;  /* "pagemap_scan", "pagemap" */
+	uint32_t page_bytes; /* of the machine */
+	int64_t rss;	     /* of the process, read directly after it; -1: unknown */
+	bool unchanged;	     /* the same runs as the row before, which are not stored again */
+	const struct ft_page_run *runs; /* by address; the reader has none here */
+	size_t n_runs;			/* at most FT_RESIDENCY_RUNS */
+	uint64_t n_resident, n_swapped; /* pages; from the reader */
+};
+enum { FT_RESIDENCY_RUNS = 1 << 20 };
+
 struct ft_mark_row {
 	uint64_t time_ns;
 	uint64_t seq;	  /* sequence number of the first event after the mark */
@@ -187,6 +217,7 @@ struct ft_error *ft_writer_site_total(struct ft_writer *writer,
 				      const struct ft_site_total_row *row); /* upsert */
 struct ft_error *ft_writer_sample(struct ft_writer *writer, const struct ft_sample_row *row);
 struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_mapping_row *row);
+struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_residency_row *row);
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row);
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row);
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row);
@@ -280,6 +311,15 @@ struct ft_error *ft_reader_mappings(struct ft_reader *reader,
 				    struct ft_error *(*visit)(void *ctx,
 							      const struct ft_mapping_row *row),
 				    void *ctx);
+/* Samples of residency without their runs; none in a recording that has no such table. */
+struct ft_error *ft_reader_residency(struct ft_reader *reader,
+				     struct ft_error *(*visit)(void *ctx,
+							       const struct ft_residency_row *row),
+				     void *ctx);
+/* The runs of the sample `id` (also when they are those of an earlier one): a new array, free() it.
+ * None when there is no such sample. */
+struct ft_error *ft_reader_residency_runs(struct ft_reader *reader, int64_t id,
+					  struct ft_page_run **ret, size_t *n);
 struct ft_error *ft_reader_marks(struct ft_reader *reader,
 				 struct ft_error *(*visit)(void *ctx,
 							   const struct ft_mark_row *row),

@@ -175,6 +175,15 @@ struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_map
 	return NULL;
 }
 
+struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_residency_row *row)
+{
+	for (size_t i = 1; i < row->n_runs; i++)
+		ck_assert_uint_ge(row->runs[i].start,
+				  row->runs[i - 1].start +
+					  row->runs[i - 1].n_pages * row->page_bytes);
+	return NULL;
+}
+
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row)
 {
 	if (fake.n_marks < 64) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "co_late.h"
 #include "co_live.h"
 #include "co_name.h"
+#include "co_pages.h"
 #include "co_procfs.h"
 #include "co_stacks.h"
 #include "co_timeline.h"
@@ -415,6 +417,67 @@ START_TEST(our_own_executable_is_found_where_it_is_mapped)
 }
 END_TEST
 
+/* A mapping whose pages are touched, read only, or neither, by both ways of asking. */
+START_TEST(pages_are_resident_where_they_were_written)
+{
+	enum { N_PAGES = 5000, PAGE = 4096 };
+	struct co_pages pages;
+	char *memory = mmap(NULL, (size_t)N_PAGES * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t start = (uint64_t)(uintptr_t)memory, at = start;
+	bool resident[N_PAGES] = {false};
+	volatile char sink = 0;
+
+	ck_assert(memory != MAP_FAILED);
+	madvise(memory, (size_t)N_PAGES * PAGE, MADV_NOHUGEPAGE);
+	seed = 3;
+	for (int i = 0; i < 3000; i++) {
+		uint64_t page = rnd(N_PAGES);
+
+		if (i % 3) {
+			memory[page * PAGE] = 1;
+			resident[page] = true;
+		} else if (!_i) {
+			sink ^= memory[page * PAGE]; /* the page of zeros */
+		}
+	}
+	co_pages_open(&pages, getpid());
+	if (pages.fd < 0) {
+		munmap(memory, (size_t)N_PAGES * PAGE);
+		return; /* not permitted here: there is nothing to compare with */
+	}
+	pages.no_scan = _i; /* pagemap alone can't tell the page of zeros: not touched above */
+	co_pages_begin(&pages);
+	ck_assert(co_pages_scan(&pages, start, start + N_PAGES * PAGE));
+	if (!_i && pages.no_scan) { /* an older kernel */
+		co_pages_close(&pages);
+		munmap(memory, (size_t)N_PAGES * PAGE);
+		return;
+	}
+	ck_assert_str_eq(co_pages_method(&pages), _i ? "pagemap" : "pagemap_scan");
+	for (size_t r = 0; r < pages.n_runs; r++) {
+		ck_assert_uint_eq(pages.runs[r].start, at);
+		for (uint64_t p = 0; p < pages.runs[r].n_pages; p++, at += PAGE)
+			if (pages.runs[r].state != FT_PAGES_SWAPPED)
+				ck_assert_int_eq(pages.runs[r].state == FT_PAGES_RESIDENT,
+						 resident[(at - start) / PAGE]);
+	}
+	ck_assert_uint_eq(at, start + N_PAGES * PAGE);
+	ck_assert(!co_pages_unchanged(&pages));
+	co_pages_begin(&pages);
+	ck_assert(co_pages_scan(&pages, start, start + N_PAGES * PAGE));
+	ck_assert(co_pages_unchanged(&pages));
+	co_pages_close(&pages);
+	munmap(memory, (size_t)N_PAGES * PAGE);
+
+	/* A process that is not there. */
+	co_pages_open(&pages, 0x7ffffff0);
+	ck_assert_str_eq(co_pages_method(&pages), "none");
+	ck_assert(!co_pages_scan(&pages, 0, PAGE));
+	co_pages_close(&pages);
+}
+END_TEST
+
 START_TEST(the_end_of_a_zombie_is_known)
 {
 	pid_t pid = fork();
@@ -452,6 +515,7 @@ int main(void)
 	tcase_add_test(parts, names_are_the_programs_as_they_were_called);
 	tcase_add_test(parts, mappings_are_classified);
 	tcase_add_test(parts, our_own_executable_is_found_where_it_is_mapped);
+	tcase_add_loop_test(parts, pages_are_resident_where_they_were_written, 0, 2);
 	tcase_add_test(parts, the_end_of_a_zombie_is_known);
 	suite_add_tcase(suite, parts);
 	runner = srunner_create(suite);

@@ -13,7 +13,10 @@
 #include "ft_chunk.h"
 #include "ft_columns.h"
 #include "ft_model.h"
+#include "ft_residency.h"
 #include "ft_stackchunk.h"
+
+#define N(array) (int)(sizeof(array) / sizeof((array)[0]))
 
 /* ---- files --------------------------------------------------------------------------------------
  */
@@ -462,6 +465,71 @@ START_TEST(broken_stack_chunk_is_refused)
 END_TEST
 
 /* A flipped bit is found, or changes nothing. */
+/* I19, and the container's own rules. */
+START_TEST(broken_residency_is_refused)
+{
+	static const struct {
+		const char *statement, *words;
+	} broken[] = {
+		{"UPDATE residency SET data = x'00'", "residency sample 1"},
+		{"UPDATE residency SET page_bytes = 4095", "its page size is none"},
+		{"UPDATE residency SET page_bytes = 0", "its page size is none"},
+		{"UPDATE residency SET page_bytes = 1 << 40", "its page size is none"},
+		{"UPDATE residency SET data = (SELECT data FROM event_chunk)", "something else"},
+		{"UPDATE residency SET data = substr(data, 1, length(data) - 3)", "do not add up"},
+	};
+	static const struct ft_page_run wrong[][2] = {
+		{{.start = 4096, .n_pages = 0}},
+		{{.start = 4096, .n_pages = 1, .state = FT_PAGES_N}},
+		{{.start = 0, .n_pages = UINT64_MAX / 4096}, {.start = 4096, .n_pages = 2}},
+	};
+	const struct ft_page_run runs[] = {{.start = 4096, .n_pages = 2, .state = 1},
+					   {.start = 1 << 20, .n_pages = 9, .state = 2}};
+	const struct ft_residency_row row = {
+		.method = "pagemap", .page_bytes = 4096, .runs = runs, .n_runs = 2};
+
+	for (int i = 0; i <= N(broken); i++) {
+		const char *path = fresh_path();
+		struct ft_writer *writer;
+		struct ft_reader *reader;
+		struct ft_page_run *got = NULL;
+		struct ft_event event = {.kind = FT_EVENT_ALLOC, .address = 4096, .size = 8};
+		size_t n;
+
+		ok(ft_writer_create(path, &writer));
+		ok(ft_writer_event(writer, &event, NULL));
+		ok(ft_writer_residency(writer, &row));
+		ok(ft_writer_finish(writer));
+		/* Recordings from before the table have none. */
+		sql(path, i < N(broken) ? broken[i].statement : "DROP TABLE residency");
+		ok(ft_reader_open(path, 0, &reader));
+		if (i < N(broken))
+			fails(ft_reader_residency_runs(reader, 1, &got, &n), FT_ERROR_INPUT,
+			      broken[i].words);
+		else
+			ok(ft_reader_residency(reader, NULL, NULL));
+		ck_assert_ptr_null(got);
+		ft_reader_close(reader);
+		unlink(path);
+	}
+	for (int i = 0; i < N(wrong); i++) {
+		struct ft_strbuf blob = {0};
+		struct ft_page_run *got = NULL;
+		size_t n;
+
+		ck_assert(
+			ft_residency_encode(wrong[i], wrong[i][1].n_pages ? 2 : 1, 4096, 1, &blob));
+
+		const char *damage = ft_residency_decode(blob.data, blob.len, 4096, &got, &n);
+
+		ck_assert_ptr_nonnull(damage);
+		ck_assert_ptr_nonnull(strstr(damage, "a run of pages"));
+		ck_assert_ptr_null(got);
+		ft_strbuf_deinit(&blob);
+	}
+}
+END_TEST
+
 START_TEST(flipped_bits_never_change_events)
 {
 	struct synth *synth = synth_create(&(struct synth_options){.seed = 9, .n_threads = 3});
@@ -499,8 +567,6 @@ START_TEST(flipped_bits_never_change_events)
 }
 END_TEST
 
-#define N(array) (int)(sizeof(array) / sizeof((array)[0]))
-
 int main(void)
 {
 	TCase *tcase = tcase_create("damage");
@@ -513,6 +579,7 @@ int main(void)
 	tcase_add_loop_test(tcase, broken_blob_is_refused, 0, N(broken_blobs));
 	tcase_add_loop_test(tcase, broken_number_is_refused, 0, N(broken_pairs));
 	tcase_add_test(tcase, broken_container_is_refused);
+	tcase_add_test(tcase, broken_residency_is_refused);
 	tcase_add_loop_test(tcase, broken_stack_chunk_is_refused, 0, N(broken_stacks));
 	tcase_add_test(tcase, flipped_bits_never_change_events);
 	return run_suite("damage", tcase);

@@ -155,6 +155,94 @@ START_TEST(any_values_round_trip)
 }
 END_TEST
 
+static struct ft_error *count_residency(void *ctx, const struct ft_residency_row *row)
+{
+	struct ft_residency_row *last = ctx;
+
+	ck_assert_uint_gt(row->time_ns, last->time_ns);
+	*last = *row;
+	last->method = NULL;
+	return NULL;
+}
+
+/* Runs of any length at any distance; a sample like the one before it is stored once. */
+START_TEST(residency_round_trips)
+{
+	char path[64];
+	struct ft_page_run runs[3000], *got;
+	struct ft_writer *writer;
+	struct ft_reader *reader;
+	uint64_t page = 0, n_resident = 0, n_swapped = 0;
+	size_t n;
+
+	random_state = UINT64_C(88172645463325252);
+	for (size_t i = 0; i < 3000; i++) {
+		page += i % 3 ? 0 : random_u64() % 100000;
+		runs[i] = (struct ft_page_run){.start = page * 4096,
+					       .n_pages = 1 + random_u64() % (1 + i),
+					       .state = (uint8_t)(i % FT_PAGES_N)};
+		page += runs[i].n_pages;
+		if (runs[i].state == FT_PAGES_RESIDENT || runs[i].state == FT_PAGES_HUGE)
+			n_resident += runs[i].n_pages;
+		if (runs[i].state == FT_PAGES_SWAPPED)
+			n_swapped += runs[i].n_pages;
+	}
+
+	struct ft_residency_row row = {.time_ns = 5,
+				       .took_ns = 7,
+				       .method = "pagemap",
+				       .page_bytes = 4096,
+				       .rss = -1,
+				       .runs = runs,
+				       .n_runs = 3000};
+
+	snprintf(path, sizeof(path), "residency.%d.frag", (int)getpid());
+	unlink(path);
+	ok(ft_writer_create(path, &writer));
+	ok(ft_writer_residency(writer, &row));
+	row.time_ns = 6;
+	row.rss = 12345;
+	row.unchanged = true;
+	ok(ft_writer_residency(writer, &row));
+	row.time_ns = 7;
+	row.unchanged = false;
+	row.n_runs = 0;
+	ok(ft_writer_residency(writer, &row));
+	ok(ft_writer_finish(writer));
+
+	struct ft_residency_row last = {0};
+
+	ok(ft_reader_open(path, 0, &reader));
+	ok(ft_reader_residency(reader, count_residency, &last));
+	ck_assert_int_eq(last.id, 3);
+	ck_assert_int_eq(last.rss, 12345);
+	ck_assert_uint_eq(last.n_resident, 0);
+	for (int64_t id = 1; id <= 2; id++) {
+		uint64_t resident = 0, swapped = 0;
+
+		ok(ft_reader_residency_runs(reader, id, &got, &n));
+		ck_assert_uint_eq(n, 3000);
+		for (size_t i = 0; i < n; i++) {
+			ck_assert_uint_eq(got[i].start, runs[i].start);
+			ck_assert_uint_eq(got[i].n_pages, runs[i].n_pages);
+			ck_assert_uint_eq(got[i].state, runs[i].state);
+			if (got[i].state == FT_PAGES_RESIDENT || got[i].state == FT_PAGES_HUGE)
+				resident += got[i].n_pages;
+			if (got[i].state == FT_PAGES_SWAPPED)
+				swapped += got[i].n_pages;
+		}
+		ck_assert_uint_eq(resident, n_resident);
+		ck_assert_uint_eq(swapped, n_swapped);
+		free(got);
+	}
+	ok(ft_reader_residency_runs(reader, 3, &got, &n));
+	ck_assert_uint_eq(n, 0);
+	free(got);
+	ft_reader_close(reader);
+	unlink(path);
+}
+END_TEST
+
 START_TEST(recording_round_trips)
 {
 	char path[64];
@@ -233,6 +321,7 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_loop_test(tcase, synthetic_traffic_round_trips, 0, 4);
 	tcase_add_loop_test(tcase, any_values_round_trip, 0, 40);
+	tcase_add_test(tcase, residency_round_trips);
 	tcase_add_test(tcase, recording_round_trips);
 	suite_add_tcase(suite, tcase);
 
