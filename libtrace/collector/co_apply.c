@@ -15,7 +15,7 @@
 
 #include "co_session.h"
 
-enum { LOOK_AHEAD = 8 };
+enum { LOOK_AHEAD = 16 };
 
 static const unsigned wire_flags = FT_EVENT_F_MMAPPED | FT_EVENT_F_NON_MAIN | FT_EVENT_F_AFTER_LOSS;
 
@@ -162,10 +162,10 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 	struct co_block old;
 	enum co_live_put put = co_live_put(&session->live, &block, &old);
 
-	if (put == CO_LIVE_REPLACED)
+	if (put == CO_LIVE_REPLACED || put == CO_LIVE_REPLACED_LOST)
 		imply_free(session, &old, record, time_ns);
 	write_event(session, ring, kind, record, time_ns, session->stacks.sites[site].stack);
-	if (put == CO_LIVE_NO_MEMORY)
+	if (put == CO_LIVE_NO_MEMORY || put == CO_LIVE_REPLACED_LOST)
 		session->counters.n_untracked++;
 	else
 		count_birth(session, &block, time_ns);
@@ -366,7 +366,8 @@ static void apply_error(struct co_session *session, const struct co_record *reco
 
 	uint32_t stack =
 		co_stacks_file_id(&session->stacks, record->stack, co_session_node, session);
-	const struct co_block *block = co_live_find(&session->live, address);
+	struct co_block block;
+	bool lives = co_live_find(&session->live, address, &block);
 
 	op = co_op_create(CO_OP_ERROR, 0);
 	if (op)
@@ -376,7 +377,7 @@ static void apply_error(struct co_session *session, const struct co_record *reco
 			.address = address,
 			.thread = record->thread,
 			.stack = stack,
-			.alloc_stack = block ? session->stacks.sites[block->site].stack : 0};
+			.alloc_stack = lives ? session->stacks.sites[block.site].stack : 0};
 	co_session_op(session, op);
 }
 
