@@ -202,6 +202,7 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 	struct fa_options engine_options = {
 		.max_sites = options->top,
 		.at_end = options->at != NULL,
+		.suppressions = a->suppressions,
 		.progress = on_progress,
 		.progress_ctx = &progress,
 	};
@@ -225,6 +226,17 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 	return fa_doc_check(a->doc);
 }
 
+static struct ft_error *read_suppressions(const struct cli_options *options,
+					  struct fa_suppressions **ret)
+{
+	if (!options->n_suppressions)
+		return NULL;
+	FT_TRY(fa_suppressions_create(ret));
+	for (unsigned i = 0; i < options->n_suppressions; i++)
+		FT_TRY(fa_suppressions_read(*ret, options->suppressions[i]));
+	return NULL;
+}
+
 int cli_analyse(const struct cli_options *options, const char *const *passes,
 		struct cli_analysis *ret)
 {
@@ -233,7 +245,9 @@ int cli_analyse(const struct cli_options *options, const char *const *passes,
 	*ret = (struct cli_analysis){0};
 	ft_arena_init(&ret->arena);
 	cli_catch_interrupt();
-	error = cli_open(options, &ret->reader);
+	error = read_suppressions(options, &ret->suppressions);
+	if (!error)
+		error = cli_open(options, &ret->reader);
 	if (!error)
 		error = run_engine(options, passes, ret);
 	if (error) {
@@ -249,6 +263,7 @@ void cli_analysis_deinit(struct cli_analysis *analysis)
 	fa_doc_destroy(analysis->doc);
 	fa_engine_destroy(analysis->engine);
 	ft_reader_close(analysis->reader);
+	fa_suppressions_destroy(analysis->suppressions);
 	ft_arena_deinit(&analysis->arena);
 	*analysis = (struct cli_analysis){0};
 }

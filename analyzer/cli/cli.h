@@ -29,12 +29,17 @@ enum cli_status {
 enum cli_color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 enum cli_by { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY };
 
+enum { CLI_MAX_SUPPRESSIONS = 64 };
+
 struct cli_options {
 	const char *path; /* the recording */
 	const char *sql;
 	const char *from, *to, *at; /* as typed; see cli_parse_time(); `at` is "peak", too */
 	const char *output, *lang;
-	unsigned top; /* 0: the verb's own number */
+	const char *suppressions[CLI_MAX_SUPPRESSIONS]; /* files */
+	unsigned n_suppressions;
+	const char *print_suppressions; /* "lsan", "valgrind", or NULL */
+	unsigned top;			/* 0: the verb's own number */
 	enum cli_color color;
 	enum cli_by by;
 	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
@@ -82,6 +87,7 @@ struct cli_analysis {
 	struct ft_reader *reader;
 	struct fa_engine *engine;
 	struct fa_doc *doc;
+	struct fa_suppressions *suppressions;
 	struct ft_arena arena; /* of parsed sections */
 };
 

@@ -59,15 +59,20 @@ int verb_errors(const struct cli_verb *verb, const struct cli_options *options)
 		return CLI_OK;
 	}
 
-	const struct fa_value *errors = fa_value_get(cli_section(&a, "errors"), "errors");
+	const struct fa_value *section = cli_section(&a, "errors");
+	const struct fa_value *errors = fa_value_get(section, "errors");
+	uint64_t suppressed = fa_value_u64(section, "suppressed");
 
 	if (!errors || !errors->n)
-		puts("No bad free was recorded.");
+		puts(suppressed ? "No other bad free was recorded." : "No bad free was recorded.");
 	for (const struct fa_value *e = errors ? errors->first : NULL; e && shown < top;
 	     e = e->next, shown++)
 		print_error(e);
 	if (errors && errors->n > top)
 		printf("%zu more (--top N shows more)\n", errors->n - top);
+	if (suppressed)
+		printf("Suppressed: %" PRIu64 " bad free%s.\n", suppressed,
+		       suppressed == 1 ? "" : "s");
 	cli_analysis_deinit(&a);
 	return CLI_OK;
 }

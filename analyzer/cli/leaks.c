@@ -50,6 +50,24 @@ static void print_live_row(const struct fa_value *row, uint64_t to_ns)
 	term_stack(fa_value_get(row, "stack"), STACK_MAX);
 }
 
+static void print_suppressed(const struct fa_value *suppressed)
+{
+	const struct fa_value *rules = fa_value_get(suppressed, "rules");
+	uint64_t sites = fa_value_u64(suppressed, "sites"), used = 0;
+	struct fa_text bytes, blocks;
+
+	if (fa_value_is_null(suppressed))
+		return;
+	for (const struct fa_value *rule = rules ? rules->first : NULL; rule; rule = rule->next)
+		used += fa_value_u64(rule, "sites") > 0;
+	printf("Suppressed: %s in %s block%s of %" PRIu64 " site%s (%" PRIu64
+	       " of %zu suppressions had an effect).\n",
+	       term_bytes(fa_value_u64(suppressed, "bytes"), &bytes),
+	       fa_format_count(fa_value_u64(suppressed, "blocks"), &blocks),
+	       fa_value_u64(suppressed, "blocks") == 1 ? "" : "s", sites, sites == 1 ? "" : "s",
+	       used, rules ? rules->n : 0);
+}
+
 static void print_live(struct cli_analysis *a, unsigned top)
 {
 	const struct fa_value *section = cli_section(a, "leaks");
@@ -61,7 +79,10 @@ static void print_live(struct cli_analysis *a, unsigned top)
 	unsigned shown = 0;
 
 	if (!leaks || !leaks->n) {
-		puts("Nothing is live at the end.");
+		puts(fa_value_u64(fa_value_get(section, "suppressed"), "sites")
+			     ? "Nothing else is live at the end."
+			     : "Nothing is live at the end.");
+		print_suppressed(fa_value_get(section, "suppressed"));
 		return;
 	}
 	rest_bytes = fa_value_u64(other, "bytes");
@@ -80,11 +101,45 @@ static void print_live(struct cli_analysis *a, unsigned top)
 	if (rest_sites)
 		printf("%10s in %" PRIu64 " more site%s (--top N shows more)\n",
 		       term_bytes(rest_bytes, &text), rest_sites, rest_sites == 1 ? "" : "s");
+	print_suppressed(fa_value_get(section, "suppressed"));
 	printf("\nThe heap as a whole: %s", fa_value_text(process, "verdict"));
 	if (!fa_value_is_null(fa_value_get(process, "resolvable_bytes_per_s")))
 		printf("; growth from about %s would show",
 		       term_rate(fa_value_f64(process, "resolvable_bytes_per_s"), &text));
 	puts(".\nWithout a scan for pointers it is unknown whether a block can still be reached.");
+}
+
+/* A suppression for each site that the table would show, start-up data of the C library left out.
+ */
+static int print_suppressions(struct cli_analysis *a, unsigned top, const char *format)
+{
+	const struct fa_value *leaks = fa_value_get(cli_section(a, "leaks"), "leaks");
+	enum fa_suppress_format as =
+		!strcmp(format, "lsan") ? FA_SUPPRESS_LSAN : FA_SUPPRESS_VALGRIND;
+	ft_auto_strbuf struct ft_strbuf out = {0};
+	struct ft_error *error;
+
+	for (const struct fa_value *row = leaks ? leaks->first : NULL; row && top > 0;
+	     row = row->next, top--) {
+		struct fa_text bytes, blocks;
+		size_t begin = out.len;
+
+		if (fa_value_true(row, "system"))
+			continue;
+		error = fa_engine_print_suppression(a->engine, (uint32_t)fa_value_u64(row, "site"),
+						    as, &out);
+		if (error)
+			return cli_fail(error, CLI_FAILED);
+		/* Two sites of one function are one line of LSan's. */
+		if (as == FA_SUPPRESS_LSAN &&
+		    strstr(ft_strbuf_text(&out), out.data + begin) != out.data + begin)
+			continue;
+		printf("# %s in %s blocks, %s\n%s",
+		       fa_format_bytes(fa_value_u64(row, "bytes"), &bytes),
+		       fa_format_count(fa_value_u64(row, "blocks"), &blocks),
+		       fa_value_text(row, "verdict"), out.data + begin);
+	}
+	return CLI_OK;
 }
 
 /* ---- by another figure -------------------------------------------------------------------------
@@ -198,7 +253,9 @@ int verb_leaks(const struct cli_verb *verb, const struct cli_options *options)
 	if (status != CLI_OK)
 		return status;
 
-	if (options->by == BY_LIVE) {
+	if (options->print_suppressions) {
+		status = print_suppressions(&a, top, options->print_suppressions);
+	} else if (options->by == BY_LIVE) {
 		if (options->json)
 			cli_print_json(&a, "leaks");
 		else

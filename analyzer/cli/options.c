@@ -26,6 +26,8 @@ enum option_id {
 	OPT_ASCII,
 	OPT_UNITS,
 	OPT_LANG,
+	OPT_SUPPRESSIONS,
+	OPT_PRINT_SUPPRESSIONS,
 	OPT_VERSION,
 };
 
@@ -44,6 +46,10 @@ static const struct option_row {
 	{"output", "FILE", "where to write; - is stdout (default: FILE.html)", OPT_OUTPUT},
 	{"force", NULL, "overwrite an existing file", OPT_FORCE},
 	{"lang", "LANG", "language the report opens in: en or zh", OPT_LANG},
+	{"suppressions", "FILE", "leave out what it lists (LSan or Valgrind); repeatable",
+	 OPT_SUPPRESSIONS},
+	{"print-suppressions", "FORMAT", "write suppressions for the sites shown: lsan or valgrind",
+	 OPT_PRINT_SUPPRESSIONS},
 	{"no-wait", NULL, "do not wait for a recording that is being finished", OPT_NO_WAIT},
 	{"color", "WHEN", "auto (default), always or never", OPT_COLOR},
 	{"ascii", NULL, "no characters beyond ASCII", OPT_ASCII},
@@ -94,7 +100,7 @@ static void print_row(const struct option_row *row)
 	snprintf(left, sizeof(left), "  %c%c%c --%s%s%s", row->id < 256 ? '-' : ' ',
 		 row->id < 256 ? row->id : ' ', row->id < 256 ? ',' : ' ', row->name,
 		 row->argument ? " " : "", row->argument ? row->argument : "");
-	printf("%-23s %s\n", left, row->help);
+	printf(strlen(left) > 23 ? "%s  %s\n" : "%-23s %s\n", left, row->help);
 }
 
 void cli_print_help(const struct cli_verb *verb)
@@ -220,6 +226,7 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	static const char *const when[] = {"auto", "always", "never", NULL};
 	static const char *const units[] = {"iec", "bytes", NULL};
 	static const char *const langs[] = {"en", "zh", NULL};
+	static const char *const formats[] = {"lsan", "valgrind", NULL};
 	uint64_t ignored;
 	int choice = 0;
 
@@ -279,6 +286,18 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_UNITS:
 		choice = choose("units", value, units);
 		o->plain_bytes = choice == 1;
+		break;
+	case OPT_SUPPRESSIONS:
+		if (o->n_suppressions == CLI_MAX_SUPPRESSIONS) {
+			fprintf(stderr, "fraganalyze: --suppressions: more than %d files\n",
+				CLI_MAX_SUPPRESSIONS);
+			return false;
+		}
+		o->suppressions[o->n_suppressions++] = value;
+		break;
+	case OPT_PRINT_SUPPRESSIONS:
+		choice = choose("print-suppressions", value, formats);
+		o->print_suppressions = value;
 		break;
 	case OPT_LANG:
 		choice = choose("lang", value, langs);

@@ -136,6 +136,7 @@ void fa_engine_destroy(struct fa_engine *engine)
 	}
 	fa_heap_deinit(&engine->heap);
 	fa_names_destroy(engine->names);
+	fa_suppressed_destroy(engine->suppressed);
 	ft_arena_deinit(&engine->arena);
 	free(engine->sites_memory);
 	free(engine->start_blocks);

@@ -37,6 +37,7 @@ struct site_account {
 _Static_assert(sizeof(struct site_account) == 64, "one cache line");
 
 struct fa_names;
+struct fa_suppressed;
 
 struct fa_engine {
 	struct ft_reader *reader; /* borrowed */
@@ -70,8 +71,9 @@ struct fa_engine {
 	struct fa_finding findings[ENGINE_MAX_FINDINGS]; /* sorted, worst first */
 	size_t n_findings;
 
-	struct fa_names *names; /* NULL until asked for */
-	struct ft_arena arena;	/* texts of threads and findings */
+	struct fa_names *names;		  /* NULL until asked for */
+	struct fa_suppressed *suppressed; /* likewise */
+	struct ft_arena arena;		  /* texts of threads and findings */
 };
 
 /* replay.c */
@@ -84,6 +86,9 @@ struct ft_error *fa_engine_find_teardown(struct fa_engine *engine);
 /* names.c */
 struct ft_error *fa_engine_load_names(struct fa_engine *engine); /* once; later calls do nothing */
 void fa_names_destroy(struct fa_names *names);			 /* NULL is fine */
+
+/* suppressed.c */
+void fa_suppressed_destroy(struct fa_suppressed *suppressed); /* NULL is fine */
 
 /* site_name.c: what a frame is to somebody who looks for the culprit */
 enum frame_kind {

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "fa_pass.h"
+#include "fa_suppress.h"
 #include "fragtrace/store.h"
 
 struct fa_options {
@@ -29,6 +30,9 @@ struct fa_options {
 	/* The end of the window is the moment that the user asks about: it is described as it is,
 	 * even if the program was cleaning up by then (fa_engine_teardown() finds nothing). */
 	bool at_end;
+	/* Sites that passes leave out and count; borrowed until fa_engine_destroy(). May be NULL.
+	 */
+	const struct fa_suppressions *suppressions;
 	/* Called now and then with the number of events done; returning false stops the run with
 	 * FT_ERROR_STOPPED. May be NULL. */
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
@@ -130,6 +134,8 @@ void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *blo
 size_t fa_engine_n_stacks(const struct fa_engine *engine);
 size_t fa_engine_n_threads(const struct fa_engine *engine);
 
+struct fa_json;
+
 /* ---- names --------------------------------------------------------------------------------------
  */
 
@@ -156,10 +162,23 @@ const char *fa_engine_site_name(struct fa_engine *engine, uint32_t stack);
  * control blocks, the emergency pool of exceptions): alive at every exit, and nobody's leak. */
 bool fa_engine_site_is_system(struct fa_engine *engine, uint32_t stack);
 
+/* ---- suppressions -------------------------------------------------------------------------------
+ */
+
+/* Whether the user's suppressions cover leaks of this site, which then counts as left out with so
+ * many blocks and bytes: to be asked once a site, from finish on. */
+bool fa_engine_suppress(struct fa_engine *engine, uint32_t stack, uint64_t blocks, uint64_t bytes);
+/* Whether they cover a bad free by this call. Not counted. */
+bool fa_engine_suppress_free(struct fa_engine *engine, uint32_t stack, enum ft_api api);
+/* Write "suppressed": {sites, blocks, bytes, rules}, null without suppressions. */
+void fa_engine_emit_suppressed(struct fa_engine *engine, struct fa_json *json);
+/* Append a suppression for a site. */
+struct ft_error *fa_engine_print_suppression(struct fa_engine *engine, uint32_t stack,
+					     enum fa_suppress_format format, struct ft_strbuf *out);
+
 /* How many frames of the recording have a name, of how many. */
 void fa_engine_symbolised(struct fa_engine *engine, uint64_t *resolved, uint64_t *frames);
 
-struct fa_json;
 /* Write a stack as the array that FORMAT.md describes. */
 void fa_engine_emit_stack(struct fa_engine *engine, uint32_t stack, struct fa_json *json);
 

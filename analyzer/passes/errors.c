@@ -79,7 +79,7 @@ struct errors {
 	uint64_t *seen; /* see seen_word() */
 	struct bad_free list[ERRORS_MAX];
 	size_t n;
-	uint64_t n_more;
+	uint64_t n_more, n_suppressed;
 	struct ft_map alike; /* key of a mismatched free -> index + 1 in list */
 	struct bad_free candidates[CANDIDATES_MAX];
 	size_t n_candidates;
@@ -379,6 +379,22 @@ static struct ft_error *add_findings(const struct errors *e, struct fa_engine *e
 	return NULL;
 }
 
+/* Leave out what the user's suppressions cover, and count it. */
+static void suppress(struct errors *e, struct fa_engine *engine)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < e->n; i++) {
+		const struct bad_free *bad = &e->list[i];
+
+		if (fa_engine_suppress_free(engine, bad->stack, bad->api))
+			e->n_suppressed += bad->count;
+		else
+			e->list[kept++] = *bad;
+	}
+	e->n = kept;
+}
+
 static struct ft_error *errors_finish(struct fa_pass *pass)
 {
 	struct errors *e = fa_pass_state(pass);
@@ -389,6 +405,7 @@ static struct ft_error *errors_finish(struct fa_pass *pass)
 	FT_TRY(ft_reader_errors(fa_engine_reader(engine), add_row, pass));
 	if (e->n)
 		qsort(e->list, e->n, sizeof(*e->list), compare_bad);
+	suppress(e, engine);
 	return add_findings(e, engine);
 }
 
@@ -455,6 +472,7 @@ static struct ft_error *errors_emit(const struct fa_pass *pass, struct fa_doc *d
 	}
 	fa_json_array_end(json);
 	fa_json_kv_u64(json, "more", e->n_more);
+	fa_json_kv_u64(json, "suppressed", e->n_suppressed);
 	fa_doc_end(doc);
 	return NULL;
 }

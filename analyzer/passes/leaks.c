@@ -595,6 +595,9 @@ static struct ft_error *collect(struct leaks *l, struct fa_engine *engine, struc
 		judge(l, &row, end);
 		if (!row.site.live_blocks && !is_hot(&row))
 			continue;
+		if (fa_engine_suppress(engine, row.stack, row.site.live_blocks,
+				       row.site.live_bytes))
+			continue;
 		row.system = !is_hot(&row) && row.site.live_bytes <= 256 * 1024 &&
 			     fa_engine_site_is_system(engine, row.stack);
 		rows[n++] = row;
@@ -738,6 +741,7 @@ static struct ft_error *leaks_emit(const struct fa_pass *pass, struct fa_doc *do
 	fa_json_kv_string(json, "verdict", l->process_verdict);
 	emit_rate(json, "resolvable_bytes_per_s", l->has_resolvable, l->resolvable);
 	fa_json_object_end(json);
+	fa_engine_emit_suppressed(fa_pass_engine(pass), json);
 	fa_doc_end(doc);
 	fa_doc_column(doc, "leaks.series", FA_U64, l->series, l->n_rows * STEPS);
 	return NULL;
