@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "co_session.h"
+#include "ft_weight.h"
 
 enum { LOOK_AHEAD = 16 };
 
@@ -98,17 +99,38 @@ static void write_event(struct co_session *session, struct co_ring *ring, enum f
 	ring->last_ns = time_ns;
 }
 
+/* What a block counts for in the totals: itself, or in a sampled recording all that it stands for.
+ */
+struct share {
+	uint64_t bytes, usable;
+	uint64_t blocks; /* in units of 2^-count_bits of the timeline */
+};
+
+static inline struct share share_of(const struct co_session *session, const struct co_block *block)
+{
+	uint64_t usable = block->extra == CO_EXTRA_UNKNOWN ? 0 : block->size + block->extra;
+
+	if (!session->segment.sample_bytes)
+		return (struct share){.bytes = block->size, .usable = usable, .blocks = 1};
+
+	struct ft_weight weight = ft_weight_of(block->size, session->segment.sample_bytes);
+
+	return (struct share){.bytes = weight.bytes,
+			      .usable = ft_weight_scale(&weight, usable),
+			      .blocks = weight.blocks};
+}
+
 /* Totals of a block's death. */
 static void count_death(struct co_session *session, const struct co_block *block)
 {
 	struct co_site *site = &session->stacks.sites[block->site];
+	struct share share = share_of(session, block);
 
-	session->timeline.n_frees++;
-	session->timeline.bytes_freed += block->size;
-	session->timeline.usable_bytes -=
-		block->extra == CO_EXTRA_UNKNOWN ? 0 : block->size + block->extra;
-	site->n_frees++;
-	site->bytes_freed += block->size;
+	session->timeline.n_frees += share.blocks;
+	session->timeline.bytes_freed += share.bytes;
+	session->timeline.usable_bytes -= share.usable;
+	site->n_frees += share.blocks;
+	site->bytes_freed += share.bytes;
 	site->dirty = true;
 }
 
@@ -116,14 +138,14 @@ static void count_death(struct co_session *session, const struct co_block *block
 static void count_birth(struct co_session *session, const struct co_block *block, uint64_t time_ns)
 {
 	struct co_site *site = &session->stacks.sites[block->site];
+	struct share share = share_of(session, block);
 
-	session->timeline.n_allocs++;
-	session->timeline.bytes_allocated += block->size;
-	if (block->extra != CO_EXTRA_UNKNOWN)
-		session->timeline.usable_bytes += block->size + block->extra;
+	session->timeline.n_allocs += share.blocks;
+	session->timeline.bytes_allocated += share.bytes;
+	session->timeline.usable_bytes += share.usable;
 	co_timeline_peak(&session->timeline, time_ns);
-	site->n_allocs++;
-	site->bytes_allocated += block->size;
+	site->n_allocs += share.blocks;
+	site->bytes_allocated += share.bytes;
 	site->dirty = true;
 	if (site->bytes_allocated - site->bytes_freed > site->peak_bytes)
 		site->peak_bytes = site->bytes_allocated - site->bytes_freed;

@@ -32,13 +32,17 @@ void co_end_write_sites(struct co_session *session)
 			if (!site->dirty)
 				continue;
 			site->dirty = false;
+
+			uint64_t n_allocs = co_timeline_blocks(&session->timeline, site->n_allocs);
+			uint64_t n_frees = co_timeline_blocks(&session->timeline, site->n_frees);
+
 			rows[n++] = (struct ft_site_total_row){
 				.stack = site->stack,
-				.n_allocs = site->n_allocs,
-				.n_frees = site->n_frees,
+				.n_allocs = n_allocs,
+				.n_frees = n_frees,
 				.bytes_allocated = site->bytes_allocated,
 				.bytes_freed = site->bytes_freed,
-				.live_blocks = site->n_allocs - site->n_frees,
+				.live_blocks = n_allocs - n_frees,
 				.live_bytes = site->bytes_allocated - site->bytes_freed,
 				.peak_bytes = site->peak_bytes};
 		}
@@ -143,6 +147,8 @@ static void write_ledger(struct co_session *session)
 		put_int(session, "self_check_differences", load(&header->n_differences));
 		put_int(session, "self_check_explained", load(&header->n_explained));
 	}
+	if (session->segment.sample_bytes)
+		put_int(session, "sample_set_full", load(&session->segment.header->n_sample_full));
 	put_int(session, "peak_bytes", session->timeline.peak_bytes);
 	put_int(session, "peak_ns", session->timeline.peak_ns);
 	put_int(session, "tracer_bytes", load(&session->segment.header->tracer_bytes));

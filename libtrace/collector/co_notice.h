@@ -29,6 +29,8 @@ struct co_notice {
 	uint32_t n_threads;
 	uint64_t n_allocs, n_frees, n_lost;
 	uint64_t peak_bytes, live_bytes, live_blocks;
+	uint64_t sample_bytes; /* DONE: the totals are estimates from a sample at this rate; 0: not
+				*/
 	uint64_t n_checked, n_differences, n_explained; /* DONE: the self-check's stacks */
 	uint32_t self_check;				/* DONE: there was one */
 	char text[4096];

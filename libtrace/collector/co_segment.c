@@ -14,6 +14,7 @@
 
 #include "ft_error.h"
 #include "ft_hello.h"
+#include "ft_sample.h"
 
 /* Upper bounds for what a segment may claim; far above what the tracer makes. */
 enum { MAX_RINGS = 1 << 16, MAX_NODES = 1 << 26 };
@@ -51,6 +52,9 @@ static struct ft_error *segment_check(struct co_segment *segment)
 	    header.max_nodes > MAX_NODES || header.ring_bytes < 4096 ||
 	    header.ring_bytes > MAX_RING_BYTES || (header.ring_bytes & (header.ring_bytes - 1)))
 		return ft_error_create(FT_ERROR_INPUT, "the segment's sizes are out of range");
+	if (header.sample_bytes > FT_SAMPLE_MAX)
+		return ft_error_create(FT_ERROR_INPUT,
+				       "the segment's sampling rate is out of range");
 	if (!range_fits(header.rings_at, header.n_rings, sizeof(struct ft_ring_header), 64,
 			segment->size) ||
 	    !range_fits(header.nodes_at, header.max_nodes, sizeof(struct ft_segment_node), 16,
@@ -65,6 +69,7 @@ static struct ft_error *segment_check(struct co_segment *segment)
 	segment->ring_bytes = header.ring_bytes;
 	segment->clock_source = header.clock_source;
 	segment->options = header.options;
+	segment->sample_bytes = header.sample_bytes;
 	segment->ppid = header.ppid;
 	segment->parent_pid = header.parent_pid;
 	segment->start_stamp = header.start_stamp;

@@ -27,7 +27,8 @@ struct co_segment {
 	uint32_t max_nodes;
 	uint64_t ring_bytes;
 	uint32_t clock_source;
-	uint32_t options; /* enum ft_option */
+	uint32_t options;      /* enum ft_option */
+	uint64_t sample_bytes; /* 0: not sampled */
 	int32_t ppid, parent_pid;
 	uint64_t start_stamp, fork_stamp;
 	int64_t start_monotonic_ns, start_realtime_ns, start_boottime_ns;

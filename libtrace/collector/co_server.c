@@ -136,12 +136,13 @@ static void notify_done(struct server *server, const struct entry *entry)
 	const struct co_timeline *timeline = &session->timeline;
 	struct co_notice notice = {.kind = CO_NOTICE_DONE,
 				   .pid = entry->pid,
-				   .n_allocs = timeline->n_allocs,
-				   .n_frees = timeline->n_frees,
+				   .n_allocs = co_timeline_blocks(timeline, timeline->n_allocs),
+				   .n_frees = co_timeline_blocks(timeline, timeline->n_frees),
 				   .n_lost = session->counters.n_lost,
 				   .peak_bytes = timeline->peak_bytes,
 				   .live_bytes = co_timeline_live(timeline),
-				   .live_blocks = timeline->n_allocs - timeline->n_frees,
+				   .live_blocks = co_timeline_live_blocks(timeline),
+				   .sample_bytes = session->segment.sample_bytes,
 				   .n_threads = atomic_load(&session->segment.header->n_threads)};
 
 	if (session->segment.options & FT_OPTION_SELF_CHECK) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "ft_error.h"
+#include "ft_weight.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -34,6 +35,8 @@ struct ft_error *co_session_create(struct co_spill *spill, pid_t pid, struct co_
 	co_late_init(&session->late);
 	co_live_init(&session->live);
 	co_timeline_init(&session->timeline);
+	if (session->segment.sample_bytes)
+		session->timeline.count_bits = FT_WEIGHT_BLOCK_BITS;
 	session->sites_interval = CO_SITES_NS;
 	session->floor_limit_ns = CO_FLOOR_LIMIT_NS;
 	session->slack_ns = CO_SLACK_NS;

@@ -18,11 +18,11 @@ static void emit_row(struct co_timeline *timeline, uint64_t time_ns, co_timeline
 	uint64_t live = co_timeline_live(timeline);
 	struct ft_timeline_row row = {
 		.time_ns = time_ns,
-		.n_allocs = timeline->n_allocs,
-		.n_frees = timeline->n_frees,
+		.n_allocs = co_timeline_blocks(timeline, timeline->n_allocs),
+		.n_frees = co_timeline_blocks(timeline, timeline->n_frees),
 		.bytes_allocated = timeline->bytes_allocated,
 		.bytes_freed = timeline->bytes_freed,
-		.live_blocks = timeline->n_allocs - timeline->n_frees,
+		.live_blocks = co_timeline_live_blocks(timeline),
 		.live_bytes = live,
 		.peak_bytes = timeline->interval_peak,
 		.usable_bytes = timeline->usable_bytes,

@@ -14,6 +14,7 @@
 #include "fragtrace/store.h"
 
 struct co_timeline {
+	unsigned count_bits;	    /* counts of blocks are in units of 2^-count_bits */
 	uint64_t n_allocs, n_frees; /* frees of known blocks: live_blocks == n_allocs - n_frees */
 	uint64_t bytes_allocated, bytes_freed;
 	uint64_t usable_bytes;
@@ -29,6 +30,18 @@ void co_timeline_init(struct co_timeline *timeline);
 static inline uint64_t co_timeline_live(const struct co_timeline *timeline)
 {
 	return timeline->bytes_allocated - timeline->bytes_freed;
+}
+
+/* A count of blocks as a row has it. */
+static inline uint64_t co_timeline_blocks(const struct co_timeline *timeline, uint64_t count)
+{
+	return (count + (UINT64_C(1) << timeline->count_bits >> 1)) >> timeline->count_bits;
+}
+
+static inline uint64_t co_timeline_live_blocks(const struct co_timeline *timeline)
+{
+	return co_timeline_blocks(timeline, timeline->n_allocs) -
+	       co_timeline_blocks(timeline, timeline->n_frees);
 }
 
 /* After each event. */

@@ -257,13 +257,17 @@ static struct ft_error *create_file(struct co_writer_state *recording)
 }
 
 /* Settings of the tracer that a reader of the recording should know. */
-static struct ft_error *write_settings(struct ft_writer *writer, uint32_t options)
+static struct ft_error *write_settings(struct ft_writer *writer, const struct co_segment *segment)
 {
 	static const char *const names[FT_UNWIND_N] = {"auto", "dwarf", "fp", "none", "libunwind"};
-	uint32_t unwind = options & FT_OPTION_UNWIND_MASK;
+	uint32_t unwind = segment->options & FT_OPTION_UNWIND_MASK;
 
 	FT_TRY(ft_writer_meta(writer, "unwind", unwind < FT_UNWIND_N ? names[unwind] : "unknown"));
-	return ft_writer_meta_int(writer, "free_stacks", !!(options & FT_OPTION_FREE_STACKS));
+	FT_TRY(ft_writer_meta_int(writer, "free_stacks",
+				  !!(segment->options & FT_OPTION_FREE_STACKS)));
+	if (!segment->sample_bytes)
+		return NULL;
+	return ft_writer_meta_int(writer, "sample_bytes", (int64_t)segment->sample_bytes);
 }
 
 static struct ft_error *open_recording(struct co_write *write, struct co_session *session)
@@ -285,7 +289,7 @@ static struct ft_error *open_recording(struct co_write *write, struct co_session
 	FT_TRY(ft_writer_meta(recording->writer, "collector_version", FT_VERSION));
 	FT_TRY(ft_writer_meta(recording->writer, "clock",
 			      session->segment.clock_source == FT_CLOCK_TSC ? "tsc" : "monotonic"));
-	FT_TRY(write_settings(recording->writer, session->segment.options));
+	FT_TRY(write_settings(recording->writer, &session->segment));
 	FT_TRY(ft_writer_commit(recording->writer, false));
 	tell(write, CO_NEWS_OPENED, session, recording->path, NULL);
 	return NULL;

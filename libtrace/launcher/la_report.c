@@ -143,12 +143,13 @@ void la_report_end(struct la_report *report, double seconds)
 	if (report->state.n_running)
 		fprintf(stderr, "; %u still running", report->state.n_running);
 	fprintf(stderr,
-		"\nfragtrace: %" PRIu64 " allocation%s by %u thread%s in %.1f s, peak %s, live at "
+		"\nfragtrace: %s%" PRIu64
+		" allocation%s by %u thread%s in %.1f s, peak %s, live at "
 		"the end %s in %" PRIu64 " block%s",
-		best->n_allocs, plural(best->n_allocs, "s"), best->n_threads,
-		plural(best->n_threads, "s"), seconds, size_text(best->peak_bytes, peak),
-		size_text(best->live_bytes, live), best->live_blocks,
-		plural(best->live_blocks, "s"));
+		best->sample_bytes ? "estimated from a sample: " : "", best->n_allocs,
+		plural(best->n_allocs, "s"), best->n_threads, plural(best->n_threads, "s"), seconds,
+		size_text(best->peak_bytes, peak), size_text(best->live_bytes, live),
+		best->live_blocks, plural(best->live_blocks, "s"));
 	if (report->n_lost)
 		fprintf(stderr, "; %" PRIu64 " events lost", report->n_lost);
 	if (report->self_check)

@@ -28,6 +28,7 @@
 #include "ft_cleanup.h"
 #include "ft_error.h"
 #include "ft_hello.h"
+#include "ft_sample.h"
 #include "ft_strbuf.h"
 #include "la_program.h"
 #include "la_report.h"
@@ -221,6 +222,8 @@ static struct ft_error *set_environment(struct run *run)
 		rc |= setenv("FRAGTRACE_STALL_LIMIT_MS", options->stall_limit, 1);
 	if (options->unwind)
 		rc |= setenv("FRAGTRACE_UNWIND", options->unwind, 1);
+	if (options->sample)
+		rc |= setenv(FT_ENV_SAMPLE, options->sample, 1);
 	if (options->self_check)
 		rc |= setenv("FRAGTRACE_SELF_CHECK", "1", 1);
 	if (options->free_stacks)

@@ -14,7 +14,8 @@ struct la_run_options {
 	bool no_symbols;
 	bool self_check, free_stacks;
 	const char *depth, *on_full, *stall_limit, *unwind; /* as given; NULL: the default */
-	char **argv;					    /* the program's; NULL-terminated */
+	const char *sample; /* a size that ft_sample_parse() takes */
+	char **argv;	    /* the program's; NULL-terminated */
 };
 
 /*

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "ft_error.h"
+#include "ft_sample.h"
 #include "la_program.h"
 #include "la_run.h"
 
@@ -38,6 +39,8 @@ static const char run_help[] =
 	"                        same, and only whole stacks; fp: frame pointers; none: the\n"
 	"                        caller alone; libunwind: slow, for comparison\n"
 	"      --free-stacks     record where blocks are freed, too\n"
+	"      --sample BYTES    record a sample, about one block in so many bytes (512KiB is a\n"
+	"                        good one for production): figures are then estimates\n"
 	"      --self-check      compare every stack with libunwind's (very slow)\n"
 	"      --on-full POLICY  wait (default): lossless, the program may wait for the disk;\n"
 	"                        drop: never wait, losses are counted and shown\n"
@@ -94,11 +97,22 @@ static void end_by(int sig)
 
 static int run(int argc, char **argv)
 {
-	enum { DEPTH = 1, UNWIND, FREE_STACKS, SELF_CHECK, ON_FULL, STALL_LIMIT, NO_SYMBOLS, HELP };
+	enum {
+		DEPTH = 1,
+		UNWIND,
+		FREE_STACKS,
+		SAMPLE,
+		SELF_CHECK,
+		ON_FULL,
+		STALL_LIMIT,
+		NO_SYMBOLS,
+		HELP
+	};
 	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
 					      {"depth", required_argument, NULL, DEPTH},
 					      {"unwind", required_argument, NULL, UNWIND},
 					      {"free-stacks", no_argument, NULL, FREE_STACKS},
+					      {"sample", required_argument, NULL, SAMPLE},
 					      {"self-check", no_argument, NULL, SELF_CHECK},
 					      {"on-full", required_argument, NULL, ON_FULL},
 					      {"stall-limit", required_argument, NULL, STALL_LIMIT},
@@ -130,6 +144,13 @@ static int run(int argc, char **argv)
 			break;
 		case FREE_STACKS:
 			options.free_stacks = true;
+			break;
+		case SAMPLE:
+			if (!ft_sample_parse(optarg))
+				return usage("--sample is a number of bytes such as 512KiB, 64MiB "
+					     "at most, not ",
+					     optarg);
+			options.sample = optarg;
 			break;
 		case SELF_CHECK:
 			options.self_check = true;

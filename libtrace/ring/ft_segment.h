@@ -127,15 +127,18 @@ struct ft_segment_header {
 	char argv[4096]; /* NUL-separated, cut if longer */
 	uint32_t argv_bytes;
 	uint32_t options; /* enum ft_option: what is in force */
+	uint64_t
+		sample_bytes; /* mean bytes between two samples (ft_sample.h); 0: all is recorded */
 
 	/* The program's side, while it runs. */
 	_Alignas(64) _Atomic uint32_t n_rings_used; /* rings [0, n) have ever been used */
 	_Atomic uint32_t n_threads;		    /* serials given out */
 	_Atomic uint32_t n_nodes;		    /* node ids given out; ids are 1..n */
 	_Atomic uint32_t exiting; /* 1: the program waits for its events to be committed (futex) */
-	_Atomic uint64_t n_no_node;    /* stacks that found no node free: their events say 0 */
-	_Atomic uint64_t n_no_ring;    /* events dropped because no ring was free */
-	_Atomic uint64_t tracer_bytes; /* private memory of the tracer */
+	_Atomic uint64_t n_no_node;	/* stacks that found no node free: their events say 0 */
+	_Atomic uint64_t n_no_ring;	/* events dropped because no ring was free */
+	_Atomic uint64_t n_sample_full; /* blocks that were struck but found no place in the set */
+	_Atomic uint64_t tracer_bytes;	/* private memory of the tracer */
 	_Atomic uint32_t doorbell; /* bumped, then FUTEX_WAKE, when a producer finds its ring full
 				      and after setting `exiting`: ends an idle collector's nap */
 	/* The self-check: stacks compared with libunwind's; of these, ones that differ, and ones

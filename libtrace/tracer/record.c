@@ -285,8 +285,8 @@ void tr_leave_slow(struct tr_self *self, struct tr_lane *lane)
 	}
 }
 
-static inline void record_alloc(struct tr_self *self, enum ft_api api, void *block, size_t size,
-				unsigned align_log2, bool known, const void *frame)
+static inline void write_alloc(struct tr_self *self, enum ft_api api, void *block, size_t size,
+			       unsigned align_log2, bool known, const void *frame)
 {
 	struct tr_lane *lane = tr_enter(self);
 	uint64_t outer = lane ? set_floor(lane) : 0;
@@ -306,6 +306,14 @@ static inline void record_alloc(struct tr_self *self, enum ft_api api, void *blo
 	write_event(lane, &event, tr_stack(lane, frame, event.words[1]));
 	restore_floor(lane, outer);
 	tr_leave(self, lane);
+}
+
+static inline void record_alloc(struct tr_self *self, enum ft_api api, void *block, size_t size,
+				unsigned align_log2, bool known, const void *frame)
+{
+	if (tr_unlikely(tr_sampling) && !tr_sample_alloc(block, size))
+		return;
+	write_alloc(self, api, block, size, align_log2, known, frame);
 }
 
 static inline void set_inner_state(struct tr_inner *inner, enum tr_inner_state state)
@@ -417,6 +425,8 @@ void tr_record_free(enum ft_api api, const void *block, const void *frame)
 		return;
 	}
 	flush_if_inner(self, block, frame);
+	if (tr_unlikely(tr_sampling) && !tr_sample_free(block))
+		return;
 
 	struct tr_lane *lane = tr_enter(self);
 	uint64_t outer = lane ? set_floor(lane) : 0;
@@ -436,11 +446,29 @@ void tr_record_free(enum ft_api api, const void *block, const void *frame)
 
 /* ---- realloc -------------------------------------------------------------------------------- */
 
+/* glibc's does it all inside; another one may call the hooked malloc and free. */
+static inline void begin_inside(struct tr_realloc *call, struct tr_self *self, const void *old)
+{
+	if (tr_unlikely(!tr_real.glibc)) {
+		self->nest_depth++;
+		call->outer_deleting = self->deleting;
+		self->deleting = old;
+	}
+}
+
 void tr_realloc_begin(struct tr_realloc *call, const void *old)
 {
 	struct tr_self *self = &tr_self;
 
 	flush_if_inner(self, old, __builtin_frame_address(0));
+	call->lane = NULL;
+	if (tr_unlikely(tr_sampling)) {
+		call->held = old ? tr_sample_hold(old) : NULL;
+		if (!call->held) {
+			begin_inside(call, self, old);
+			return;
+		}
+	}
 
 	/* Not held over the real call: a handler that comes in there has a lane to write to. The
 	 * floor is, and the handler leaves it as it found it. */
@@ -451,12 +479,7 @@ void tr_realloc_begin(struct tr_realloc *call, const void *old)
 		call->outer_floor = set_floor(lane);
 		tr_leave(self, lane);
 	}
-	/* glibc's does it all inside; another one may call the hooked malloc and free. */
-	if (tr_unlikely(!tr_real.glibc)) {
-		self->nest_depth++;
-		call->outer_deleting = self->deleting;
-		self->deleting = old;
-	}
+	begin_inside(call, self, old);
 	call->early = tr_stamp();
 }
 
@@ -474,11 +497,26 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 	}
 	if (!block && !(old && size == 0)) {
 		/* It failed: what was live stays live. */
+		if (tr_unlikely(tr_sampling) && call->held)
+			tr_sample_keep(call->held, old);
 		if (call->lane && call->lane == self->lane && tr_session_live())
 			restore_floor(call->lane, call->outer_floor);
 		return;
 	}
-	if (!block) {
+
+	bool born = block != NULL;
+
+	if (tr_unlikely(tr_sampling)) {
+		if (call->held)
+			tr_sample_drop(call->held, old);
+		born = block && tr_sample_alloc(block, size);
+		if (!call->held) {
+			if (born)
+				write_alloc(self, api, block, size, 0, true, frame);
+			return;
+		}
+	}
+	if (!born) {
 		event.n = 3;
 		event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
 		event.words[1] = call->early;
@@ -510,8 +548,8 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 		call->outer_floor = 0; /* forked, or attached, meanwhile */
 	/* A realloc's one stack is where the new block was born and where the old one died. */
 	write_event(lane, &event,
-		    block ? tr_stack(lane, frame, event.words[1])
-			  : free_stack(lane, frame, event.words[1]));
+		    born ? tr_stack(lane, frame, event.words[1])
+			 : free_stack(lane, frame, event.words[1]));
 	restore_floor(lane, call->outer_floor);
 	tr_leave(self, lane);
 }

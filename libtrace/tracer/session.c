@@ -10,10 +10,12 @@
 #include <time.h>
 
 #include "ft_hello.h"
+#include "ft_sample.h"
 #include "tr_collector.h"
 #include "tr_module.h"
 #include "tr_real.h"
 #include "tr_record.h"
+#include "tr_sample.h"
 #include "tr_stack.h"
 #include "tr_thread.h"
 
@@ -87,6 +89,16 @@ static enum ft_unwind parse_unwind(const char *text)
 	return FT_UNWIND_AUTO;
 }
 
+static uint64_t parse_sample(const char *text)
+{
+	uint64_t bytes = text ? ft_sample_parse(text) : 0;
+
+	if (text && *text && !bytes && strcmp(text, "0") != 0)
+		tr_say("recording every block: FRAGTRACE_SAMPLE is a size of at most 64MiB, not ",
+		       text, 0);
+	return bytes;
+}
+
 static bool is_on(char **envp, const char *name)
 {
 	const char *text = lookup(envp, name);
@@ -110,6 +122,8 @@ bool tr_settings_read(char **envp)
 	s->unwind = parse_unwind(lookup(envp, "FRAGTRACE_UNWIND"));
 	s->self_check = is_on(envp, "FRAGTRACE_SELF_CHECK");
 	s->free_stacks = is_on(envp, "FRAGTRACE_FREE_STACKS");
+	s->sample_bytes = parse_sample(lookup(envp, FT_ENV_SAMPLE));
+	s->sample_seed = tr_parse_number(lookup(envp, FT_ENV_SAMPLE_SEED), 0);
 	s->ring_bytes = FT_SEGMENT_RING_BYTES;
 	if (kib >= 64 && kib <= 64 << 10 && (kib & (kib - 1)) == 0)
 		s->ring_bytes = kib << 10;
@@ -229,6 +243,7 @@ static void fill_header(struct ft_segment_header *h, const struct layout *l, int
 	h->argv_bytes = (uint32_t)tr_read_file("/proc/self/cmdline", h->argv, sizeof(h->argv));
 	h->options = tr_settings.unwind | (tr_settings.self_check ? FT_OPTION_SELF_CHECK : 0) |
 		     (tr_settings.free_stacks ? FT_OPTION_FREE_STACKS : 0);
+	h->sample_bytes = tr_settings.sample_bytes;
 	/* The stamp first: no event is older than the start. */
 	h->start_stamp = tr_stamp();
 	h->start_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
@@ -303,6 +318,7 @@ void tr_session_account(void)
 	lanes = atomic_load_explicit(&header->n_rings_used, memory_order_relaxed);
 	atomic_store_explicit(&header->tracer_bytes,
 			      lanes * sizeof(*tr_lanes) + tr_stacks_memory() + tr_modules_memory() +
+				      tr_sample_memory() +
 #ifdef __x86_64__
 				      tr_walk_memory() +
 #endif
@@ -349,6 +365,7 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp)
 	atomic_store(&header->tracer_bytes, 0);
 	tr_threads_reset();
 	tr_modules_reset();
+	tr_sample_start(tr_settings.sample_bytes, tr_settings.sample_seed);
 	*(uint32_t *)(uintptr_t)s->alive = 1;
 	atomic_store_explicit(&s->state, TR_READY, memory_order_release);
 	tr_say("recording", "", 0);

@@ -17,6 +17,7 @@
 #include <x86intrin.h>
 #endif
 
+#include "tr_sample.h"
 #include "tr_thread.h"
 
 extern bool tr_use_tsc;
@@ -56,6 +57,7 @@ struct tr_realloc {
 	uint64_t outer_floor;
 	const void *outer_deleting;
 	struct tr_lane *lane;
+	tr_sample_slot *held; /* when sampling: the old block's, NULL if it was not recorded */
 };
 
 void tr_realloc_begin(struct tr_realloc *call, const void *old);
