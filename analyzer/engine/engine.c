@@ -212,6 +212,11 @@ uint32_t fa_engine_max_sites(const struct fa_engine *engine)
 	return engine->options.max_sites ? engine->options.max_sites : ENGINE_MAX_SITES;
 }
 
+const struct fa_options *fa_engine_options(const struct fa_engine *engine)
+{
+	return &engine->options;
+}
+
 uint64_t fa_engine_from_ns(const struct fa_engine *engine)
 {
 	return engine->from_ns;
@@ -294,6 +299,27 @@ static bool finding_before(const struct fa_finding *a, const struct fa_finding *
 	return a->weight > b->weight;
 }
 
+/* Texts of params included; false when out of memory. */
+static bool copy_params(struct fa_engine *engine, struct fa_finding *finding)
+{
+	size_t size = finding->n_params * sizeof(*finding->params);
+	struct fa_param *params = ft_arena_alloc(&engine->arena, size ? size : 1);
+
+	if (!params)
+		return false;
+	if (size)
+		memcpy(params, finding->params, size);
+	for (size_t i = 0; i < finding->n_params; i++) {
+		if (params[i].kind != FA_PARAM_TEXT || !params[i].text)
+			continue;
+		params[i].text = copy_text(engine, params[i].text);
+		if (!params[i].text)
+			return false;
+	}
+	finding->params = params;
+	return true;
+}
+
 struct ft_error *fa_engine_finding_add(struct fa_engine *engine, const struct fa_finding *finding)
 {
 	struct fa_finding *list = engine->findings;
@@ -307,7 +333,7 @@ struct ft_error *fa_engine_finding_add(struct fa_engine *engine, const struct fa
 	struct fa_finding copy = *finding;
 
 	copy.text = copy_text(engine, finding->text);
-	if (!copy.text)
+	if (!copy.text || !copy_params(engine, &copy))
 		return &ft_enomem;
 	if (engine->n_findings < ENGINE_MAX_FINDINGS)
 		engine->n_findings++;

@@ -33,6 +33,8 @@ struct fa_options {
 	/* Sites that passes leave out and count; borrowed until fa_engine_destroy(). May be NULL.
 	 */
 	const struct fa_suppressions *suppressions;
+	const char *per_mark; /* label of the marks that count operations; NULL: see leaks.c */
+	uint64_t limit_bytes; /* of resident memory, for the time that is left; 0: as recorded */
 	/* Called now and then with the number of events done; returning false stops the run with
 	 * FT_ERROR_STOPPED. May be NULL. */
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
@@ -73,6 +75,7 @@ struct fa_totals {
 const struct fa_totals *fa_engine_totals(const struct fa_engine *engine);
 
 uint32_t fa_engine_max_sites(const struct fa_engine *engine);
+const struct fa_options *fa_engine_options(const struct fa_engine *engine);
 uint64_t fa_engine_from_ns(const struct fa_engine *engine); /* real bounds of the window: */
 uint64_t fa_engine_to_ns(const struct fa_engine *engine);   /* clipped to the recording */
 uint32_t fa_engine_n_ticks(const struct fa_engine *engine);
@@ -104,10 +107,23 @@ void fa_engine_site(const struct fa_engine *engine, uint32_t stack, struct fa_si
 enum fa_severity { FA_OK, FA_INFO, FA_LOW, FA_MEDIUM, FA_HIGH };
 const char *fa_severity_name(enum fa_severity severity); /* "ok", "info", "low", ... */
 
+/* A value that the sentence of a finding is about; FORMAT.md lists those of each code. */
+struct fa_param {
+	const char *name; /* static */
+	enum fa_param_kind { FA_PARAM_TEXT, FA_PARAM_U64, FA_PARAM_F64 } kind;
+	union {
+		const char *text; /* copied when added; NULL: unknown */
+		uint64_t u64;
+		double f64;
+	};
+};
+
 struct fa_finding {
 	const char *code; /* "growing", "never_freed", "double_free", ...: stable, static */
 	enum fa_severity severity;
-	const char *text;    /* one sentence; copied when added */
+	const char *text;	       /* one English sentence; copied when added */
+	const struct fa_param *params; /* for those who word it in another way; copied when added */
+	size_t n_params;
 	const char *section; /* of the document that holds the evidence; static */
 	uint32_t site;	     /* stack id, or 0 */
 	uint64_t weight;
@@ -152,6 +168,11 @@ struct fa_frame {
  * written. Returns how many there are in all. */
 size_t fa_engine_frames(struct fa_engine *engine, uint32_t stack, struct fa_frame *frames,
 			size_t max);
+
+/* The same from the frame on that titles the site: what only passes a request on to malloc is left
+ * out. All frames where nothing else is there. */
+size_t fa_engine_user_frames(struct fa_engine *engine, uint32_t stack, struct fa_frame *frames,
+			     size_t max);
 
 /* The name that titles a site: the innermost frame that is neither in the allocator family nor
  * libc, libstdc++ or an allocation wrapper the user would not recognise; "??" never:

@@ -323,6 +323,20 @@ static enum frame_kind frame_kind(const struct fa_frame *frame)
 	return frame->function ? fa_function_kind(frame->function) : FRAME_USER;
 }
 
+size_t fa_engine_user_frames(struct fa_engine *engine, uint32_t stack, struct fa_frame *frames,
+			     size_t max)
+{
+	size_t n = fa_engine_frames(engine, stack, frames, max), first = 0;
+
+	while (first < n && first < max && frame_kind(&frames[first]) != FRAME_USER)
+		first++;
+	if (first == n || first == max)
+		return n < max ? n : max;
+	n = (n < max ? n : max) - first;
+	memmove(frames, frames + first, n * sizeof(*frames));
+	return n;
+}
+
 const char *fa_engine_site_name(struct fa_engine *engine, uint32_t stack)
 {
 	struct fa_names *names = engine_names(engine);

@@ -26,7 +26,6 @@
 #include <stdint.h>
 
 enum {
-	FA_TREND_STEPS = 64, /* of the series that is judged */
 	FA_TREND_TROUGHS = 12,
 	FA_TREND_COHORTS = 8,
 	FA_TREND_MIN_BYTES = 4096,

@@ -174,6 +174,29 @@ static void emit_totals(const struct summary *s, const struct fa_totals *totals,
 	}
 }
 
+/* The values of a finding's sentence, for renderers that have words of their own. */
+static void emit_params(const struct fa_finding *finding, struct fa_json *json)
+{
+	fa_json_key(json, "params");
+	fa_json_object_begin(json);
+	for (size_t i = 0; i < finding->n_params; i++) {
+		const struct fa_param *param = &finding->params[i];
+
+		switch (param->kind) {
+		case FA_PARAM_TEXT:
+			fa_json_kv_string(json, param->name, param->text);
+			break;
+		case FA_PARAM_U64:
+			fa_json_kv_u64(json, param->name, param->u64);
+			break;
+		case FA_PARAM_F64:
+			fa_json_kv_f64(json, param->name, param->f64);
+			break;
+		}
+	}
+	fa_json_object_end(json);
+}
+
 static void emit_verdict(const struct fa_engine *engine, struct fa_json *json)
 {
 	const struct fa_finding *worst = fa_engine_finding(engine, 0), *shown = worst;
@@ -195,6 +218,7 @@ static void emit_verdict(const struct fa_engine *engine, struct fa_json *json)
 		fa_json_kv_string(json, "code", shown->code);
 		fa_json_kv_string(json, "severity", fa_severity_name(shown->severity));
 		fa_json_kv_string(json, "text", shown->text);
+		emit_params(shown, json);
 	} else {
 		fa_json_kv_string(json, "code", "none");
 		fa_json_kv_string(json, "severity", fa_severity_name(FA_OK));
@@ -211,6 +235,7 @@ static void emit_verdict(const struct fa_engine *engine, struct fa_json *json)
 		fa_json_kv_string(json, "code", finding->code);
 		fa_json_kv_string(json, "severity", fa_severity_name(finding->severity));
 		fa_json_kv_string(json, "text", finding->text);
+		emit_params(finding, json);
 		fa_json_kv_string(json, "section", finding->section);
 		if (finding->site)
 			fa_json_kv_u64(json, "site", finding->site);

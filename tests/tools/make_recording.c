@@ -21,13 +21,13 @@ enum { TICK_NS = 100 * 1000 * 1000 };
 struct recorder {
 	struct ft_writer *writer;
 	struct synth *synth;
-	struct ft_map live; /* address -> index + 1 of `blocks` */
+	struct ft_map live; /* address -> index of `blocks` */
 	struct {
-		uint64_t size, usable;
+		uint64_t size, usable; /* of a free entry: usable is the next one + 1 */
 		uint32_t stack;
 	} * blocks;
-	size_t n_blocks, capacity;
-	struct ft_site_total_row *totals; /* by stack */
+	size_t n_blocks, capacity, first_free; /* first_free: index + 1, or 0 */
+	struct ft_site_total_row *totals;      /* by stack */
 	size_t n_totals;
 	struct ft_timeline_row line;
 };
@@ -46,16 +46,24 @@ static void born(struct recorder *r, const struct ft_event *event)
 	bool created;
 	uint64_t *slot = ft_map_put(&r->live, event->address, &created);
 
-	if (r->n_blocks == r->capacity) {
+	size_t at = r->first_free;
+
+	if (at) {
+		at--;
+		r->first_free = r->blocks[at].usable;
+	} else {
+		at = r->n_blocks++;
+	}
+	if (at == r->capacity) {
 		r->capacity = r->capacity ? r->capacity * 2 : 1024;
 		r->blocks = realloc(r->blocks, r->capacity * sizeof(*r->blocks));
 	}
 	if (!slot || !r->blocks)
 		abort();
-	*slot = r->n_blocks;
-	r->blocks[r->n_blocks].size = event->size;
-	r->blocks[r->n_blocks].usable = event->usable;
-	r->blocks[r->n_blocks++].stack = event->stack;
+	*slot = at;
+	r->blocks[at].size = event->size;
+	r->blocks[at].usable = event->usable;
+	r->blocks[at].stack = event->stack;
 	total->n_allocs++;
 	total->bytes_allocated += event->size;
 	total->live_blocks++;
@@ -90,6 +98,8 @@ static void died(struct recorder *r, uint64_t address)
 	r->line.live_blocks--;
 	r->line.live_bytes -= size;
 	r->line.usable_bytes -= r->blocks[index].usable;
+	r->blocks[index].usable = r->first_free;
+	r->first_free = index + 1;
 }
 
 static void tick(struct recorder *r, uint64_t time_ns)

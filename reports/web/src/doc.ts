@@ -13,10 +13,14 @@ export interface Frame {
 
 export type Severity = 'high' | 'medium' | 'low' | 'info' | 'ok';
 
+/* The values that the sentence of a finding is about, by code. */
+export type Params = Record<string, string | number | null>;
+
 export interface Finding {
 	code: string;
 	severity: Severity;
-	text: string;
+	text: string; // in English
+	params?: Params;
 	section: string | null;
 	site: number | null;
 }
@@ -46,7 +50,7 @@ export interface Summary {
 	};
 	rss: { last: number; max: number } | null;
 	threads: number;
-	verdict: { code: string; severity: Severity; text: string };
+	verdict: { code: string; severity: Severity; text: string; params?: Params };
 	findings: Finding[];
 }
 

@@ -29,13 +29,14 @@ VERBS = ("summary", "leaks", "threads", "frag", "errors")
 KEYS = {
     "summary": {"program", "recording", "from_ns", "to_ns", "duration_ns", "complete", "totals", "rss",
                 "threads", "verdict", "findings"},
-    "leaks": {"leaks", "other", "process"},
+    "leaks": {"leaks", "groups", "other", "process"},
     "threads": {"threads", "free_matrix"},
     "frag": {"at_ns", "metrics", "residency", "regions", "sites", "verdict"},
     "errors": {"errors", "more"},
 }
 LEAK_KEYS = {"site", "name", "verdict", "class", "system", "bytes", "blocks", "rate_bytes_per_s",
-             "rate_low", "rate_high", "score", "first_ns", "last_ns", "threads", "allocated_bytes",
+             "rate_low", "rate_high", "rate_blocks_per_s", "bytes_per_operation",
+             "blocks_per_operation", "resolvable_bytes_per_s", "reason", "group", "score", "first_ns", "last_ns", "threads", "allocated_bytes",
              "allocations", "frees", "peak_bytes", "temporary", "stack"}
 FRAME_KEYS = {"function", "file", "line", "module", "offset", "inlined"}
 

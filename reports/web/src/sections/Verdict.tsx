@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Is there a problem, and how sure are we? One sentence, a few numbers, the findings. */
 import type { Doc, Severity } from '../doc';
-import { bytes, clock, count, exactBytes, percent, rate, visible } from '../format';
+import { bytes, clock, count, exactBytes, percent, rate } from '../format';
+import { findingText } from '../finding';
 import { t, tOr } from '../i18n';
 import { selectSite, site } from '../store';
 
@@ -66,7 +67,7 @@ export function Verdict({ doc }: { doc: Doc }) {
 		<section id="verdict" aria-labelledby="verdict-h" class="verdict-strip">
 			<div class={`verdict-head severity-edge-${verdict.severity}`}>
 				<SeverityMark severity={verdict.severity} />
-				<h2 id="verdict-h">{visible(verdict.text)}</h2>
+				<h2 id="verdict-h">{findingText(verdict)}</h2>
 			</div>
 			<div class="cards">
 				<Card
@@ -127,7 +128,7 @@ export function Verdict({ doc }: { doc: Doc }) {
 					{summary.findings.map((finding) => (
 						<li>
 							<SeverityMark severity={finding.severity} />
-							<span class="finding-text">{visible(finding.text)}</span>
+							<span class="finding-text">{findingText(finding)}</span>
 							<span class="finding-links">
 								{finding.site ? (
 									<button

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/* Growth: see fa_growth.h. */
+#include "fa_growth.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STEPS = FA_TRACK_STEPS, COHORTS = FA_TREND_COHORTS };
+
+/* The part of the working life that each run of the tests looks at, from its end. Cohorts and
+ * troughs differ in where warm-up is cut. */
+static const double cohort_spans[FA_GROWTH_SPANS] = {0.80, 0.35};
+static const double trough_spans[FA_GROWTH_SPANS] = {2.0 / 3, 0.35};
+
+static const double min_life_s = 2;
+/* Of what got old, the share freed after all that still looks like a leak; see the header. */
+static const double max_freed_old = 0.10;
+/* The same without a trend to support it: of all ages, and of the older half. */
+static const double max_freed_alone = 0.20, max_freed_old_alone = 0.02;
+static const uint64_t min_blocks_alone = 16;
+/* A site that held this much of its level before, and then let go of half, is no news. */
+static const double fell_level = 0.8, fell_to = 0.5;
+
+const char *fa_verdict_name(enum fa_verdict verdict)
+{
+	static const char *const names[] = {"growing", "suspect",     "plateau", "sawtooth",
+					    "churn",   "never_freed", "freed",	 "unsure"};
+
+	return names[verdict];
+}
+
+const char *fa_reason_name(enum fa_reason reason)
+{
+	static const char *const names[] = {
+		[FA_WHY_BOTH_TESTS] = "both_tests",
+		[FA_WHY_NEVER_RELEASED] = "never_released",
+		[FA_WHY_FEW_BLOCKS] = "few_blocks",
+		[FA_WHY_ONLY_TREND] = "only_trend",
+		[FA_WHY_ONLY_SURVIVORS] = "only_survivors",
+		[FA_WHY_SURVIVORS_OLD] = "survivors_old",
+		[FA_WHY_SURVIVORS_YOUNG] = "survivors_young",
+		[FA_WHY_STOPPED] = "stopped",
+		[FA_WHY_LEVEL] = "level",
+		[FA_WHY_TEETH] = "teeth",
+		[FA_WHY_TURNOVER] = "turnover",
+		[FA_WHY_NO_FREE] = "no_free",
+		[FA_WHY_ALL_FREED] = "all_freed",
+		[FA_WHY_SHORT_RUN] = "short_run",
+		[FA_WHY_LOSS] = "loss",
+		[FA_WHY_FELL_BEFORE] = "fell_before",
+		[FA_WHY_LONG_LIVED] = "long_lived",
+		[FA_WHY_LATE] = "late",
+	};
+
+	return names[reason];
+}
+
+/* ---- cohorts -----------------------------------------------------------------------------------
+ */
+
+int fa_cohort_window(double age, int span)
+{
+	double oldest = cohort_spans[span], youngest = oldest / 4;
+	double window = (oldest - age) / (oldest - youngest) * COHORTS;
+
+	return window >= 0 && window < COHORTS ? (int)window : -1;
+}
+
+double fa_cohort_min_age(void)
+{
+	return cohort_spans[FA_GROWTH_SPANS - 1] / 4;
+}
+
+void fa_cohort_freed(struct fa_cohorts cohorts[FA_GROWTH_SPANS], double birth, double death,
+		     uint64_t bytes)
+{
+	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
+		int window = fa_cohort_window(1 - birth, span);
+		double age = death - birth, youngest = cohort_spans[span] / 4;
+
+		if (window < 0 || age < youngest)
+			continue;
+		cohorts[span].freed_bytes += bytes;
+		/* The age that the youngest block of the older half has at the end. */
+		if (window < COHORTS / 2 && age >= (cohort_spans[span] + youngest) / 2)
+			cohorts[span].freed_old_bytes += bytes;
+	}
+}
+
+static uint64_t sum(const uint64_t *values, size_t n)
+{
+	uint64_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += values[i];
+	return total;
+}
+
+static double share(uint64_t part, uint64_t rest)
+{
+	return part ? (double)part / ((double)part + (double)rest) : 0;
+}
+
+static double freed_share(const struct fa_cohorts *c)
+{
+	return share(c->freed_bytes, sum(c->bytes, COHORTS));
+}
+
+static double freed_old_share(const struct fa_cohorts *c)
+{
+	return share(c->freed_old_bytes, sum(c->bytes, COHORTS / 2));
+}
+
+static double cohort_window_s(const struct fa_evidence *e, int span)
+{
+	return e->life_s * cohort_spans[span] * 3 / 4 / COHORTS;
+}
+
+/* ---- rates -------------------------------------------------------------------------------------
+ */
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Where a leak began within the span: the first window that is filled as the others are. The one
+ * that it began in is partly filled and left out. */
+static size_t first_full_window(const uint64_t values[COHORTS])
+{
+	uint64_t sorted[COHORTS];
+	size_t first = 0;
+
+	memcpy(sorted, values, sizeof(sorted));
+	qsort(sorted, COHORTS, sizeof(*sorted), compare_u64);
+
+	double median = ((double)sorted[COHORTS / 2 - 1] + (double)sorted[COHORTS / 2]) / 2;
+
+	while (first < COHORTS / 4 && (double)values[first] < 0.1 * median)
+		first++;
+	if (first && first < COHORTS / 4 + 1 && (double)values[first] < 0.9 * median)
+		first++;
+	return first;
+}
+
+/* Mean of the survivors a window, with Student's 80 % interval over the windows. */
+static void rate_from_cohorts(const struct fa_evidence *e, int span, struct fa_growth *g)
+{
+	static const double student_90[COHORTS] = {0,	  3.078, 1.886, 1.638,
+						   1.533, 1.476, 1.440, 1.415};
+	const struct fa_cohorts *c = &e->cohorts[span];
+	size_t first = first_full_window(c->bytes), n = COHORTS - first;
+	double window_s = cohort_window_s(e, span), square = 0;
+	double mean = (double)sum(c->bytes + first, n) / (double)n;
+
+	for (size_t i = first; i < COHORTS; i++)
+		square += ((double)c->bytes[i] - mean) * ((double)c->bytes[i] - mean);
+
+	double error = student_90[n - 1] * sqrt(square / (double)(n - 1) / (double)n);
+
+	g->has_rate = g->has_block_rate = true;
+	g->rate = mean / window_s;
+	g->rate_low = fmax(mean - error, 0) / window_s;
+	g->rate_high = (mean + error) / window_s;
+	g->block_rate = (double)sum(c->blocks + first, n) / (double)n / window_s;
+	g->growth = mean * (double)n;
+	g->from_share = 1 - cohort_spans[span] * (1 - 0.75 * (double)first / COHORTS);
+	g->to_share = 1 - cohort_spans[span] / 4;
+}
+
+struct trough_result {
+	struct fa_trend trend;
+	double window_s, from_share;
+	bool valid;
+};
+
+/* One run of the trough test; invalid when its part of the life is too short for it. */
+static struct trough_result judge_troughs(const struct fa_evidence *e, int span)
+{
+	double troughs[FA_TREND_TROUGHS];
+	size_t n = (size_t)ceil((double)e->n_life * trough_spans[span]);
+	struct trough_result r = {0};
+
+	if (n < FA_TREND_TROUGHS)
+		return r;
+	fa_troughs(e->low, e->n_life - n, e->n_life, troughs);
+	r.trend = fa_trough_test(troughs);
+	r.window_s = (double)n / FA_TREND_TROUGHS * e->window_s / STEPS;
+	r.from_share = 1 - (double)n / (double)e->n_life;
+	r.valid = true;
+	return r;
+}
+
+static void rate_from_troughs(const struct trough_result *r, struct fa_growth *g)
+{
+	g->has_rate = true;
+	g->rate = r->trend.slope.slope / r->window_s;
+	g->rate_low = r->trend.slope.low / r->window_s;
+	g->rate_high = r->trend.slope.high / r->window_s;
+	g->growth = r->trend.growth;
+	g->from_share = r->from_share;
+	g->to_share = 1;
+}
+
+/* ---- is it over? -------------------------------------------------------------------------------
+ */
+
+/*
+ * Whether the survivors stop being born before the end, in steps: the empty steps at the end are
+ * more than twice the longest gap before, and the program was at work in them. 0: they do not.
+ */
+static size_t stopped_at(const struct fa_evidence *e)
+{
+	size_t last = 0, gap = 0, longest = 0;
+
+	for (size_t i = e->n_life / 5; i < e->n_life; i++) {
+		if (e->births[i] > 0) {
+			last = i + 1;
+			longest = gap > longest ? gap : longest;
+			gap = 0;
+		} else if (last) {
+			gap++;
+		}
+	}
+
+	/* The step in which the life ends may be a short one. */
+	size_t quiet = last ? e->n_life - last : 0;
+
+	if (quiet <= 2 * longest + 2)
+		return 0;
+
+	double at_work = (double)sum(e->activity + last, quiet) / (double)quiet;
+	double before = (double)sum(e->activity + e->n_life / 5, last - e->n_life / 5) /
+			(double)(last - e->n_life / 5);
+
+	return at_work > 0.3 * before ? last : 0;
+}
+
+/* Whether the level of the end was reached before and then given up. */
+static bool fell_before(const struct fa_evidence *e)
+{
+	uint64_t now = e->n_life ? e->end[e->n_life - 1] : 0;
+	bool high = false;
+
+	for (size_t i = e->n_life / 5; i < e->n_life; i++) {
+		if ((double)e->end[i] >= fell_level * (double)now)
+			high = true;
+		else if (high && (double)e->low[i] <= fell_to * (double)now)
+			return true;
+	}
+	return false;
+}
+
+/* The steps in which most (95 %) of the survivors were born. */
+static void births_range(const struct fa_evidence *e, size_t *from, size_t *to)
+{
+	double total = 0, before = 0;
+
+	for (size_t i = 0; i < STEPS; i++)
+		total += (double)e->births[i];
+
+	*from = *to = 0;
+	for (size_t i = 0; i < STEPS; i++) {
+		if (before * 40 < total)
+			*from = i;
+		before += (double)e->births[i];
+		if (before * 40 < total * 39)
+			*to = i + 1;
+	}
+}
+
+/* ---- verdicts ----------------------------------------------------------------------------------
+ */
+
+static void verdict(struct fa_growth *g, enum fa_verdict verdict, enum fa_reason reason,
+		    double value)
+{
+	g->verdict = verdict;
+	g->reason = reason;
+	g->value = value;
+}
+
+static double share_of_life(const struct fa_evidence *e, size_t step)
+{
+	double s = e->n_life ? 100.0 * (double)step / (double)e->n_life : 0;
+
+	return s < 100 ? s : 100;
+}
+
+/* Growth, or what looks like it; false when nothing does. */
+static bool judge_growth(const struct fa_evidence *e, const struct trough_result troughs[],
+			 struct fa_growth *g)
+{
+	bool trend = false, late_trend = false;
+	int cohort = -1, trend_span = 0;
+	double freed_old = 0;
+
+	for (int span = FA_GROWTH_SPANS; span-- > 0;)
+		if (troughs[span].valid && troughs[span].trend.growing) {
+			late_trend = !trend;
+			trend = true;
+			trend_span = span;
+		}
+	late_trend = trend && trend_span != 0;
+	for (int span = 0; span < FA_GROWTH_SPANS && cohort < 0; span++) {
+		const struct fa_cohorts *c = &e->cohorts[span];
+
+		if (!fa_cohort_test(c->bytes))
+			continue;
+		if (freed_old_share(c) <= max_freed_old)
+			cohort = span;
+		else if (!freed_old)
+			freed_old = freed_old_share(c);
+	}
+
+	if (cohort >= 0) {
+		const struct fa_cohorts *c = &e->cohorts[cohort];
+		bool alone = freed_share(c) <= max_freed_alone &&
+			     freed_old_share(c) <= max_freed_old_alone &&
+			     sum(c->blocks, COHORTS) >= min_blocks_alone;
+		size_t stop = stopped_at(e);
+
+		if (stop) {
+			verdict(g, FA_PLATEAU, FA_WHY_STOPPED, share_of_life(e, stop));
+			return true;
+		}
+		/* Only lately: a tooth of a saw looks the same while it rises. */
+		if (cohort > 0 && fell_before(e)) {
+			verdict(g, FA_UNSURE, FA_WHY_FELL_BEFORE, 0);
+			return true;
+		}
+		rate_from_cohorts(e, cohort, g);
+		if (trend)
+			verdict(g, FA_GROWING, FA_WHY_BOTH_TESTS, 0);
+		else if (alone)
+			verdict(g, FA_GROWING, FA_WHY_NEVER_RELEASED, 0);
+		else
+			verdict(g, FA_SUSPECT, FA_WHY_ONLY_SURVIVORS, 0);
+		return true;
+	}
+	if (freed_old && trend) {
+		verdict(g, FA_UNSURE, FA_WHY_LONG_LIVED, 100 * freed_old);
+		return true;
+	}
+	if (!trend)
+		return false;
+	if (late_trend && fell_before(e)) {
+		verdict(g, FA_UNSURE, FA_WHY_FELL_BEFORE, 0);
+		return true;
+	}
+	rate_from_troughs(&troughs[trend_span], g);
+	if (e->blocks <= 2)
+		verdict(g, FA_GROWING, FA_WHY_FEW_BLOCKS, 0);
+	else
+		verdict(g, FA_SUSPECT, FA_WHY_ONLY_TREND, 0);
+	return true;
+}
+
+/* A site that began too late for the last 35 % to be full of it, and has kept what it got. */
+static bool is_late(const struct fa_evidence *e, double *began)
+{
+	size_t first = 0;
+
+	while (first < e->n_life && !e->end[first])
+		first++;
+	*began = share_of_life(e, first);
+	return *began > 100 * (1 -
+			       cohort_spans[FA_GROWTH_SPANS - 1] * (0.25 + 0.75 * 7 / COHORTS)) &&
+	       e->bytes > FA_TREND_MIN_BYTES && e->blocks >= min_blocks_alone && !e->frees;
+}
+
+static void judge_quiet(const struct fa_evidence *e, struct fa_growth *g)
+{
+	uint64_t peak = 0;
+	size_t from, to;
+	double began;
+
+	for (size_t i = 0; i < STEPS; i++)
+		peak = e->end[i] > peak ? e->end[i] : peak;
+
+	unsigned teeth = peak > FA_TREND_MIN_BYTES ? fa_teeth(e->end, e->n_life) : 0;
+
+	births_range(e, &from, &to);
+	if (!e->end_blocks)
+		verdict(g, FA_FREED, FA_WHY_ALL_FREED, 0);
+	else if (!e->too_short && is_late(e, &began))
+		verdict(g, FA_UNSURE, FA_WHY_LATE, began);
+	else if (!e->frees)
+		verdict(g, FA_NEVER_FREED, FA_WHY_NO_FREE, 0);
+	else if (teeth >= 3)
+		verdict(g, FA_SAWTOOTH, FA_WHY_TEETH, teeth);
+	else if (peak && e->bytes_allocated / 100 > peak)
+		verdict(g, FA_CHURN, FA_WHY_TURNOVER, (double)e->bytes_allocated / (double)peak);
+	else if (e->too_short)
+		verdict(g, FA_UNSURE, FA_WHY_SHORT_RUN, 0);
+	else if (to && share_of_life(e, to) < 65)
+		verdict(g, FA_PLATEAU, FA_WHY_SURVIVORS_OLD, share_of_life(e, to));
+	else if (to && share_of_life(e, from) > 35)
+		verdict(g, FA_PLATEAU, FA_WHY_SURVIVORS_YOUNG, 100 - share_of_life(e, from));
+	else
+		verdict(g, FA_PLATEAU, FA_WHY_LEVEL, 0);
+}
+
+/* The smallest rate that would have shown: at least one block in each birth window and 4 KiB in
+ * all, more than what survives anyway, and, where old blocks are freed, more than the noise of the
+ * troughs. */
+static void resolve(const struct fa_evidence *e, const struct trough_result *trough,
+		    struct fa_growth *g)
+{
+	const struct fa_cohorts *c = &e->cohorts[0];
+	double cohort_s = cohort_window_s(e, 0) * COHORTS, floor = FA_TREND_MIN_BYTES;
+
+	if (e->too_short || !trough->valid || e->life_s <= 0)
+		return;
+	if (e->allocations)
+		floor = fmax(floor, (double)e->bytes_allocated / (double)e->allocations * COHORTS);
+
+	/* The survivors of the fuller half: a leak must fill the other to half of that. */
+	uint64_t older = sum(c->bytes, COHORTS / 2),
+		 younger = sum(c->bytes + COHORTS / 2, COHORTS / 2);
+	bool grows = g->verdict == FA_GROWING || g->verdict == FA_SUSPECT;
+
+	if (!grows)
+		floor = fmax(floor, 2 * fabs((double)older - (double)younger));
+	g->resolvable = floor / cohort_s;
+	if (c->freed_bytes) {
+		double noise = fmax(FA_TREND_MIN_BYTES, 2 * trough->trend.slope.residual);
+
+		g->resolvable =
+			fmax(g->resolvable, noise / (trough->window_s * (FA_TREND_TROUGHS - 1)));
+	}
+	g->has_resolvable = true;
+}
+
+static void add_all(uint64_t *to, const uint64_t *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		to[i] += from[i];
+}
+
+void fa_evidence_add(struct fa_evidence *to, const struct fa_evidence *from)
+{
+	add_all(to->low, from->low, STEPS);
+	add_all(to->end, from->end, STEPS);
+	for (size_t i = 0; i < STEPS; i++)
+		to->births[i] += from->births[i];
+	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
+		struct fa_cohorts *c = &to->cohorts[span];
+
+		add_all(c->bytes, from->cohorts[span].bytes, COHORTS);
+		add_all(c->blocks, from->cohorts[span].blocks, COHORTS);
+		c->freed_bytes += from->cohorts[span].freed_bytes;
+		c->freed_old_bytes += from->cohorts[span].freed_old_bytes;
+	}
+	to->blocks += from->blocks;
+	to->bytes += from->bytes;
+	to->doubtful_bytes += from->doubtful_bytes;
+	to->allocations += from->allocations;
+	to->frees += from->frees;
+	to->bytes_allocated += from->bytes_allocated;
+	to->end_blocks += from->end_blocks;
+}
+
+bool fa_growth_too_short(double life_s, size_t n_life)
+{
+	return life_s < min_life_s || (double)n_life * trough_spans[0] < FA_TREND_TROUGHS;
+}
+
+void fa_growth_judge(const struct fa_evidence *e, struct fa_growth *ret)
+{
+	struct trough_result troughs[FA_GROWTH_SPANS];
+
+	*ret = (struct fa_growth){0};
+	for (int span = 0; span < FA_GROWTH_SPANS; span++)
+		troughs[span] = judge_troughs(e, span);
+
+	if (e->doubtful_bytes * 2 > e->bytes)
+		verdict(ret, FA_UNSURE, FA_WHY_LOSS, 0);
+	else if (e->too_short || e->bytes <= FA_TREND_MIN_BYTES || !judge_growth(e, troughs, ret))
+		judge_quiet(e, ret);
+	resolve(e, &troughs[0], ret);
+}
