@@ -7,15 +7,19 @@
  * whatever the size of the block.
  *
  * For a page p of P bytes let L(p) be its live bytes, S(p) the sites with live bytes on it, and
- * F(p) = P - L(p) its free bytes. Removing all blocks of a set of sites T frees the pages with
- * S(p) within T; as a cooperative game this is a sum of unanimity games, so that
+ * F(p) = P - L(p) its free bytes; a page that is known not to be resident has F(p) = 0. Removing
+ *all blocks of a set of sites T frees the pages with S(p) within T; as a cooperative game this is a
+ *sum of unanimity games, so that
  *
  *	sole(s)    = sum of F(p) where S(p) = {s}           what removing s alone gives back
  *	shapley(s) = sum of F(p) / |S(p)| where s in S(p)   fair share; adds up to the pinned bytes
  *	any(s)     = sum of F(p) where s in S(p)            what it gives when s goes last
  *
  * Always: sole <= shapley <= any for each site, and the shapley values of all sites add up to
- * pinned_free_bytes.
+ * pinned_free_bytes: each page's free bytes are dealt out in whole bytes.
+ *
+ * Without samples of residency a page with live bytes counts as resident. A sample corrects that;
+ * from then on a page that was absent is resident again as soon as a block is born on it.
  *
  * Extents should not overlap (fa_holes finds those that do). Single-threaded.
  */
@@ -26,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fa_residency.h"
 #include "ft_error.h"
 #include "ft_map.h"
 
@@ -41,13 +46,22 @@ enum {
 struct fa_page_totals {
 	uint64_t live_bytes;		  /* sum of the extents */
 	uint64_t live_pages;		  /* pages with at least one live byte */
-	uint64_t pinned_free_bytes;	  /* free bytes on those pages */
+	uint64_t pinned_free_bytes;	  /* free bytes on those of them that are resident */
 	uint64_t occupancy[FA_OCCUPANCY]; /* live pages by decile; [0] stays 0: the map does not
 					   * know which empty pages belong to the heap */
+	uint64_t absent_pages;		  /* of live_pages: not resident */
+	uint64_t absent_live_bytes;	  /* live bytes on them */
 };
 
 struct fa_page; /* 28 bytes, in groups of 16 neighbours */
 struct fa_page_spill;
+
+/* The pages that one block covers alone. */
+struct fa_page_span {
+	uint64_t first, n_pages; /* n_pages 0: unused, `first` is then the next unused one + 1 */
+	uint64_t n_absent;
+	uint32_t site;
+};
 
 struct fa_pagemap {
 	unsigned shift;
@@ -61,9 +75,12 @@ struct fa_pagemap {
 	} recent[FA_PAGE_RECENT];     /* groups found lately, by the low bits of their key */
 	struct fa_page_spill *spills; /* pages with more than FA_PAGE_SITES sites */
 	size_t n_spills, spill_room;
-	uint32_t free_spill; /* list of unused entries, UINT32_MAX ends it */
-	uint64_t *interior;  /* by site: pages that its blocks cover alone */
-	size_t n_interior;
+	uint32_t free_spill;	/* list of unused entries, UINT32_MAX ends it */
+	uint64_t *keys;		/* by group: page / 16 */
+	struct ft_map span_map; /* first page -> index of the span */
+	struct fa_page_span *spans;
+	size_t n_spans, span_room;
+	uint64_t free_span; /* + 1; 0: none */
 	struct fa_page_totals totals;
 };
 
@@ -98,15 +115,48 @@ static inline bool fa_pagemap_partial(const struct fa_pagemap *map, uint64_t add
 	return live && live < UINT32_C(1) << map->shift;
 }
 
+/* Take over what a sample of residency says of pages with live bytes; pages that it does not know
+ * count as resident. Only for maps of 4 KiB pages. */
+void fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency *residency);
+
+/* Pages with live bytes that are resident in the sample, whatever happened since. */
+uint64_t fa_pagemap_count_resident(const struct fa_pagemap *map,
+				   const struct fa_residency *residency);
+
 struct fa_pin {
-	uint64_t sole, any;
-	double shapley;
-	uint64_t pages_sole; /* pages that removing the site alone empties, full ones too */
-	uint64_t pages_any;  /* pages with free bytes that it holds a part of */
+	uint64_t sole, shapley, any;
+	uint64_t
+		pages_sole; /* resident pages that removing the site alone empties, full ones too */
+	uint64_t pages_any; /* pages with free bytes that it holds a part of */
 };
 
 /* Add each page to `pins`, indexed by site; sites >= n are left out. */
 void fa_pagemap_pins(const struct fa_pagemap *map, struct fa_pin *pins, size_t n);
+
+/* One page with live and free bytes, and who holds it. */
+struct fa_page_view {
+	uint64_t address;
+	uint32_t live, free_bytes; /* free_bytes 0: not resident, or full */
+	uint32_t n_sites;
+	struct fa_page_share {
+		uint32_t site, bytes;
+		uint32_t blocks; /* that have bytes here; counted for 4 KiB pages only */
+	} * sites;		 /* n_sites; valid during the visit */
+};
+enum { FA_PAGE_VIEW_SITES = 1024 };
+
+/* Visit the pages that have a record and live bytes (all but those inside of blocks), in no
+ * particular but a repeatable order. Sites beyond FA_PAGE_VIEW_SITES are not shown. */
+void fa_pagemap_visit(const struct fa_pagemap *map,
+		      void (*visit)(void *ctx, const struct fa_page_view *page), void *ctx);
+
+/*
+ * The same map seen in pages of 2^huge_shift bytes (more than its own): totals and, unless `pins`
+ * is NULL, what each site holds. Takes time for sorting, so that it is for chosen moments. Pages
+ * count as resident.
+ */
+struct ft_error *fa_pagemap_coarse(const struct fa_pagemap *map, unsigned huge_shift,
+				   struct fa_page_totals *totals, struct fa_pin *pins, size_t n);
 
 /* The equations above, recomputed from the records. For tests. */
 bool fa_pagemap_check(const struct fa_pagemap *map);

@@ -8,15 +8,20 @@
 enum { GROUP_SHIFT = 4, GROUP = 1 << GROUP_SHIFT, FA_SLAB = 256, SPILLED = 255 };
 
 struct fa_page {
-	uint32_t live : 24;   /* bytes; a 2 MiB page fits */
+	uint32_t live : 22;   /* bytes; a 2 MiB page fits */
+	uint32_t absent : 1;  /* live > 0, and known not to be resident */
 	uint32_t n_sites : 8; /* 0..FA_PAGE_SITES, or SPILLED: site[0] is then an index of spills */
 	uint32_t site[FA_PAGE_SITES];
-	uint32_t bytes[FA_PAGE_SITES];
+	uint32_t share[FA_PAGE_SITES]; /* bytes | blocks << SHARE_BLOCKS */
 };
 _Static_assert(sizeof(struct fa_page) == 28, "with fa_holes at most 64 bytes a page");
 
+/* Both counts of a share are one word, so that they change with one addition. At most 513 blocks
+ * have bytes on a 4 KiB page; on larger pages blocks are not counted. */
+enum { SHARE_BLOCKS = 22, SHARE_BYTES = (1 << SHARE_BLOCKS) - 1 };
+
 struct fa_share {
-	uint32_t site, bytes;
+	uint32_t site, share;
 };
 
 /* The sites of a crowded page, in no order: the first in the entry, which is one cache line, the
@@ -38,7 +43,7 @@ static struct fa_share *share_at(struct fa_page_spill *spill, uint32_t i)
 }
 
 /* Append a share. False when out of memory. */
-static bool share_add(struct fa_page_spill *spill, uint32_t site, uint32_t bytes)
+static bool share_add(struct fa_page_spill *spill, uint32_t site, uint32_t share)
 {
 	if (spill->n >= SPILL_FIRST && spill->n - SPILL_FIRST == spill->room) {
 		uint32_t room = spill->room ? spill->room * 2 : 8;
@@ -49,7 +54,7 @@ static bool share_add(struct fa_page_spill *spill, uint32_t site, uint32_t bytes
 		spill->more = more;
 		spill->room = room;
 	}
-	*share_at(spill, spill->n++) = (struct fa_share){site, bytes};
+	*share_at(spill, spill->n++) = (struct fa_share){site, share};
 	return true;
 }
 
@@ -67,7 +72,9 @@ void fa_pagemap_deinit(struct fa_pagemap *map)
 	for (size_t i = 0; i < map->n_spills; i++)
 		free(map->spills[i].more);
 	free(map->spills);
-	free(map->interior);
+	free(map->keys);
+	free(map->spans);
+	ft_map_deinit(&map->span_map);
 	ft_map_deinit(&map->groups);
 	*map = (struct fa_pagemap){0};
 }
@@ -104,6 +111,12 @@ static struct fa_page *page_recall(struct fa_pagemap *map, uint64_t page)
 
 static bool slab_grow(struct fa_pagemap *map)
 {
+	size_t n_groups = (map->n_slabs + 1) * FA_SLAB;
+	uint64_t *keys = realloc(map->keys, n_groups * sizeof(*keys));
+
+	if (!keys)
+		return false;
+	map->keys = keys;
 	if (map->n_slabs == map->slab_room) {
 		size_t room = map->slab_room ? map->slab_room * 2 : 16;
 		struct fa_page **slab = realloc(map->slab, room * sizeof(*slab));
@@ -130,7 +143,8 @@ static struct fa_page *page_make(struct fa_pagemap *map, uint64_t page)
 
 	if (!index)
 		return NULL;
-	*index = map->n_groups++;
+	*index = map->n_groups;
+	map->keys[map->n_groups++] = page >> GROUP_SHIFT;
 	return page_recall(map, page);
 }
 
@@ -164,20 +178,26 @@ static void spill_give(struct fa_pagemap *map, uint32_t index)
 	map->free_spill = index;
 }
 
-/* Account `bytes` more of `site` on the page. False when out of memory, nothing changed then. */
-static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t site, uint32_t bytes)
+/* What `bytes` of one block are in a share. */
+static uint32_t share_of(const struct fa_pagemap *map, uint32_t bytes)
+{
+	return map->shift == FA_PAGE_SHIFT ? bytes | UINT32_C(1) << SHARE_BLOCKS : bytes;
+}
+
+/* Account a share more of `site` on the page. False when out of memory, nothing changed then. */
+static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t site, uint32_t share)
 {
 	struct fa_page_spill *spill;
 
 	if (page->n_sites != SPILLED) {
 		for (unsigned i = 0; i < page->n_sites; i++)
 			if (page->site[i] == site) {
-				page->bytes[i] += bytes;
+				page->share[i] += share;
 				return true;
 			}
 		if (page->n_sites < FA_PAGE_SITES) {
 			page->site[page->n_sites] = site;
-			page->bytes[page->n_sites++] = bytes;
+			page->share[page->n_sites++] = share;
 			return true;
 		}
 
@@ -188,7 +208,7 @@ static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t sit
 			return false;
 		/* They fit into the entry itself. */
 		for (unsigned i = 0; i < FA_PAGE_SITES; i++)
-			share_add(spill, page->site[i], page->bytes[i]);
+			share_add(spill, page->site[i], page->share[i]);
 		page->n_sites = SPILLED;
 		page->site[0] = index;
 	}
@@ -196,24 +216,24 @@ static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t sit
 	spill = &map->spills[page->site[0]];
 	for (uint32_t i = 0; i < spill->n; i++)
 		if (share_at(spill, i)->site == site) {
-			share_at(spill, i)->bytes += bytes;
+			share_at(spill, i)->share += share;
 			return true;
 		}
-	return share_add(spill, site, bytes);
+	return share_add(spill, site, share);
 }
 
 static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t site,
-			 uint32_t bytes)
+			 uint32_t share)
 {
 	if (page->n_sites != SPILLED) {
 		for (unsigned i = 0; i < page->n_sites; i++) {
 			if (page->site[i] != site)
 				continue;
-			page->bytes[i] -= bytes;
-			if (!page->bytes[i]) {
+			page->share[i] -= share;
+			if (!page->share[i]) {
 				page->n_sites--;
 				page->site[i] = page->site[page->n_sites];
-				page->bytes[i] = page->bytes[page->n_sites];
+				page->share[i] = page->share[page->n_sites];
 			}
 			return;
 		}
@@ -224,13 +244,13 @@ static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t 
 	struct fa_page_spill *spill = &map->spills[index];
 
 	for (uint32_t i = 0; i < spill->n; i++) {
-		struct fa_share *share = share_at(spill, i);
+		struct fa_share *at = share_at(spill, i);
 
-		if (share->site != site)
+		if (at->site != site)
 			continue;
-		share->bytes -= bytes;
-		if (!share->bytes)
-			*share = *share_at(spill, --spill->n);
+		at->share -= share;
+		if (!at->share)
+			*at = *share_at(spill, --spill->n);
 		break;
 	}
 	if (spill->n > FA_PAGE_SITES)
@@ -239,7 +259,7 @@ static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t 
 	page->n_sites = spill->n;
 	for (uint32_t i = 0; i < spill->n; i++) {
 		page->site[i] = spill->first[i].site;
-		page->bytes[i] = spill->first[i].bytes;
+		page->share[i] = spill->first[i].share;
 	}
 	spill_give(map, index);
 }
@@ -252,22 +272,30 @@ static unsigned decile(const struct fa_pagemap *map, uint32_t live)
 }
 
 /* Enter or take back one page's contribution to the totals. */
-static void totals_page(struct fa_pagemap *map, uint32_t live, uint64_t one)
+static void totals_page(struct fa_pagemap *map, const struct fa_page *page, uint64_t one)
 {
+	uint32_t live = page->live;
+
 	if (!live)
 		return;
 	map->totals.live_pages += one;
-	map->totals.pinned_free_bytes += one * ((UINT64_C(1) << map->shift) - live);
 	map->totals.occupancy[decile(map, live)] += one;
+	if (page->absent) {
+		map->totals.absent_pages += one;
+		map->totals.absent_live_bytes += one * live;
+	} else {
+		map->totals.pinned_free_bytes += one * ((UINT64_C(1) << map->shift) - live);
+	}
 }
 
 static bool edge_add(struct fa_pagemap *map, struct fa_page *page, uint32_t bytes, uint32_t site)
 {
-	if (map->with_sites && !sites_add(map, page, site, bytes))
+	if (map->with_sites && !sites_add(map, page, site, share_of(map, bytes)))
 		return false;
-	totals_page(map, page->live, UINT64_MAX);
+	totals_page(map, page, UINT64_MAX);
 	page->live += bytes;
-	totals_page(map, page->live, 1);
+	page->absent = 0;
+	totals_page(map, page, 1);
 	return true;
 }
 
@@ -278,35 +306,58 @@ static void edge_remove(struct fa_pagemap *map, uint64_t number, uint32_t bytes,
 	if (!page || page->live < bytes)
 		return;
 	if (map->with_sites)
-		sites_remove(map, page, site, bytes);
-	totals_page(map, page->live, UINT64_MAX);
+		sites_remove(map, page, site, share_of(map, bytes));
+	totals_page(map, page, UINT64_MAX);
 	page->live -= bytes;
-	totals_page(map, page->live, 1);
+	if (!page->live)
+		page->absent = 0;
+	totals_page(map, page, 1);
 }
 
-/* Pages that the block covers alone: always full, so that a count of them is enough. */
-static void interior(struct fa_pagemap *map, uint64_t n_pages, uint32_t site, uint64_t one)
+/* Pages that a block covers alone: always full, so that the span is all there is to know. */
+static bool span_add(struct fa_pagemap *map, uint64_t first, uint64_t n_pages, uint32_t site)
 {
-	map->totals.live_pages += one * n_pages;
-	map->totals.occupancy[FA_OCCUPANCY - 1] += one * n_pages;
-	if (map->with_sites && n_pages)
-		map->interior[site] += one * n_pages;
-}
+	uint64_t *index = ft_map_put(&map->span_map, first, NULL);
 
-static bool interior_room(struct fa_pagemap *map, uint32_t site)
-{
-	if (site < map->n_interior)
-		return true;
-
-	size_t n = (size_t)site + site / 2 + 64;
-	uint64_t *counts = realloc(map->interior, n * sizeof(*counts));
-
-	if (!counts)
+	if (!index)
 		return false;
-	memset(counts + map->n_interior, 0, (n - map->n_interior) * sizeof(*counts));
-	map->interior = counts;
-	map->n_interior = n;
+	if (!map->free_span) {
+		if (map->n_spans == map->span_room) {
+			size_t room = map->span_room ? map->span_room * 2 : 64;
+			struct fa_page_span *spans = realloc(map->spans, room * sizeof(*spans));
+
+			if (!spans)
+				return false;
+			map->spans = spans;
+			map->span_room = room;
+		}
+		*index = map->n_spans++;
+	} else {
+		*index = map->free_span - 1;
+		map->free_span = map->spans[*index].first;
+	}
+	map->spans[*index] =
+		(struct fa_page_span){.first = first, .n_pages = n_pages, .site = site};
+	map->totals.live_pages += n_pages;
+	map->totals.occupancy[FA_OCCUPANCY - 1] += n_pages;
 	return true;
+}
+
+static void span_remove(struct fa_pagemap *map, uint64_t first)
+{
+	uint64_t index;
+
+	if (!ft_map_remove(&map->span_map, first, &index))
+		return;
+
+	struct fa_page_span *span = &map->spans[index];
+
+	map->totals.live_pages -= span->n_pages;
+	map->totals.occupancy[FA_OCCUPANCY - 1] -= span->n_pages;
+	map->totals.absent_pages -= span->n_absent;
+	map->totals.absent_live_bytes -= span->n_absent << map->shift;
+	*span = (struct fa_page_span){.first = map->free_span};
+	map->free_span = index + 1;
 }
 
 struct ft_error *fa_pagemap_add(struct fa_pagemap *map, uint64_t start, uint64_t end, uint32_t site,
@@ -325,14 +376,13 @@ struct ft_error *fa_pagemap_add(struct fa_pagemap *map, uint64_t start, uint64_t
 	if (*refused)
 		return NULL;
 
-	if (map->with_sites && last - first > 1 && !interior_room(map, site))
-		return &ft_enomem;
 	if (!edge_add(map, first_page, head, site))
 		return &ft_enomem;
 	if (tail) {
 		if (!edge_add(map, last_page, tail, site))
 			return &ft_enomem;
-		interior(map, last - first - 1, site, 1);
+		if (last - first > 1 && !span_add(map, first + 1, last - first - 1, site))
+			return &ft_enomem;
 	}
 	map->totals.live_bytes += end - start;
 	return NULL;
@@ -347,7 +397,8 @@ void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uin
 	} else {
 		edge_remove(map, first, (uint32_t)(((first + 1) << map->shift) - start), site);
 		edge_remove(map, last, (uint32_t)(end - (last << map->shift)), site);
-		interior(map, last - first - 1, site, UINT64_MAX);
+		if (last - first > 1)
+			span_remove(map, first + 1);
 	}
 	map->totals.live_bytes -= end - start;
 }
@@ -375,8 +426,70 @@ uint32_t fa_pagemap_live(const struct fa_pagemap *map, uint64_t address)
 	return page ? page->live : 0;
 }
 
+/* ---- residency ---------------------------------------------------------------------------------
+ */
+
+void fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency *residency)
+{
+	for (size_t g = 0; g < map->n_groups; g++) {
+		struct fa_page *group = group_at(map, g);
+		uint32_t known, resident;
+
+		fa_residency_bits(residency, map->keys[g] << GROUP_SHIFT, GROUP, &known, &resident);
+		for (unsigned i = 0; i < GROUP; i++) {
+			uint32_t absent = known >> i & ~(resident >> i) & 1;
+
+			if (!group[i].live || absent == group[i].absent)
+				continue;
+			totals_page(map, &group[i], UINT64_MAX);
+			group[i].absent = absent;
+			totals_page(map, &group[i], 1);
+		}
+	}
+	for (size_t i = 0; i < map->n_spans; i++) {
+		struct fa_page_span *span = &map->spans[i];
+
+		if (!span->n_pages)
+			continue;
+
+		struct fa_residency_count count =
+			fa_residency_count(residency, span->first, span->first + span->n_pages);
+		uint64_t n_absent = count.known - count.resident;
+
+		map->totals.absent_pages += n_absent - span->n_absent;
+		map->totals.absent_live_bytes += (n_absent - span->n_absent) << map->shift;
+		span->n_absent = n_absent;
+	}
+}
+
+uint64_t fa_pagemap_count_resident(const struct fa_pagemap *map,
+				   const struct fa_residency *residency)
+{
+	uint64_t n = 0;
+
+	for (size_t g = 0; g < map->n_groups; g++) {
+		const struct fa_page *group = group_at(map, g);
+		uint32_t known, resident;
+
+		fa_residency_bits(residency, map->keys[g] << GROUP_SHIFT, GROUP, &known, &resident);
+		for (unsigned i = 0; resident; i++, resident >>= 1)
+			n += (resident & 1) && group[i].live;
+	}
+	for (size_t i = 0; i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			n += fa_residency_count(residency, map->spans[i].first,
+						map->spans[i].first + map->spans[i].n_pages)
+				     .resident;
+	return n;
+}
+
+/* ---- who holds it ------------------------------------------------------------------------------
+ */
+
+/* The site's share of the page: `rank` of n_sites. The bytes that do not divide go to those who
+ * come first, counted from the page's number on, so that no site is always the first. */
 static void pin_add(struct fa_pin *pins, size_t n, uint32_t site, uint64_t free_bytes,
-		    uint32_t n_sites)
+		    uint32_t n_sites, uint64_t rank)
 {
 	if (site >= n)
 		return;
@@ -385,26 +498,29 @@ static void pin_add(struct fa_pin *pins, size_t n, uint32_t site, uint64_t free_
 
 	pin->any += free_bytes;
 	pin->pages_any += free_bytes > 0;
-	pin->shapley += (double)free_bytes / n_sites;
+	pin->shapley += free_bytes / n_sites + (rank % n_sites < free_bytes % n_sites);
 	if (n_sites == 1) {
 		pin->sole += free_bytes;
 		pin->pages_sole++;
 	}
 }
 
-static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, struct fa_pin *pins,
-		      size_t n)
+static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, uint64_t number,
+		      struct fa_pin *pins, size_t n)
 {
 	uint64_t free_bytes = (UINT64_C(1) << map->shift) - page->live;
 
+	if (page->absent)
+		return;
 	if (page->n_sites == SPILLED) {
 		struct fa_page_spill *spill = &map->spills[page->site[0]];
 
 		for (uint32_t i = 0; i < spill->n; i++)
-			pin_add(pins, n, share_at(spill, i)->site, free_bytes, spill->n);
+			pin_add(pins, n, share_at(spill, i)->site, free_bytes, spill->n,
+				number + i);
 	} else {
 		for (unsigned i = 0; i < page->n_sites; i++)
-			pin_add(pins, n, page->site[i], free_bytes, page->n_sites);
+			pin_add(pins, n, page->site[i], free_bytes, page->n_sites, number + i);
 	}
 }
 
@@ -413,10 +529,218 @@ void fa_pagemap_pins(const struct fa_pagemap *map, struct fa_pin *pins, size_t n
 	for (size_t g = 0; g < map->n_groups; g++)
 		for (unsigned i = 0; i < GROUP; i++)
 			if (group_at(map, g)[i].live)
-				page_pins(map, &group_at(map, g)[i], pins, n);
-	for (size_t site = 0; site < n && site < map->n_interior; site++)
-		pins[site].pages_sole += map->interior[site];
+				page_pins(map, &group_at(map, g)[i],
+					  (map->keys[g] << GROUP_SHIFT) + i, pins, n);
+	for (size_t i = 0; map->with_sites && i < map->n_spans; i++)
+		if (map->spans[i].n_pages && map->spans[i].site < n)
+			pins[map->spans[i].site].pages_sole +=
+				map->spans[i].n_pages - map->spans[i].n_absent;
 }
+
+static void view_add(struct fa_page_view *view, uint32_t site, uint32_t share)
+{
+	if (view->n_sites < FA_PAGE_VIEW_SITES)
+		view->sites[view->n_sites++] =
+			(struct fa_page_share){.site = site,
+					       .bytes = share & SHARE_BYTES,
+					       .blocks = share >> SHARE_BLOCKS};
+}
+
+void fa_pagemap_visit(const struct fa_pagemap *map,
+		      void (*visit)(void *ctx, const struct fa_page_view *page), void *ctx)
+{
+	struct fa_page_share sites[FA_PAGE_VIEW_SITES];
+
+	for (size_t g = 0; g < map->n_groups; g++)
+		for (unsigned i = 0; i < GROUP; i++) {
+			const struct fa_page *page = &group_at(map, g)[i];
+			struct fa_page_view view = {
+				.address = ((map->keys[g] << GROUP_SHIFT) + i) << map->shift,
+				.live = page->live,
+				.free_bytes =
+					page->absent ? 0 : (UINT32_C(1) << map->shift) - page->live,
+				.sites = sites,
+			};
+
+			if (!page->live)
+				continue;
+			if (page->n_sites == SPILLED) {
+				struct fa_page_spill *spill = &map->spills[page->site[0]];
+
+				for (uint32_t k = 0; k < spill->n; k++)
+					view_add(&view, share_at(spill, k)->site,
+						 share_at(spill, k)->share);
+			} else {
+				for (unsigned k = 0; k < page->n_sites; k++)
+					view_add(&view, page->site[k], page->share[k]);
+			}
+			visit(ctx, &view);
+		}
+}
+
+/* ---- in larger pages ---------------------------------------------------------------------------
+ */
+
+/* A stretch of addresses with live bytes: a group of records, or the pages of one block. */
+struct stretch {
+	uint64_t first, n_pages; /* in the map's own pages */
+	const struct fa_page *group;
+	uint32_t site; /* without a group */
+};
+
+static int stretch_order(const void *a, const void *b)
+{
+	const struct stretch *x = a, *y = b;
+
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+/* One large page being gathered. */
+struct coarse {
+	const struct fa_pagemap *map;
+	unsigned shift;
+	uint64_t number;
+	uint64_t live;
+	struct ft_map sites; /* of this page */
+	struct fa_page_totals *totals;
+	struct fa_pin *pins;
+	size_t n;
+};
+
+static void coarse_close(struct coarse *c)
+{
+	uint64_t page_bytes = UINT64_C(1) << c->shift, site, value, rank = c->number;
+	size_t cursor = 0;
+
+	if (c->live) {
+		uint64_t free_bytes = page_bytes - c->live;
+		unsigned d = 1 + (unsigned)(c->live * 10 / page_bytes);
+
+		c->totals->live_bytes += c->live;
+		c->totals->live_pages++;
+		c->totals->pinned_free_bytes += free_bytes;
+		c->totals->occupancy[d < FA_OCCUPANCY ? d : FA_OCCUPANCY - 1]++;
+		while (c->pins && ft_map_next(&c->sites, &cursor, &site, &value))
+			pin_add(c->pins, c->n, (uint32_t)site, free_bytes,
+				(uint32_t)ft_map_count(&c->sites), rank++);
+	}
+	c->live = 0;
+	ft_map_deinit(&c->sites);
+	ft_map_init(&c->sites);
+}
+
+static void coarse_add(struct coarse *c, uint64_t number, uint64_t live)
+{
+	if (number != c->number) {
+		coarse_close(c);
+		c->number = number;
+	}
+	c->live += live;
+}
+
+static bool coarse_site(struct coarse *c, uint32_t site)
+{
+	return !c->pins || ft_map_put(&c->sites, site, NULL);
+}
+
+static bool coarse_group(struct coarse *c, const struct stretch *stretch)
+{
+	const unsigned up = c->shift - c->map->shift;
+
+	for (unsigned i = 0; i < GROUP; i++) {
+		const struct fa_page *page = &stretch->group[i];
+
+		if (!page->live)
+			continue;
+		coarse_add(c, (stretch->first + i) >> up, page->live);
+		if (page->n_sites == SPILLED) {
+			struct fa_page_spill *spill = &c->map->spills[page->site[0]];
+
+			for (uint32_t k = 0; k < spill->n; k++)
+				if (!coarse_site(c, share_at(spill, k)->site))
+					return false;
+		} else {
+			for (unsigned k = 0; k < page->n_sites; k++)
+				if (!coarse_site(c, page->site[k]))
+					return false;
+		}
+	}
+	return true;
+}
+
+static bool coarse_span(struct coarse *c, const struct stretch *stretch)
+{
+	const unsigned up = c->shift - c->map->shift;
+	uint64_t at = stretch->first, end = stretch->first + stretch->n_pages;
+
+	while (at < end) {
+		uint64_t number = at >> up, stop = (number + 1) << up;
+
+		/* Large pages inside of the block: all alike. */
+		if (at == number << up && stop <= end && number != c->number) {
+			uint64_t n = (end - at) >> up;
+
+			coarse_close(c);
+			c->totals->live_bytes += n << c->shift;
+			c->totals->live_pages += n;
+			c->totals->occupancy[FA_OCCUPANCY - 1] += n;
+			if (c->pins && stretch->site < c->n)
+				c->pins[stretch->site].pages_sole += n;
+			at += n << up;
+			continue;
+		}
+		if (stop > end)
+			stop = end;
+		coarse_add(c, number, (stop - at) << c->map->shift);
+		if (!coarse_site(c, stretch->site))
+			return false;
+		at = stop;
+	}
+	return true;
+}
+
+struct ft_error *fa_pagemap_coarse(const struct fa_pagemap *map, unsigned huge_shift,
+				   struct fa_page_totals *totals, struct fa_pin *pins, size_t n)
+{
+	size_t n_stretches = 0;
+	struct stretch *stretches =
+		malloc((map->n_groups * GROUP + map->n_spans + 1) * sizeof(*stretches));
+	struct coarse coarse = {.map = map,
+				.shift = huge_shift,
+				.number = UINT64_MAX,
+				.totals = totals,
+				.pins = map->with_sites ? pins : NULL,
+				.n = n};
+	bool done = true;
+
+	*totals = (struct fa_page_totals){0};
+	if (!stretches)
+		return &ft_enomem;
+	/* A span may begin between two pages of a group, not within a page. */
+	for (size_t g = 0; g < map->n_groups; g++)
+		stretches[n_stretches++] = (struct stretch){.first = map->keys[g] << GROUP_SHIFT,
+							    .n_pages = GROUP,
+							    .group = group_at(map, g)};
+	for (size_t i = 0; i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			stretches[n_stretches++] = (struct stretch){
+				.first = map->spans[i].first,
+				.n_pages = map->spans[i].n_pages,
+				.site = map->spans[i].site,
+			};
+	qsort(stretches, n_stretches, sizeof(*stretches), stretch_order);
+	ft_map_init(&coarse.sites);
+	for (size_t i = 0; done && i < n_stretches; i++)
+		done = stretches[i].group ? coarse_group(&coarse, &stretches[i])
+					  : coarse_span(&coarse, &stretches[i]);
+	coarse_close(&coarse);
+	ft_map_deinit(&coarse.sites);
+	free(stretches);
+	return done ? NULL : &ft_enomem;
+}
+
+/* ---- for tests ---------------------------------------------------------------------------------
+ */
 
 /* Bytes of all sites of the page, and that no site stands there twice or with nothing. */
 static bool page_check(const struct fa_pagemap *map, const struct fa_page *page)
@@ -433,14 +757,14 @@ static bool page_check(const struct fa_pagemap *map, const struct fa_page *page)
 		if (spill->n <= FA_PAGE_SITES)
 			return false;
 		for (uint32_t i = 0; i < spill->n; i++) {
-			bytes += share_at(spill, i)->bytes;
-			if (!share_at(spill, i)->bytes)
+			bytes += share_at(spill, i)->share & SHARE_BYTES;
+			if (!share_at(spill, i)->share)
 				return false;
 		}
 	} else {
 		for (unsigned i = 0; i < page->n_sites; i++) {
-			bytes += page->bytes[i];
-			if (!page->bytes[i])
+			bytes += page->share[i] & SHARE_BYTES;
+			if (!page->share[i])
 				return false;
 		}
 	}
@@ -459,7 +783,8 @@ bool fa_pagemap_check(const struct fa_pagemap *map)
 				return false;
 			if (!page->live)
 				continue;
-			pinned += (UINT64_C(1) << map->shift) - page->live;
+			if (!page->absent)
+				pinned += (UINT64_C(1) << map->shift) - page->live;
 			edges_live += page->live;
 			full++;
 		}
@@ -479,7 +804,10 @@ size_t fa_pagemap_memory(const struct fa_pagemap *map)
 	size_t bytes = map->n_slabs * FA_SLAB * GROUP * sizeof(struct fa_page) +
 		       map->slab_room * sizeof(*map->slab) +
 		       map->groups.n_slots * sizeof(*map->groups.slots) +
-		       map->spill_room * sizeof(*map->spills);
+		       map->spill_room * sizeof(*map->spills) +
+		       map->n_slabs * FA_SLAB * sizeof(*map->keys) +
+		       map->span_room * sizeof(*map->spans) +
+		       map->span_map.n_slots * sizeof(*map->span_map.slots);
 
 	for (size_t i = 0; i < map->n_spills; i++)
 		bytes += map->spills[i].room * sizeof(*map->spills[i].more);

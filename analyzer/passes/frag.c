@@ -306,20 +306,8 @@ static struct ft_error *moment_sites(struct frag *frag, const struct fa_engine *
 			sites[n++] = (struct frag_site){.stack = (uint32_t)s, .pin = pins[s]};
 	qsort(sites, n, sizeof(*sites), site_order);
 
-	/* Round sums, not items: the whole numbers then add up to pinned_free_bytes. */
-	double sum = 0;
-	uint64_t given = 0;
-
 	for (size_t i = 0; i < n; i++) {
-		sum += sites[i].pin.shapley;
-
-		uint64_t upto =
-			i + 1 < n ? (uint64_t)(sum + 0.5) : frag->pages.totals.pinned_free_bytes;
-
-		if (upto > given) {
-			sites[i].shapley_bytes = upto - given;
-			given = upto;
-		}
+		sites[i].shapley_bytes = sites[i].pin.shapley;
 		if (i >= FRAG_SITES)
 			moment->other_shapley += sites[i].shapley_bytes;
 	}
@@ -778,7 +766,7 @@ static void emit_sites(const struct frag *frag, struct fa_engine *engine, struct
 		fa_json_kv_u64(json, "pages_sole", site->pin.pages_sole);
 		fa_json_kv_u64(json, "pages_any", site->pin.pages_any);
 		fa_json_kv_u64(json, "live_bytes", site->live_bytes);
-		kv_ratio(json, "density", site->pin.shapley, (double)site->live_bytes);
+		kv_ratio(json, "density", (double)site->pin.shapley, (double)site->live_bytes);
 		if (site->age_weight > 0)
 			fa_json_kv_u64(json, "age_ns",
 				       (uint64_t)(site->age_sum / site->age_weight));

@@ -79,6 +79,14 @@ START_TEST(interior_pages_need_no_records)
 	ck_assert_uint_eq(map.totals.occupancy[10], UINT64_C(1) << 28);
 	ck_assert_uint_eq(map.totals.pinned_free_bytes, 4096);
 	ck_assert_uint_lt(fa_pagemap_memory(&map), 1 << 20);
+
+	struct fa_page_totals huge;
+	struct fa_pin huge_pins[2] = {{0}};
+
+	ck_assert_ptr_null(fa_pagemap_coarse(&map, FA_HUGE_SHIFT, &huge, huge_pins, 2));
+	ck_assert_uint_eq(huge.live_pages, (UINT64_C(1) << 19) + 1);
+	ck_assert_uint_eq(huge_pins[1].pages_sole, huge.live_pages);
+	ck_assert_uint_eq(huge.live_bytes, UINT64_C(1) << 40);
 	fa_pagemap_pins(&map, pins, 2);
 	ck_assert_uint_eq(pins[1].pages_sole, (UINT64_C(1) << 28) + 1);
 	ck_assert(fa_pagemap_check(&map));
@@ -98,6 +106,40 @@ START_TEST(a_quarter_of_each_page_free)
 			add(&map, p * 4096 + b * 1024, p * 4096 + (b + 1) * 1024, 1);
 	ck_assert_uint_eq(map.totals.pinned_free_bytes, 1000 * 1024);
 	ck_assert_uint_eq(map.totals.occupancy[8], 1000); /* 75 % */
+	fa_pagemap_deinit(&map);
+}
+END_TEST
+
+static void count_view(void *ctx, const struct fa_page_view *page)
+{
+	struct fa_page_view *sum = ctx;
+
+	sum->live += page->live;
+	sum->free_bytes += page->free_bytes;
+	for (uint32_t i = 0; i < page->n_sites; i++) {
+		sum->sites[page->sites[i].site].bytes += page->sites[i].bytes;
+		sum->sites[page->sites[i].site].blocks += page->sites[i].blocks;
+	}
+}
+
+START_TEST(a_page_knows_its_sites_and_how_many_blocks_they_have)
+{
+	struct fa_pagemap map;
+	struct fa_page_share by_site[40] = {{0}};
+	struct fa_page_view sum = {.sites = by_site};
+
+	fa_pagemap_init(&map, FA_PAGE_SHIFT, true);
+	for (uint32_t b = 0; b < 512; b++)
+		add(&map, 0x1000 + b * 8, 0x1008 + b * 8, b % 40);
+	add(&map, 0x2ff8, 0x3008, 39); /* two pages, one byte count each */
+	fa_pagemap_remove(&map, 0x1000, 0x1008, 0);
+	fa_pagemap_visit(&map, count_view, &sum);
+	ck_assert_uint_eq(sum.live, 4096 - 8 + 16);
+	ck_assert_uint_eq(sum.free_bytes, 8 + 4088 + 4088);
+	ck_assert_uint_eq(by_site[0].blocks, 12);
+	ck_assert_uint_eq(by_site[0].bytes, 12 * 8);
+	ck_assert_uint_eq(by_site[1].blocks, 13);
+	ck_assert_uint_eq(by_site[39].blocks, 12 + 2);
 	fa_pagemap_deinit(&map);
 }
 END_TEST
@@ -188,28 +230,109 @@ static void brute(const struct block *blocks, unsigned shift, struct fa_page_tot
 	}
 }
 
-static void compare(const struct fa_pagemap *map, const struct block *blocks, uint64_t n_pages,
-		    uint64_t base)
+/* What the map says against what the blocks say, seen in pages of 2^shift bytes. */
+static void compare_pages(const struct block *blocks, unsigned shift,
+			  const struct fa_page_totals *totals, const struct fa_pin pins[SITES],
+			  uint64_t n_pages, uint64_t base)
 {
 	struct fa_page_totals want;
-	uint64_t sole[SITES], any[SITES], shapley[SITES], pages_sole[SITES], sum = 0;
-	struct fa_pin pins[SITES] = {{0}};
+	uint64_t sole[SITES], any[SITES], shapley[SITES], pages_sole[SITES], sum = 0, whole = 0;
 
-	brute(blocks, map->shift, &want, sole, any, shapley, pages_sole, n_pages, base);
-	ck_assert_mem_eq(&want, &map->totals, sizeof(want));
-	fa_pagemap_pins(map, pins, SITES);
+	brute(blocks, shift, &want, sole, any, shapley, pages_sole, n_pages, base);
+	ck_assert_mem_eq(&want, totals, sizeof(want));
 	for (unsigned s = 0; s < SITES; s++) {
 		ck_assert_uint_eq(pins[s].sole, sole[s]);
 		ck_assert_uint_eq(pins[s].any, any[s]);
 		ck_assert_uint_eq(pins[s].pages_sole, pages_sole[s]);
-		ck_assert(fabs(pins[s].shapley - (double)shapley[s] / 2520) <=
-			  1e-9 * (1 + pins[s].shapley));
-		ck_assert(pins[s].sole <= pins[s].shapley + 1e-6);
-		ck_assert(pins[s].shapley <= pins[s].any + 1e-6);
+		/* A page's bytes that do not divide: less than one for each page. */
+		ck_assert(fabs((double)pins[s].shapley - (double)shapley[s] / 2520) <=
+			  (double)pins[s].pages_any);
+		ck_assert_uint_le(pins[s].sole, pins[s].shapley);
+		ck_assert_uint_le(pins[s].shapley, pins[s].any);
 		sum += shapley[s];
+		whole += pins[s].shapley;
 	}
-	/* The shares add up exactly, in units of 1/2520 byte. */
-	ck_assert_uint_eq(sum, map->totals.pinned_free_bytes * 2520);
+	/* The shares add up exactly, in units of 1/2520 byte as in bytes. */
+	ck_assert_uint_eq(sum, totals->pinned_free_bytes * 2520);
+	ck_assert_uint_eq(whole, totals->pinned_free_bytes);
+}
+
+/* At the map's own page size, and the same map seen in huge pages. */
+static void compare(const struct fa_pagemap *map, const struct block *blocks, uint64_t n_pages,
+		    uint64_t base)
+{
+	struct fa_pin pins[SITES] = {{0}}, huge_pins[SITES] = {{0}};
+	struct fa_page_totals huge;
+	const uint64_t huge_bytes = UINT64_C(1) << FA_HUGE_SHIFT;
+
+	fa_pagemap_pins(map, pins, SITES);
+	compare_pages(blocks, map->shift, &map->totals, pins, n_pages, base);
+	if (map->shift == FA_HUGE_SHIFT)
+		return;
+	ck_assert_ptr_null(fa_pagemap_coarse(map, FA_HUGE_SHIFT, &huge, huge_pins, SITES));
+	compare_pages(blocks, FA_HUGE_SHIFT, &huge, huge_pins,
+		      (n_pages << map->shift) / huge_bytes + 2, base & ~(huge_bytes - 1));
+}
+
+/* ---- residency, against brute force ------------------------------------------------------------
+ */
+
+static void compare_residency(struct fa_pagemap *map, const struct block *blocks, uint64_t n_pages,
+			      uint64_t base)
+{
+	static uint32_t live[1 << 16];
+	static uint8_t state[1 << 16]; /* 0 absent, 1 resident, 2 swapped, 4 not looked at */
+	struct fa_residency residency = {0};
+	struct fa_pin pins[SITES] = {{0}};
+	uint64_t pinned = 0, absent = 0, absent_bytes = 0, resident = 0, live_pages = 0, sum = 0;
+
+	memset(live, 0, n_pages * sizeof(*live));
+	for (unsigned s = 0; s < SLOTS; s++)
+		for (uint64_t at = blocks[s].start; at < blocks[s].end;) {
+			uint64_t stop = (at & -UINT64_C(4096)) + 4096;
+
+			stop = stop < blocks[s].end ? stop : blocks[s].end;
+			live[(at - base) >> 12] += (uint32_t)(stop - at);
+			at = stop;
+		}
+	for (uint64_t p = 0, n; p < n_pages; p += n) {
+		uint8_t which = "\0\1\1\2\3\4"[rand() % 6];
+
+		n = 1 + (uint64_t)rand() % 40;
+		if (n > n_pages - p)
+			n = n_pages - p;
+		memset(state + p, which, n);
+		if (which != 4)
+			ck_assert_ptr_null(
+				fa_residency_add(&residency, (base >> 12) + p, n, which));
+	}
+	for (uint64_t p = 0; p < n_pages; p++) {
+		bool is_resident = state[p] & 1, is_absent = !is_resident && state[p] != 4;
+
+		live_pages += live[p] > 0;
+		resident += live[p] && is_resident;
+		absent += live[p] && is_absent;
+		absent_bytes += is_absent ? live[p] : 0;
+		pinned += live[p] && !is_absent ? 4096 - live[p] : 0;
+	}
+	fa_pagemap_set_residency(map, &residency);
+	ck_assert_uint_eq(map->totals.live_pages, live_pages);
+	ck_assert_uint_eq(map->totals.absent_pages, absent);
+	ck_assert_uint_eq(map->totals.absent_live_bytes, absent_bytes);
+	ck_assert_uint_eq(map->totals.pinned_free_bytes, pinned);
+	ck_assert_uint_eq(fa_pagemap_count_resident(map, &residency), resident);
+	ck_assert(fa_pagemap_check(map));
+	fa_pagemap_pins(map, pins, SITES);
+	for (unsigned s = 0; s < SITES; s++)
+		sum += pins[s].shapley;
+	ck_assert_uint_eq(sum, pinned);
+
+	/* Nothing known: as if it had not been. */
+	fa_residency_clear(&residency);
+	fa_pagemap_set_residency(map, &residency);
+	ck_assert_uint_eq(map->totals.absent_pages, 0);
+	ck_assert_uint_eq(map->totals.absent_live_bytes, 0);
+	fa_residency_deinit(&residency);
 }
 
 static void random_heap(unsigned shift, unsigned spread, unsigned n_slots, uint64_t max_size,
@@ -245,6 +368,8 @@ static void random_heap(unsigned shift, unsigned spread, unsigned n_slots, uint6
 		}
 		if (e % check_each == 0)
 			compare(&map, blocks, n_pages, base);
+		if (shift == FA_PAGE_SHIFT && e % (16 * check_each) == 0)
+			compare_residency(&map, blocks, n_pages, base);
 	}
 	ck_assert(fa_pagemap_check(&map));
 	/* Down to nothing: nothing may be left over. */
@@ -311,6 +436,7 @@ int main(void)
 	tcase_add_test(tc, two_sites_on_a_page_share_what_neither_can_free_alone);
 	tcase_add_test(tc, interior_pages_need_no_records);
 	tcase_add_test(tc, a_quarter_of_each_page_free);
+	tcase_add_test(tc, a_page_knows_its_sites_and_how_many_blocks_they_have);
 	tcase_add_test(tc, a_full_page_refuses_more);
 	tcase_add_test(tc, equals_brute_force_on_crowded_pages);
 	tcase_add_test(tc, equals_brute_force_on_large_blocks);
