@@ -120,6 +120,23 @@ static void write_losses(struct co_session *session, uint64_t end_ns)
 	put_int(session, "ring_waits", n_waits);
 }
 
+/* What the program has touched of the segment, at most. */
+static uint64_t shared_bytes(const struct co_session *session)
+{
+	const struct co_segment *segment = &session->segment;
+	const struct ft_segment_header *header = segment->header;
+	uint64_t n = sizeof(*header);
+
+	for (uint32_t i = 0; i < segment->n_rings && session->rings[i].open; i++) {
+		uint64_t written = load(&session->rings[i].consumer.header->tail);
+
+		n += sizeof(struct ft_ring_header);
+		n += written < header->ring_bytes ? written : header->ring_bytes;
+	}
+	return n + (UINT64_C(1) + atomic_load_explicit(&header->n_nodes, memory_order_relaxed)) *
+			   sizeof(struct ft_segment_node);
+}
+
 static void write_ledger(struct co_session *session)
 {
 	const struct co_counters *counters = &session->counters;
@@ -152,6 +169,10 @@ static void write_ledger(struct co_session *session)
 	put_int(session, "peak_bytes", session->timeline.peak_bytes);
 	put_int(session, "peak_ns", session->timeline.peak_ns);
 	put_int(session, "tracer_bytes", load(&session->segment.header->tracer_bytes));
+	put_int(session, "tracer_shared_bytes", shared_bytes(session));
+	co_session_op(session, co_op_meta("tracer_memory",
+					  "at most 4 MiB + 1 MiB a thread that allocates + 48 "
+					  "bytes a node of the tree of stacks"));
 	co_spill_stats(session->spill, &spill_peak_bytes, &spill_waits);
 	put_int(session, "spill_peak_bytes", spill_peak_bytes);
 	put_int(session, "spill_waits", spill_waits);
