@@ -1,333 +1,203 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What recording costs, beside other tools, in one interleaved run.
+"""What recording costs, beside other tools, in interleaved runs.
 
-    tests/bench/compare.py --build BUILD [--repeat 5] [--only REGEX] [--tools LIST] [--markdown]
+    tests/bench/compare.py --build BUILD [--repeat 5] [--only REGEX] [--tools LIST] [--json FILE [--append]]
+    tests/bench/compare.py --from FILE [--markdown]      the table of runs that were made before
 
-Every repeat runs each tool once, in turn, on the same workload, so that a machine whose speed drifts
-treats them alike; ratios are taken within a repeat and their medians are printed. The wall clock and CPU are the
-program's own (wait4), from the start of the program to its end: what a tool does afterwards is not counted; `beside` is the CPU of
-the collector. The tools:
+Every repeat runs each tool once on the same workload, in an order that rotates from repeat to repeat, so that
+a machine whose speed drifts treats all alike; ratios are taken within a repeat, and their medians are printed.
+Wall clock, CPU and peak RSS are the program's own, from its start to its end; `beside` is the CPU of what
+the tool runs beside it, until that has ended too. The tools:
 
     untraced     the baseline
     forward      a preloaded library that only forwards
     fragtrace    every event with its full stack, the collector running beside it
-    heaptrack-r  heaptrack's preloaded library writing its raw file (what `heaptrack -r` does): the client's cost alone
-    heaptrack    the whole of the heaptrack that the variable HEAPTRACK names, if any
-    gperftools   libtcmalloc with HEAPPROFILE (samples by default; it replaces the allocator too)
+    heaptrack-r  the installed heaptrack in its raw mode (`heaptrack -r`): the client's cost alone
+    heaptrack    the whole of the heaptrack that the variable HEAPTRACK names (its bin/heaptrack), if any
+    gperftools   libtcmalloc with HEAPPROFILE
 
-A tool that is not installed is left out, and the table says so.
+and fragtrace+fp, +none, +depth8, +free-stacks, +sample: with that option. A tool that is not installed is left
+out, and the table says so; one that exceeds --limit is not run again on that workload.
+
+With --json the single runs are kept; --append adds to the file, so that a table can be made of several slices of
+time. docs/PERFORMANCE.md explains the columns.
 """
 
 import argparse
-import glob
+import datetime
 import json
 import os
+import platform
 import re
-import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
-PYTHON_JSON = """
-import json
-rows = [{"id": i, "name": "n%d" % i, "tags": [str(i % 7), "x" * (i % 50)], "v": i * 1.5} for i in range(4000)]
-for _ in range(60):
-    text = json.dumps(rows)
-    back = json.loads(text)
-    assert len(back) == len(rows)
-"""
-
-SQLITE = """
-CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INT);
-WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x < 1000000)
-INSERT INTO t SELECT x, 'row ' || x, x * 7 % 1000 FROM c;
-SELECT count(*), sum(b) FROM t;
-"""
+import figures
+import tools as all_tools
+from workloads import workloads
 
 
-def first(pattern):
-    found = sorted(glob.glob(pattern))
-    return found[0] if found else None
+def machine():
+    def line_of(path, start):
+        with open(path) as f:
+            return next((line.split(":", 1)[1].strip() for line in f if line.startswith(start)), "unknown")
 
-
-class Workload:
-    """`argv` is the program that is measured; `drive`, if any, is called while it runs and ends it."""
-
-    def __init__(self, name, argv, env=None, stdin=None, drive=None):
-        self.name, self.argv, self.env = name, argv, env or {}
-        self.stdin, self.drive = stdin, drive
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def workloads(build, scratch):
-    micro = os.path.join(build, "tests/bench/bench-micro")
-    for depth in (8, 16, 32):
-        yield Workload("micro depth %d" % depth, [micro, str(depth), "1", "2000000"])
-    yield Workload("micro 2 threads", [micro, "16", "2", "1000000"])
-    yield Workload("micro cross frees", [micro, "16", "2", "1000000", "cross"])
-
-    python3 = shutil.which("python3", path="/usr/bin") or shutil.which("python3")
-    if python3:
-        yield Workload("python3 JSON", [python3, "-c", PYTHON_JSON], env={"PYTHONMALLOC": "malloc"})
-    if shutil.which("sqlite3"):
-        yield Workload("sqlite3", [shutil.which("sqlite3"), ":memory:"], stdin=SQLITE.encode())
-
-    cc1plus = first("/usr/lib/gcc/x86_64-linux-gnu/*/cc1plus")
-    if cc1plus:
-        source = os.path.join(scratch, "all.cc")
-        with open(source, "w") as f:
-            f.write("#include <bits/stdc++.h>\n#include <regex>\nint main() { std::map<int, std::string> m; "
-                    "std::regex r(\"a*\"); return m.size(); }\n")
-        includes = []
-        probe = subprocess.run(["g++", "-E", "-x", "c++", "-v", "/dev/null"], capture_output=True, text=True)
-        listing = False
-        for line in probe.stderr.splitlines():
-            if line.startswith("#include <"):
-                listing = True
-            elif line.startswith("End of search"):
-                listing = False
-            elif listing:
-                includes += ["-I", line.strip()]
-        yield Workload("cc1plus", [cc1plus, "-quiet", "-fsyntax-only", "-D_GNU_SOURCE"] + includes + [source])
-
-    if shutil.which("redis-server") and shutil.which("redis-benchmark"):
-        port = str(free_port())
-
-        def drive(process):
-            for _ in range(200):
-                if subprocess.run(["redis-cli", "-p", port, "ping"], capture_output=True).stdout == b"PONG\n":
-                    break
-                time.sleep(0.05)
-            subprocess.run(["redis-benchmark", "-p", port, "-q", "-n", "200000", "-c", "20", "-r", "100000",
-                            "-t", "set,get,lpush,lpop,hset"], stdout=subprocess.DEVNULL, check=True)
-            subprocess.run(["redis-cli", "-p", port, "shutdown", "nosave"], capture_output=True)
-
-        yield Workload("redis-server", [shutil.which("redis-server"), "--port", port, "--save", "",
-                                        "--bind", "127.0.0.1", "--dir", scratch], drive=drive)
-
-    if shutil.which("make") and shutil.which("gcc"):
-        tree = os.path.join(scratch, "tree")
-        os.mkdir(tree)
-        for i in range(8):
-            with open(os.path.join(tree, "f%d.c" % i), "w") as f:
-                f.write("#include <stdio.h>\n#include <stdlib.h>\n#include <pthread.h>\n")
-                for j in range(150):
-                    f.write("int f%d_%d(int x) { int a[8]; for (int i = 0; i < 8; i++) a[i] = x * i; "
-                            "return a[x & 7] + printf(\"%%d\", x); }\n" % (i, j))
-        with open(os.path.join(tree, "Makefile"), "w") as f:
-            f.write("all: " + " ".join("f%d.o" % i for i in range(8)) + "\n%.o: %.c\n\tgcc -O2 -c -o /dev/null $<\n")
-        yield Workload("make -j2", [shutil.which("make"), "-s", "-C", tree, "-j2"])
-
-
-class Tool:
-    name, missing = None, None
-
-    def wrap(self, workload, scratch):
-        """argv and environment additions."""
-        return workload.argv, {}
-
-    def after(self, scratch):
-        """Once the program has ended: facts beyond wait4's."""
-        return {}
-
-
-class Untraced(Tool):
-    name = "untraced"
-
-
-class Forward(Tool):
-    name = "forward"
-
-    def __init__(self, build):
-        self.library = os.path.join(build, "tests/bench/libbench-forward.so")
-        self.missing = None if os.path.exists(self.library) else "not built"
-
-    def wrap(self, workload, scratch):
-        return workload.argv, {"LD_PRELOAD": self.library}
-
-
-class Fragtrace(Tool):
-    name = "fragtrace"
-
-    def __init__(self, build):
-        self.library = os.path.join(build, "libtrace/tracer/libfragtrace.so")
-        self.analyzer = os.path.join(build, "analyzer/cli/fraganalyze")
-        self.missing = None if os.path.exists(self.library) else "not built"
-
-    def wrap(self, workload, scratch):
-        return workload.argv, {"LD_PRELOAD": self.library,
-                               "FRAGTRACE_OUTPUT": os.path.join(scratch, "out.%p.frag")}
-
-    def after(self, scratch):
-        recordings, facts = glob.glob(os.path.join(scratch, "out.*.frag")), {}
-        for path in recordings:
-            begin = time.monotonic()
-            done = subprocess.run([self.analyzer, "summary", path, "--json"], capture_output=True)
-            facts["analysis"] = facts.get("analysis", 0) + time.monotonic() - begin
-            if done.returncode != 0:
-                sys.exit("fraganalyze summary %s: %s" % (path, done.stderr.decode()))
-            totals = json.loads(done.stdout)["totals"]
-            facts["events"] = facts.get("events", 0) + totals["events"]
-            facts["lost"] = facts.get("lost", 0) + totals["lost_events"]
-            facts["disk"] = facts.get("disk", 0) + os.path.getsize(path)
-            meta = subprocess.run([self.analyzer, "query", path, "--csv",
-                                   "SELECT value FROM meta WHERE key = 'collector_cpu_ns'"],
-                                  capture_output=True, text=True).stdout.split()
-            if len(meta) > 1:
-                facts["beside"] = facts.get("beside", 0) + int(meta[1]) / 1e9
-        return facts
-
-
-class HeaptrackRaw(Tool):
-    name = "heaptrack-r"
-
-    def __init__(self):
-        self.library = first("/usr/lib/heaptrack/libheaptrack_preload.so") or \
-            first("/usr/lib/*/heaptrack/libheaptrack_preload.so")
-        self.missing = None if self.library else "heaptrack is not installed"
-
-    def wrap(self, workload, scratch):
-        return workload.argv, {"LD_PRELOAD": self.library,
-                               "DUMP_HEAPTRACK_OUTPUT": os.path.join(scratch, "raw.$$")}
-
-    def after(self, scratch):
-        return {"disk": sum(os.path.getsize(p) for p in glob.glob(os.path.join(scratch, "raw.*")))}
-
-
-class Heaptrack(Tool):
-    name = "heaptrack"
-
-    def __init__(self):
-        self.program = os.environ.get("HEAPTRACK")
-        self.missing = None if self.program else "HEAPTRACK names none"
-
-    def wrap(self, workload, scratch):
-        return [self.program, "-o", os.path.join(scratch, "heaptrack")] + workload.argv, {}
-
-    def after(self, scratch):
-        files = glob.glob(os.path.join(scratch, "heaptrack.*"))
-        facts = {"disk": sum(os.path.getsize(p) for p in files)}
-        printer = os.path.join(os.path.dirname(self.program), "heaptrack_print")
-        if files and os.path.exists(printer):
-            begin = time.monotonic()
-            subprocess.run([printer, "-f", files[0]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            facts["analysis"] = time.monotonic() - begin
-        return facts
-
-
-class Gperftools(Tool):
-    name = "gperftools"
-
-    def __init__(self):
-        self.library = first("/usr/lib/x86_64-linux-gnu/libtcmalloc.so.*")
-        self.missing = None if self.library else "libtcmalloc is not installed"
-
-    def wrap(self, workload, scratch):
-        return workload.argv, {"LD_PRELOAD": self.library, "HEAPPROFILE": os.path.join(scratch, "profile")}
-
-
-def measure(workload, tool, timeout):
-    """One run: facts, or None when it did not end in time."""
-    with tempfile.TemporaryDirectory(prefix="fragtrace-bench-") as scratch:
-        argv, extra = tool.wrap(workload, scratch)
-        env = {k: v for k, v in os.environ.items() if not k.startswith("FRAGTRACE_") and k != "LD_PRELOAD"}
-        env.update(workload.env)
-        env.update(extra)
-        stdin = subprocess.DEVNULL
-        if workload.stdin is not None:
-            stdin = open(os.path.join(scratch, "stdin"), "w+b")
-            stdin.write(workload.stdin)
-            stdin.seek(0)
-        begin = time.monotonic()
-        process = subprocess.Popen(argv, env=env, cwd=scratch, stdin=stdin, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
-        if stdin != subprocess.DEVNULL:
-            stdin.close()
-        signal.signal(signal.SIGALRM, lambda *_: os.killpg(process.pid, signal.SIGKILL))
-        signal.alarm(timeout)
-        if workload.drive:
-            workload.drive(process)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.monotonic() - begin
-        signal.alarm(0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode == -signal.SIGKILL:
+    def version(*argv):
+        try:
+            return subprocess.run(argv, capture_output=True, text=True).stdout.splitlines()[0]
+        except (OSError, IndexError):
             return None
-        if process.returncode != 0:
-            sys.exit("%s under %s: status %d" % (workload.name, tool.name, process.returncode))
-        facts = {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024}
-        facts.update(tool.after(scratch))
+
+    debian = version("/usr/bin/heaptrack", "--version")
+    head = os.environ.get("HEAPTRACK")
+    return {"cpu": line_of("/proc/cpuinfo", "model name"), "cpus": os.cpu_count(), "kernel": platform.release().split("-")[0],
+            "libc": " ".join(platform.libc_ver()), "compiler": version("gcc", "--version"),
+            "python": platform.python_version(), "heaptrack-r": debian,
+            "heaptrack": version(head, "--version") if head else None}
+
+
+class Bench:
+    def __init__(self, build, limit):
+        self.runner, self.limit = os.path.join(build, "tests/bench/bench-run"), limit
+
+    def measure(self, workload, tool, analyse):
+        """Facts of one run; {"over": limit} when it did not end in time."""
+        with tempfile.TemporaryDirectory(prefix="fragtrace-bench-") as scratch:
+            whole = workload.family and tool.wrapper(scratch)
+            env = {} if whole else tool.assignments(scratch)
+            argv = list(workload.argv)
+            if workload.family:
+                argv.append("WRAPPER=" + ("-wrapper " + ",".join(tool.wrapper(scratch)) if whole else ""))
+            if whole:
+                facts = self.run(workload, argv, env, scratch)
+            else:
+                with tool.beside(scratch) as beside:
+                    facts = self.run(workload, argv, env, scratch)
+                if "beside" in beside:
+                    facts["beside"] += beside["beside"]
+            if facts["timeout"]:
+                return {"over": self.limit}
+            if facts["status"] != 0:
+                with open(os.path.join(scratch, "stderr")) as f:
+                    sys.exit("%s under %s: status %d: %s" % (workload.name, tool.name, facts["status"], f.read()[-400:]))
+            facts.update(tool.after(scratch, analyse))
+            return facts
+
+    def run(self, workload, argv, env, scratch):
+        report = os.path.join(scratch, "report")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("FRAGTRACE_") and k != "LD_PRELOAD"}
+        assignments = ["%s=%s" % item for item in {**workload.env, **env}.items()]
+        with open(os.path.join(scratch, "stdin"), "w+b") as stdin, open(os.path.join(scratch, "stderr"), "wb") as err:
+            stdin.write(workload.stdin or b"")
+            stdin.seek(0)
+            process = subprocess.Popen([self.runner, report, str(self.limit)] + assignments + argv, env=environment,
+                                       cwd=scratch, stdin=stdin, stdout=subprocess.DEVNULL, stderr=err)
+        facts, failure = {}, None
+        try:
+            if workload.drive:
+                try:
+                    facts = workload.drive()
+                except subprocess.SubprocessError as error:  # also when the program is ended for its time
+                    failure = error
+            process.wait()
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        with open(report) as f:
+            facts.update(json.load(f))
+        if failure and not facts["timeout"]:
+            raise failure
         return facts
 
+    def median_of(self, n, workload, tool, analyse):
+        runs = []
+        for i in range(n):
+            run = self.measure(workload, tool, analyse and i == 0)
+            if "over" in run:
+                return run
+            runs.append(run)
+        return {key: statistics.median_low([r[key] for r in runs if key in r]) for key in runs[0]}
 
-def show(value, form="%.2f"):
-    return "-" if value is None else form % value
 
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--build", required=True)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--only", default=".")
-    parser.add_argument("--tools", default="untraced,forward,fragtrace,heaptrack-r,heaptrack,gperftools")
-    parser.add_argument("--timeout", type=int, default=120, help="seconds a run may take")
-    options = parser.parse_args()
+def run_slice(options, chosen, runs, keep):
+    """Append the runs of one invocation to `runs`, and call keep() after each workload. The order of
+    tools rotates: in repeat r the r-th is the first."""
     build = os.path.abspath(options.build)
-    wanted = options.tools.split(",")
-    tools = [t for t in (Untraced(), Forward(build), Fragtrace(build), HeaptrackRaw(), Heaptrack(), Gperftools())
-             if t.name in wanted]
-    for tool in tools:
-        if tool.missing:
-            print("left out: %s (%s)" % (tool.name, tool.missing))
-    tools = [t for t in tools if not t.missing]
-
-    print("| workload | tool | wall s | wall ratio | CPU s | CPU ratio | beside s | peak RSS MiB | disk MiB "
-          "| bytes/event | added ns/event | analysis s |")
-    print("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    bench = Bench(build, options.limit)
     with tempfile.TemporaryDirectory(prefix="fragtrace-bench-") as shared:
         for workload in workloads(build, shared):
             if not re.search(options.only, workload.name):
                 continue
-            runs = {t.name: [] for t in tools}
-            for _ in range(options.repeat):
-                for tool in tools:
-                    runs[tool.name].append(measure(workload, tool, options.timeout))
-            base = runs["untraced"]
-            events = max((r.get("events", 0) for r in runs.get("fragtrace", []) if r), default=0)
-            for tool in tools:
-                pairs = [(r, b) for r, b in zip(runs[tool.name], base) if r and b]
-                if not pairs:
-                    print("| %s | %s | did not end in %d s |" % (workload.name, tool.name, options.timeout))
-                    continue
-
-                def median(key):
-                    values = [r[key] for r, _ in pairs if r.get(key) is not None]
-                    return statistics.median(values) if values else None
-
-                added = statistics.median((r["wall"] - b["wall"]) for r, b in pairs)
-                disk = median("disk")
-                print("| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |" % (
-                    workload.name, tool.name, show(median("wall")),
-                    show(statistics.median(r["wall"] / b["wall"] for r, b in pairs)),
-                    show(median("cpu")), show(statistics.median(r["cpu"] / b["cpu"] for r, b in pairs)),
-                    show(median("beside")), show(median("rss") / 2**20, "%.1f"),
-                    show(disk / 2**20 if disk is not None else None),
-                    show(disk / events if disk and events else None),
-                    show(added / events * 1e9 if events and tool.name != "untraced" else None, "%.0f"),
-                    show(median("analysis"))), flush=True)
-                lost = sum(r.get("lost", 0) for r, _ in pairs)
-                if lost:
-                    print("| | %d events were lost |" % lost)
+            left = list(chosen)
+            for repeat in range(options.repeat):
+                at = (repeat + options.rotate) % len(left)
+                for tool in left[at:] + left[:at]:
+                    analyse = options.analyse and repeat == 0
+                    facts = bench.median_of(workload.inner, workload, tool, analyse)
+                    runs.append({"workload": workload.name, **workload.facts(), "tool": tool.name, "repeat": repeat,
+                                 **facts})
+                    print("%s, %s: %s" % (workload.name, tool.name,
+                                          "over %d s" % facts["over"] if "over" in facts else
+                                          "%.3f s" % facts["wall"]), file=sys.stderr)
+                    if "over" in facts:
+                        left.remove(tool)
+            keep()
 
 
-main()
+def write_json(path, document):
+    if path:
+        with open(path + ".new", "w") as f:
+            json.dump(document, f, indent=1)
+            f.write("\n")
+        os.replace(path + ".new", path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", help="build folder")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--only", default=".", help="workloads whose name this regular expression is found in")
+    parser.add_argument("--tools", default=",".join(all_tools.USUAL), help="names, comma-separated")
+    parser.add_argument("--limit", type=int, default=60, help="seconds that a run may take")
+    parser.add_argument("--no-analysis", dest="analyse", action="store_false",
+                        help="do not time the readers (they are timed in the first repeat only)")
+    parser.add_argument("--rotate", type=int, default=0, help="how far to rotate the first repeat's order")
+    parser.add_argument("--json", metavar="FILE", help="keep the single runs there")
+    parser.add_argument("--append", action="store_true", help="add to FILE")
+    parser.add_argument("--from", dest="source", metavar="FILE", help="run nothing: print what FILE has")
+    parser.add_argument("--markdown", action="store_true", help="tables in Markdown instead of aligned columns")
+    options = parser.parse_args()
+
+    if options.source:
+        with open(options.source) as f:
+            document = json.load(f)
+    else:
+        if not options.build:
+            parser.error("--build or --from is needed")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+        known = all_tools.tools(os.path.abspath(options.build))
+        names = options.tools.split(",")
+        for name in names:
+            if name not in known:
+                parser.error("no tool %s: there are %s" % (name, ", ".join(known)))
+        document = {"schema": 1, "slices": []}
+        if options.json and options.append and os.path.exists(options.json):
+            with open(options.json) as f:
+                document = json.load(f)
+        now = datetime.datetime.now(datetime.timezone.utc)
+        runs = []
+        document["slices"].append({
+            "date": now.strftime("%Y-%m-%d"), "machine": machine(),
+            "missing": {name: known[name].missing for name in names if known[name].missing}, "runs": runs})
+        run_slice(options, [known[name] for name in names if not known[name].missing], runs,
+                  lambda: write_json(options.json, document))
+    figures.show(document, options.markdown)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,12 +2,14 @@
 /*
  * Microbenchmark of an allocation and its free, at a given stack depth
  *
- *	micro DEPTH THREADS PAIRS [cross]
+ *	micro DEPTH THREADS PAIRS [BURST [cross]]
  *
  * Each thread keeps 10 000 live blocks: a step takes one of about 1 000 random call paths of DEPTH
- * frames that part near the root, frees an old block at the leaf and allocates a new one. With
- * `cross` a thread frees what the other has allocated. Prints nanoseconds a pair (wall, one
- *thread's view).
+ * calls that part near the root, and at the leaf, BURST times (1), frees an old block and allocates
+ * a new one. With the leaf, main() and what is below main() a stack has DEPTH + 6 frames in one
+ * thread. With `cross` the threads share one table of blocks, so that of two threads each frees
+ *what the other has allocated every second time. Prints nanoseconds a pair (wall, one thread's
+ *view).
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,11 +22,11 @@
 enum { N_LIVE = 10000, N_PATHS = 1000, MAX_THREADS = 16 };
 
 struct worker {
-	unsigned path, state, size;
-	void *_Atomic *slot;
+	unsigned path, state;
+	void *_Atomic *slots; /* N_LIVE: those that this worker renews */
 };
 
-static unsigned depth;
+static unsigned depth, burst = 1;
 static long n_pairs;
 static void *_Atomic slots[MAX_THREADS][N_LIVE];
 static unsigned n_threads;
@@ -38,11 +40,15 @@ static unsigned next(unsigned *state)
 
 __attribute__((noinline)) static int leaf(struct worker *w)
 {
-	char *block = malloc(w->size);
+	for (unsigned i = 0; i < burst; i++) {
+		unsigned size = 16 + next(&w->state) % 400;
+		void *_Atomic *slot = &w->slots[next(&w->state) % N_LIVE];
+		char *block = malloc(size);
 
-	if (block)
-		block[0] = (char)w->size;
-	free(atomic_exchange_explicit(w->slot, block, memory_order_acq_rel));
+		if (block)
+			block[0] = (char)size;
+		free(atomic_exchange_explicit(slot, block, memory_order_acq_rel));
+	}
 	return 1;
 }
 
@@ -99,16 +105,12 @@ STEP(step_d)
 
 static void *work(void *arg)
 {
-	unsigned self = (unsigned)(uintptr_t)arg, state = self + 1;
-	unsigned target = cross ? (self + 1) % n_threads : self;
-	struct worker w = {0};
+	unsigned self = (unsigned)(uintptr_t)arg;
+	struct worker w = {.state = self + 1, .slots = slots[cross ? 0 : self]};
 
-	for (long i = 0; i < n_pairs; i++) {
-		w.path = next(&state) % N_PATHS * 2654435761U;
-		w.size = 16 + next(&state) % 400;
-		w.slot = &slots[target][next(&state) % N_LIVE];
-		descend(&w,
-			depth > 5 ? depth - 5 : 1); /* work, leaf, main and what is below main */
+	for (long i = 0; i < n_pairs; i += burst) {
+		w.path = next(&w.state) % N_PATHS * 2654435761U;
+		descend(&w, depth);
 	}
 	return NULL;
 }
@@ -119,13 +121,14 @@ int main(int argc, char **argv)
 	struct timespec begin, end;
 
 	if (argc < 4 || atoi(argv[2]) < 1 || atoi(argv[2]) > MAX_THREADS) {
-		fprintf(stderr, "usage: micro DEPTH THREADS PAIRS [cross]\n");
+		fprintf(stderr, "usage: micro DEPTH THREADS PAIRS [BURST [cross]]\n");
 		return 2;
 	}
 	depth = (unsigned)atoi(argv[1]);
 	n_threads = (unsigned)atoi(argv[2]);
 	n_pairs = atol(argv[3]);
-	cross = argc > 4 && !strcmp(argv[4], "cross");
+	burst = argc > 4 && atoi(argv[4]) > 0 ? (unsigned)atoi(argv[4]) : 1;
+	cross = argc > 5 && !strcmp(argv[5], "cross");
 
 	clock_gettime(CLOCK_MONOTONIC, &begin);
 	if (n_threads == 1) {
