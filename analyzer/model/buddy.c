@@ -217,10 +217,8 @@ uint32_t fa_buddy_retype(struct fa_buddy *buddy, uint32_t page, unsigned type)
 		uint8_t state = buddy->state[at];
 
 		order = state & FA_PAGE_ORDER;
-		if ((state & (FA_PAGE_FREE | FA_PAGE_USED)) != FA_PAGE_FREE) {
-			at += (state & (FA_PAGE_FREE | FA_PAGE_USED)) == FA_PAGE_USED
-				      ? pages_of(order)
-				      : 1;
+		if ((state & FA_PAGE_KIND) != FA_PAGE_FREE) {
+			at += (state & FA_PAGE_KIND) == FA_PAGE_USED ? pages_of(order) : 1;
 			continue;
 		}
 		list_remove(buddy, at, order, from);
@@ -247,7 +245,7 @@ static uint32_t block_of(const struct fa_buddy *buddy, uint32_t page, uint8_t ki
 			continue;
 		*order = state & FA_PAGE_ORDER;
 		/* The nearest block that starts at or below it holds the page, or nothing does. */
-		if ((state & (FA_PAGE_FREE | FA_PAGE_USED)) == kind && *order >= o)
+		if ((state & FA_PAGE_KIND) == kind && *order >= o)
 			return start;
 		if (*order >= o)
 			return FA_BUDDY_NONE;
@@ -442,7 +440,7 @@ bool fa_buddy_check(const struct fa_buddy *buddy)
 		for (uint32_t i = 1; i < pages_of(order); i++)
 			if (buddy->state[page + i] != FA_PAGE_INSIDE)
 				return false;
-		if (state & FA_PAGE_FREE) {
+		if ((state & FA_PAGE_KIND) == FA_PAGE_FREE) {
 			unsigned type = fa_buddy_type(buddy, page);
 			uint32_t other = page ^ pages_of(order);
 

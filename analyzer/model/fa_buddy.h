@@ -126,8 +126,10 @@ enum {
 	FA_PAGE_MOVABLE = 0x20, /* with USED: the caller's own mark */
 	FA_PAGE_USED = 0x40,
 	FA_PAGE_FREE = 0x80,
+	FA_PAGE_PARKED = FA_PAGE_USED | FA_PAGE_FREE, /* in a per-cpu list: neither of them */
+	FA_PAGE_KIND = FA_PAGE_USED | FA_PAGE_FREE,
 	FA_PAGE_INSIDE = 0x00,
-	FA_PAGE_ABSENT = 0xff,
+	FA_PAGE_ABSENT = 0xff, /* of kind PARKED too, but MOVABLE, which a parked block never is */
 };
 
 static inline bool fa_buddy_used_at(const struct fa_buddy *buddy, uint32_t page, unsigned *order)
@@ -135,7 +137,7 @@ static inline bool fa_buddy_used_at(const struct fa_buddy *buddy, uint32_t page,
 	uint8_t state = buddy->state[page];
 
 	*order = state & FA_PAGE_ORDER;
-	return (state & (FA_PAGE_USED | FA_PAGE_FREE)) == FA_PAGE_USED;
+	return (state & FA_PAGE_KIND) == FA_PAGE_USED;
 }
 
 #endif
