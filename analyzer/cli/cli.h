@@ -27,6 +27,8 @@ enum cli_status {
 };
 
 enum cli_color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+/* Orders of `sites`. */
+enum cli_sort { SORT_PEAK, SORT_ALLOCATED, SORT_TEMPORARY, SORT_LIVE, SORT_COUNT, SORT_REALLOC };
 enum cli_by { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY };
 
 enum { CLI_MAX_SUPPRESSIONS = 64 };
@@ -42,6 +44,7 @@ struct cli_options {
 	unsigned top;			/* 0: the verb's own number */
 	enum cli_color color;
 	enum cli_by by;
+	enum cli_sort sort;
 	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
 };
 
@@ -122,6 +125,8 @@ enum term_style term_severity_style(const char *severity);
 /* Print text of the recording: control characters become '?', and it is cut to `width` columns
  * (0: not at all) with "..." at its end. */
 void term_text(const char *text, unsigned width);
+/* The name of a function, short; see fa_name_short(). In a pipe it is as it is. */
+void term_name(const char *function, unsigned width);
 /* The same over several lines, broken at blanks, further lines indented. */
 void term_wrapped(const char *text, unsigned first_column, unsigned indent);
 /* How many lines it would take. */
@@ -142,6 +147,7 @@ void term_frame(const struct fa_value *frame, unsigned width);
 
 int verb_summary(const struct cli_verb *verb, const struct cli_options *options);
 int verb_leaks(const struct cli_verb *verb, const struct cli_options *options);
+int verb_sites(const struct cli_verb *verb, const struct cli_options *options);
 int verb_threads(const struct cli_verb *verb, const struct cli_options *options);
 int verb_frag(const struct cli_verb *verb, const struct cli_options *options);
 int verb_errors(const struct cli_verb *verb, const struct cli_options *options);

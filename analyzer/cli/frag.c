@@ -107,7 +107,7 @@ static void print_sites(const struct fa_value *sites, unsigned top)
 		printf("%10s %10s %10s  ", term_bytes(fa_value_u64(s, "sole"), &sole),
 		       term_bytes(fa_value_u64(s, "shapley"), &share),
 		       term_bytes(fa_value_u64(s, "live_bytes"), &live));
-		term_text(fa_value_text(s, "name"), term_width() > 50 ? term_width() - 36 : 0);
+		term_name(fa_value_text(s, "name"), term_width() > 50 ? term_width() - 36 : 0);
 		putchar('\n');
 		term_stack(fa_value_get(s, "stack"), STACK_MAX);
 	}

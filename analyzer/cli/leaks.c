@@ -44,7 +44,7 @@ static void print_live_row(const struct fa_value *row, uint64_t to_ns)
 		       : term_rate(fa_value_f64(row, "rate_bytes_per_s"), &rate),
 	       age(row, "first_ns", to_ns, &oldest), age(row, "last_ns", to_ns, &youngest),
 	       fa_value_u64(row, "threads"), verdict);
-	term_text(fa_value_text(row, "name"), term_width() > 100 ? term_width() - 72 : 0);
+	term_name(fa_value_text(row, "name"), term_width() > 100 ? term_width() - 72 : 0);
 	printf("%s%s\n", fa_value_true(row, "system") ? "  (start-up of the C library)" : "",
 	       term_off());
 	term_stack(fa_value_get(row, "stack"), STACK_MAX);
@@ -204,7 +204,7 @@ static void print_by(const struct fa_value *const *rows, size_t n, const struct 
 		printf("%s%10s %8s  ", term_on(STYLE_BOLD),
 		       term_bytes(fa_value_u64(rows[i], figure->key), &bytes),
 		       fa_format_count(fa_value_u64(rows[i], figure->blocks_key), &blocks));
-		term_text(fa_value_text(rows[i], "name"),
+		term_name(fa_value_text(rows[i], "name"),
 			  term_width() > 40 ? term_width() - 22 : 0);
 		printf("%s\n", term_off());
 		term_stack(fa_value_get(rows[i], "stack"), STACK_MAX);

@@ -14,6 +14,8 @@
 static const char *const summary_passes[] = {"timeline", "leaks",   "errors", "?frag",
 					     "quality",	 "summary", NULL};
 static const char *const leaks_passes[] = {"leaks", "sites", "quality", "summary", NULL};
+static const char *const sites_passes[] = {"lifetimes", "reallocs", "sites", "usage",
+					   "quality",	"summary",  NULL};
 static const char *const threads_passes[] = {"threads", "quality", "summary", NULL};
 static const char *const frag_passes[] = {"frag", "quality", "summary", NULL};
 static const char *const errors_passes[] = {"errors", "quality", "summary", NULL};
@@ -34,6 +36,13 @@ const struct cli_verb cli_verbs[] = {
 	 .options = "by top suppressions print-suppressions " WINDOW " " TEXT,
 	 .passes = leaks_passes,
 	 .run = verb_leaks},
+	{.name = "sites",
+	 .summary = "what each call stack does: at the peak, in total, temporary, reallocs",
+	 .operands = "FILE",
+	 .example = "fraganalyze sites --sort temporary --top 5 soak.frag",
+	 .options = "sort top " WINDOW " " TEXT,
+	 .passes = sites_passes,
+	 .run = verb_sites},
 	{.name = "threads",
 	 .summary = "memory by allocating thread, and who freed whose",
 	 .operands = "FILE",

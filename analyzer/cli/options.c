@@ -21,6 +21,7 @@ enum option_id {
 	OPT_TO,
 	OPT_AT,
 	OPT_BY,
+	OPT_SORT,
 	OPT_NO_WAIT,
 	OPT_COLOR,
 	OPT_ASCII,
@@ -36,6 +37,7 @@ static const struct option_row {
 	int id; /* a letter is also its short form */
 } rows[] = {
 	{"by", "WHAT", "live (default), peak, allocated or temporary", OPT_BY},
+	{"sort", "BY", "peak (default), allocated, temporary, live, count or realloc", OPT_SORT},
 	{"top", "N", "rows of the table", OPT_TOP},
 	{"from", "TIME", "begin of the window: 10s, 5m, 1h30m; -10m is back from the end",
 	 OPT_FROM},
@@ -223,6 +225,8 @@ static bool parse_top(const char *text, unsigned *ret)
 static bool take_option(int id, const char *value, struct cli_options *o)
 {
 	static const char *const by[] = {"live", "peak", "allocated", "temporary", NULL};
+	static const char *const sort[] = {"peak",  "allocated", "temporary", "live",
+					   "count", "realloc",	 NULL};
 	static const char *const when[] = {"auto", "always", "never", NULL};
 	static const char *const units[] = {"iec", "bytes", NULL};
 	static const char *const langs[] = {"en", "zh", NULL};
@@ -278,6 +282,10 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_BY:
 		choice = choose("by", value, by);
 		o->by = (enum cli_by)choice;
+		break;
+	case OPT_SORT:
+		choice = choose("sort", value, sort);
+		o->sort = (enum cli_sort)choice;
 		break;
 	case OPT_COLOR:
 		choice = choose("color", value, when);

@@ -169,7 +169,7 @@ static void print_suspects(const struct fa_value *leaks, size_t max)
 			       ? "-"
 			       : term_rate(fa_value_f64(row, "rate_bytes_per_s"), &rate),
 		       fa_value_text(row, "verdict"));
-		term_text(fa_value_text(row, "name"), width > 60 ? width - 50 : width ? 30 : 0);
+		term_name(fa_value_text(row, "name"), width > 60 ? width - 50 : width ? 30 : 0);
 		putchar('\n');
 	}
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "fa_name.h"
 
 static struct {
 	unsigned width;
@@ -143,6 +144,21 @@ void term_text(const char *text, unsigned width)
 		fputs("...", stdout);
 }
 
+void term_name(const char *function, unsigned width)
+{
+	struct ft_strbuf name;
+
+	/* In a pipe nothing is cut. */
+	if (!function || !term.width) {
+		term_text(function, width);
+		return;
+	}
+	ft_strbuf_init(&name);
+	fa_name_short(function, &name);
+	term_text(name.failed ? function : ft_strbuf_text(&name), width);
+	ft_strbuf_deinit(&name);
+}
+
 /* Break a text into lines, and say how many. */
 static unsigned wrap(const char *text, unsigned first_column, unsigned indent, bool print)
 {
@@ -249,7 +265,13 @@ void term_frame(const struct fa_value *frame, unsigned width)
 	const char *file = fa_value_text(frame, "file");
 	const char *module = base_name(fa_value_text(frame, "module"));
 	uint64_t line = fa_value_u64(frame, "line");
+	ft_auto_strbuf struct ft_strbuf name = {0};
 	char place[512], text[4096];
+
+	if (function && term.width) {
+		fa_name_short(function, &name);
+		function = name.failed ? function : ft_strbuf_text(&name);
+	}
 
 	if (module)
 		snprintf(place, sizeof(place), "%s+0x%" PRIx64, module,
@@ -266,18 +288,77 @@ void term_frame(const struct fa_value *frame, unsigned width)
 	term_text(text, width);
 }
 
+/* Whether two frames are the same function, as recursion shows it. */
+static bool same_function(const struct fa_value *a, const struct fa_value *b)
+{
+	const char *x = fa_value_text(a, "function"), *y = fa_value_text(b, "function");
+	const char *p = fa_value_text(a, "module"), *q = fa_value_text(b, "module");
+
+	if (x && y)
+		return !strcmp(x, y);
+	return !x && !y && fa_value_u64(a, "offset") == fa_value_u64(b, "offset") &&
+	       (p ? q && !strcmp(p, q) : !q);
+}
+
+static const struct fa_value *skip_frames(const struct fa_value *frame, size_t n)
+{
+	while (frame && n-- > 0)
+		frame = frame->next;
+	return frame;
+}
+
+enum { CYCLE_MAX = 8, CYCLE_MIN_TURNS = 3 };
+
+/*
+ * How often the `period` frames from `frame` on follow each other. Recursion through the same
+ * functions counts, whatever the lines.
+ */
+static size_t turns_of(const struct fa_value *frame, size_t period)
+{
+	const struct fa_value *behind = skip_frames(frame, period);
+	size_t same = 0;
+
+	for (; behind && same_function(frame, behind); frame = frame->next, behind = behind->next)
+		same++;
+	return same / period + 1;
+}
+
+static void print_frame(const struct fa_value *frame, size_t number)
+{
+	printf("      %s#%zu%s ", term_on(STYLE_DIM), number, term_off());
+	term_frame(frame, term.width > 20 ? term.width - 10 : 0);
+	putchar('\n');
+}
+
 void term_stack(const struct fa_value *stack, size_t max)
 {
-	size_t i = 0;
+	const struct fa_value *frame = stack ? stack->first : NULL;
+	size_t number = 0, shown = 0;
 
-	for (const struct fa_value *frame = stack ? stack->first : NULL; frame;
-	     frame = frame->next, i++) {
-		if (i == max) {
-			printf("      ... %zu more\n", stack->n - max);
+	while (frame) {
+		size_t period = 1, turns = 1;
+
+		if (shown >= max) {
+			printf("      ... %zu more\n", stack->n - number);
 			return;
 		}
-		printf("      %s#%zu%s ", term_on(STYLE_DIM), i, term_off());
-		term_frame(frame, term.width > 20 ? term.width - 10 : 0);
-		putchar('\n');
+		for (size_t p = 1; p <= CYCLE_MAX && turns < CYCLE_MIN_TURNS; p++) {
+			turns = turns_of(frame, p);
+			period = p;
+		}
+		if (turns < CYCLE_MIN_TURNS)
+			period = turns = 1;
+		for (size_t i = 0; i < period; i++, shown++, frame = frame->next)
+			print_frame(frame, number + i);
+		number += period;
+		if (turns > 1) {
+			if (period == 1)
+				printf("      ... the same %zu times more\n", turns - 1);
+			else
+				printf("      ... these %zu frames %zu times more\n", period,
+				       turns - 1);
+			frame = skip_frames(frame, (turns - 1) * period);
+			number += (turns - 1) * period;
+		}
 	}
 }

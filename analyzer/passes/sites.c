@@ -2,8 +2,8 @@
 /*
  * Sites: what each stack allocated, had at the heap's peak, and did not need the heap for
  *
- * The engine keeps the accounts; this pass ranks them. A table by any of its four figures needs the
- * first rows by that figure: the section holds the union of the four.
+ * The engine keeps the accounts; this pass ranks them. A table by any of its figures needs the
+ * first rows by that figure: the section holds the union of them.
  */
 #include <stdlib.h>
 
@@ -11,7 +11,7 @@
 #include "fa_engine.h"
 #include "ft_cleanup.h"
 
-enum { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY, N_RANKINGS };
+enum { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY, BY_COUNT, N_RANKINGS };
 
 struct sites {
 	uint32_t *listed; /* stacks, by live bytes */
@@ -34,8 +34,10 @@ static uint64_t figure(const struct fa_site *site, int ranking)
 		return site->peak_bytes;
 	case BY_ALLOCATED:
 		return site->bytes_allocated;
-	default:
+	case BY_TEMPORARY:
 		return site->temporary;
+	default:
+		return site->allocations;
 	}
 }
 

@@ -25,11 +25,12 @@ suite = Suite()
 make_recording = os.path.abspath(sys.argv[1])
 del sys.argv[1]  # what is left chooses cases
 
-VERBS = ("summary", "leaks", "threads", "frag", "errors")
+VERBS = ("summary", "leaks", "sites", "threads", "frag", "errors")
 KEYS = {
     "summary": {"program", "recording", "from_ns", "to_ns", "duration_ns", "complete", "totals", "rss",
                 "threads", "verdict", "findings"},
     "leaks": {"leaks", "groups", "other", "process"},
+    "sites": {"sites", "lifetimes", "reallocs", "usage"},
     "threads": {"threads", "free_matrix"},
     "frag": {"at_ns", "metrics", "residency", "regions", "sites", "verdict"},
     "errors": {"errors", "more"},
@@ -277,6 +278,26 @@ def _(scratch):
         check(by[:4].upper() in analyze("leaks", path, "--by=" + by).stdout.decode().upper(), by)
 
 
+@suite.case("sites are sorted by what was asked for", 60)
+def _(scratch):
+    path = record(scratch)
+    totals = analyze_json("summary", path)["totals"]
+    document = analyze_json("sites", path, "--top", "100000")
+    check_equal(sum(s["peak_bytes"] for s in document["sites"]["sites"]), totals["peak_bytes"], "the peak")
+    check_equal(sum(b["blocks"] for b in document["lifetimes"]["freed"]) + document["reallocs"]["total"]["calls"],
+                totals["frees"], "frees: ends of lives, and reallocs")
+    check_equal(sum(b["blocks"] for b in document["lifetimes"]["live"]), totals["live_blocks"], "live blocks")
+    check_equal(sum(b["blocks"] for b in document["usage"]["sizes"]), totals["allocations"], "allocations")
+    check_equal(sum(s["usable_bytes"] for s in document["usage"]["sites"]),
+                sum(b["usable_bytes"] for b in document["usage"]["sizes"]), "usable bytes")
+    for sort in ("peak", "allocated", "temporary", "live", "count", "realloc"):
+        lines = tool_run("sites", "--sort", sort, "--units=bytes", "--top", "5", path).check_status(0).stdout.decode()
+        figures = [float(re.sub(r"[ a-zA-Z]", "", line[:10])) * (1000 if "k" in line[:10] else 1)
+                   for line in lines.splitlines() if re.match(r" *[0-9.]+( [kM])? ", line) and line[9] != " " and "more" not in line]
+        check_equal(len(figures), 5, "rows by %s:\n%s" % (sort, lines))
+        check_equal(figures, sorted(figures, reverse=True), "order by " + sort)
+
+
 @suite.case("a window sees its own events only", 60)
 def _(scratch):
     path = record(scratch)
@@ -371,8 +392,10 @@ def _(scratch):
     analyze("report", path, "-o", os.path.join(scratch, "no/such/folder.html"), status=1)
 
     whole = analyze_json("report", path)
+    for section in KEYS["sites"]:
+        check(section in whole, "no section %s in report --json" % section)
     for verb, keys in KEYS.items():
-        check(keys <= set(whole[verb]), "%s of report --json has %s" % (verb, sorted(whole[verb])))
+        check(verb == "sites" or keys <= set(whole[verb]), "%s of report --json has %s" % (verb, sorted(whole[verb])))
     tool_run("report", path, "--json", "-o", out).check_status(2)
 
 

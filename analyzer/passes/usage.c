@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Usage: bytes asked for and bytes taken, and how fast, by site and by size
+ *
+ * What the allocator rounds up is lost for as long as the block lives: of all that was allocated,
+ * and of what is live. Rates are means over the window, beside the busiest of its 64 steps: a site
+ * that works in bursts has them far apart.
+ *
+ * Memory: 64 bytes a site.
+ */
+#include <stdlib.h>
+
+#include "fa_doc.h"
+#include "fa_engine.h"
+#include "ft_cleanup.h"
+
+enum {
+	STEPS = 64,
+	SIZES = 40,	  /* requests from 2^i bytes on, the first from 0, the last without end */
+	ROWS_A_SITE = 20, /* this section has no stacks: so many rows for one of the others */
+};
+
+struct site_usage {
+	uint64_t requested, usable; /* of all allocations */
+	uint64_t live_usable;
+	uint64_t step_bytes, busiest_bytes; /* within `step`; in the busiest step */
+	uint32_t step_calls, busiest_calls, step;
+	uint32_t spare;
+};
+_Static_assert(sizeof(struct site_usage) <= 64, "one cache line");
+
+struct size_usage {
+	uint64_t blocks, requested, usable;
+};
+
+struct usage {
+	struct site_usage *sites; /* by stack */
+	struct size_usage sizes[SIZES];
+	uint32_t step;
+	uint64_t from_ns, to_ns, next_step_ns;
+	uint32_t *listed;
+	size_t n_listed;
+	uint64_t n_other;
+};
+
+static uint64_t step_end(const struct usage *u, uint32_t step)
+{
+	if (step + 1 >= STEPS)
+		return UINT64_MAX;
+	return u->from_ns +
+	       (uint64_t)((unsigned __int128)(u->to_ns - u->from_ns) * (step + 1) / STEPS);
+}
+
+static struct ft_error *usage_init(struct fa_pass *pass)
+{
+	struct usage *u = fa_pass_state(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
+	const struct fa_block *block;
+	size_t cursor = 0;
+
+	u->from_ns = fa_engine_from_ns(engine);
+	u->to_ns = fa_engine_to_ns(engine);
+	u->next_step_ns = step_end(u, 0);
+	u->sites = calloc(fa_engine_n_stacks(engine), sizeof(*u->sites));
+	if (!u->sites)
+		return &ft_enomem;
+	while (fa_engine_next_live(engine, &cursor, &block))
+		u->sites[block->stack].live_usable += block->usable;
+	return NULL;
+}
+
+static void end_step(struct site_usage *site, uint32_t step)
+{
+	if (site->step_bytes > site->busiest_bytes)
+		site->busiest_bytes = site->step_bytes;
+	if (site->step_calls > site->busiest_calls)
+		site->busiest_calls = site->step_calls;
+	site->step_bytes = 0;
+	site->step_calls = 0;
+	site->step = step;
+}
+
+static struct ft_error *usage_on_step(struct fa_pass *pass, const struct fa_step *step)
+{
+	struct usage *u = fa_pass_state(pass);
+	const struct fa_block *born = step->born;
+
+	while (step->event->time_ns > u->next_step_ns)
+		u->next_step_ns = step_end(u, ++u->step);
+	if (step->died)
+		u->sites[step->died->stack].live_usable -= step->died->usable;
+	if (!born)
+		return NULL;
+
+	struct site_usage *site = &u->sites[born->stack];
+	unsigned bin = born->size ? 63 - (unsigned)__builtin_clzll(born->size) : 0;
+	struct size_usage *size = &u->sizes[bin < SIZES ? bin : SIZES - 1];
+
+	if (site->step != u->step)
+		end_step(site, u->step);
+	site->requested += born->size;
+	site->usable += born->usable;
+	site->live_usable += born->usable;
+	site->step_bytes += born->size;
+	site->step_calls++;
+	size->blocks++;
+	size->requested += born->size;
+	size->usable += born->usable;
+	return NULL;
+}
+
+struct ranked {
+	uint32_t stack;
+	uint64_t bytes;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	if (x->bytes != y->bytes)
+		return x->bytes > y->bytes ? -1 : 1;
+	return x->stack < y->stack ? -1 : x->stack > y->stack;
+}
+
+static struct ft_error *usage_finish(struct fa_pass *pass)
+{
+	struct usage *u = fa_pass_state(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
+	size_t n_stacks = fa_engine_n_stacks(engine), n = 0;
+	size_t max = (size_t)fa_engine_max_sites(engine) * ROWS_A_SITE;
+	ft_auto_free struct ranked *ranked = malloc((n_stacks + 1) * sizeof(*ranked));
+
+	if (!ranked)
+		return &ft_enomem;
+	for (size_t i = 0; i < n_stacks; i++) {
+		struct fa_site site;
+
+		fa_engine_site(engine, (uint32_t)i, &site);
+		if (!site.allocations && !site.live_blocks)
+			continue;
+		end_step(&u->sites[i], u->step);
+		ranked[n++] = (struct ranked){(uint32_t)i, site.bytes_allocated};
+	}
+	qsort(ranked, n, sizeof(*ranked), compare_ranked);
+	u->n_listed = n < max ? n : max;
+	u->n_other = n - u->n_listed;
+	u->listed = malloc((u->n_listed + 1) * sizeof(*u->listed));
+	if (!u->listed)
+		return &ft_enomem;
+	for (size_t i = 0; i < u->n_listed; i++)
+		u->listed[i] = ranked[i].stack;
+	return NULL;
+}
+
+/* A number a second; null where no time passed. */
+static void emit_rate(struct fa_json *json, const char *key, double count, double seconds)
+{
+	if (seconds > 0)
+		fa_json_kv_f64(json, key, count / seconds);
+	else
+		fa_json_kv_null(json, key);
+}
+
+static void emit_site(const struct usage *u, const struct fa_engine *engine, uint32_t stack,
+		      struct fa_json *json)
+{
+	const struct site_usage *own = &u->sites[stack];
+	double seconds = (double)(u->to_ns - u->from_ns) / 1e9;
+	struct fa_site site;
+
+	fa_engine_site(engine, stack, &site);
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "site", stack);
+	fa_json_kv_u64(json, "requested_bytes", own->requested);
+	fa_json_kv_u64(json, "usable_bytes", own->usable);
+	fa_json_kv_u64(json, "live_bytes", site.live_bytes);
+	fa_json_kv_u64(json, "live_usable_bytes", own->live_usable);
+	emit_rate(json, "allocations_per_s", (double)site.allocations, seconds);
+	emit_rate(json, "bytes_per_s", (double)site.bytes_allocated, seconds);
+	emit_rate(json, "busiest_allocations_per_s", own->busiest_calls, seconds / STEPS);
+	emit_rate(json, "busiest_bytes_per_s", (double)own->busiest_bytes, seconds / STEPS);
+	fa_json_object_end(json);
+}
+
+static struct ft_error *usage_emit(const struct fa_pass *pass, struct fa_doc *doc)
+{
+	const struct usage *u = fa_pass_state(pass);
+	struct fa_json *json = fa_doc_begin(doc, "usage");
+
+	fa_json_key(json, "sizes");
+	fa_json_array_begin(json);
+	for (unsigned i = 0; i < SIZES; i++) {
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "blocks", u->sizes[i].blocks);
+		fa_json_kv_u64(json, "requested_bytes", u->sizes[i].requested);
+		fa_json_kv_u64(json, "usable_bytes", u->sizes[i].usable);
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	fa_json_key(json, "sites");
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < u->n_listed; i++)
+		emit_site(u, fa_pass_engine(pass), u->listed[i], json);
+	fa_json_array_end(json);
+	fa_json_kv_u64(json, "other_sites", u->n_other);
+	fa_doc_end(doc);
+	return NULL;
+}
+
+static void usage_deinit(struct fa_pass *pass)
+{
+	struct usage *u = fa_pass_state(pass);
+
+	free(u->sites);
+	free(u->listed);
+}
+
+const struct fa_pass_ops fa_pass_usage = {
+	.name = "usage",
+	.summary = "bytes asked for and taken, and rates, by site and size",
+	.state_size = sizeof(struct usage),
+	.init = usage_init,
+	.on_step = usage_on_step,
+	.finish = usage_finish,
+	.emit = usage_emit,
+	.deinit = usage_deinit,
+};
