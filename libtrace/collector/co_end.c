@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "co_session.h"
 
@@ -178,6 +179,7 @@ static void write_ledger(struct co_session *session)
 	put_int(session, "spill_waits", spill_waits);
 
 	/* Of the collector as a whole: it may serve other recordings too. */
+	put_int(session, "collector_pid", (uint64_t)getpid());
 	if (getrusage(RUSAGE_SELF, &usage) == 0)
 		put_int(session, "collector_peak_rss", (uint64_t)usage.ru_maxrss * 1024);
 	if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) == 0)

@@ -17,7 +17,8 @@ the tool runs beside it, until that has ended too. The tools:
     heaptrack    the whole of the heaptrack that the variable HEAPTRACK names (its bin/heaptrack), if any
     gperftools   libtcmalloc with HEAPPROFILE
 
-and fragtrace+fp, +none, +depth8, +free-stacks, +sample: with that option. A tool that is not installed is left
+and, if asked for, fragtrace+fp, +none, +depth8, +free-stacks, +sample (with that option), and heaptrack-file (the
+installed heaptrack's library into a plain file, nothing beside it: less than the tool itself does). A tool that is not installed is left
 out, and the table says so; one that exceeds --limit is not run again on that workload.
 
 With --json the single runs are kept; --append adds to the file, so that a table can be made of several slices of

@@ -75,12 +75,11 @@ class Fragtrace(Tool):
     def after(self, scratch, analyse):
         facts = {"events": 0, "allocations": 0, "lost": 0, "ring_waits": 0, "collector": 0, "disk": 0, "images": 0,
                  "tracer_bytes": 0}
-        collectors = {}  # a forked child shares its parent's; an image that was executed has its own
+        collectors = {}  # one may serve several images; the last recording that it ended has most
         for path in glob.glob(os.path.join(scratch, "out.*.frag")):
             with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as db:
                 meta = dict(db.execute("SELECT key, value FROM meta"))
                 allocations, = db.execute("SELECT coalesce(sum(n_allocs), 0) FROM site_total").fetchone()
-                parent, = db.execute("SELECT parent_recording FROM process").fetchone()
             if meta.get("state") != "complete":
                 raise RuntimeError("%s was not finished: %s" % (path, meta.get("state")))
 
@@ -93,8 +92,8 @@ class Fragtrace(Tool):
             facts["lost"] += number("lost_events")
             facts["ring_waits"] += number("ring_waits")
             facts["tracer_bytes"] = max(facts["tracer_bytes"], number("tracer_bytes"))
-            collector = os.path.basename(parent or path)
-            collectors[collector] = max(collectors.get(collector, 0), number("collector_cpu_ns") / 1e9)
+            pid = number("collector_pid")
+            collectors[pid] = max(collectors.get(pid, 0), number("collector_cpu_ns") / 1e9)
             facts["disk"] += os.path.getsize(path)
             if analyse:
                 for verb in ("summary", "leaks"):
@@ -107,11 +106,11 @@ class Fragtrace(Tool):
 
 class Heaptrack(Tool):
     """What the script `heaptrack` does, by hand, so that the program's own time and the time of
-    what is beside it can be told apart: a pipe from the preloaded library to a compressor (`-r`), or to
-    the interpreter and from there to the compressor."""
+    what is beside it can be told apart: a pipe from the preloaded library to a compressor (`raw`), or to
+    the interpreter and from there to the compressor. `plain`: into a file, with nothing beside it."""
 
-    def __init__(self, name, program, raw, missing):
-        self.name, self.raw, self.missing = name, raw, missing
+    def __init__(self, name, program, missing, raw=False, plain=False):
+        self.name, self.missing, self.raw, self.plain = name, missing, raw or plain, plain
         if missing:
             return
         home = os.path.join(os.path.dirname(os.path.realpath(program)), "../lib/heaptrack")
@@ -126,7 +125,7 @@ class Heaptrack(Tool):
 
     def assignments(self, scratch):
         return {"LD_PRELOAD": os.path.realpath(self.library),
-                "DUMP_HEAPTRACK_OUTPUT": os.path.join(scratch, "pipe")}
+                "DUMP_HEAPTRACK_OUTPUT": os.path.join(scratch, "heaptrack.raw" if self.plain else "pipe")}
 
     def wrapper(self, scratch):
         # Without -o it names its file after the program and its own pid, in the working directory.
@@ -134,6 +133,9 @@ class Heaptrack(Tool):
 
     @contextlib.contextmanager
     def beside(self, scratch):
+        if self.plain:
+            yield {}
+            return
         pipe = os.path.join(scratch, "pipe")
         os.mkfifo(pipe)
         command = "exec zstd -q -c < pipe > heaptrack.raw.zst" if self.raw else \
@@ -196,6 +198,7 @@ def tools(build):
     head = os.environ.get("HEAPTRACK")
     result = [Untraced(), Forward(build), Fragtrace(build)]
     result += [Fragtrace(build, name, settings) for name, settings in VARIANTS.items()]
-    result += [Heaptrack("heaptrack-r", debian, True, None if debian else "heaptrack is not installed"),
-               Heaptrack("heaptrack", head, False, None if head else "HEAPTRACK names none"), Gperftools()]
+    absent = None if debian else "heaptrack is not installed"
+    result += [Heaptrack("heaptrack-r", debian, absent, raw=True), Heaptrack("heaptrack-file", debian, absent, plain=True),
+               Heaptrack("heaptrack", head, None if head else "HEAPTRACK names none"), Gperftools()]
     return {tool.name: tool for tool in result}
