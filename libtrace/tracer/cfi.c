@@ -523,10 +523,19 @@ static void run(struct machine *m, struct span s)
 static tr_rule rule_make(enum tr_rule_kind kind, int64_t cfa, enum tr_rbp_kind rbp_kind,
 			 int64_t rbp)
 {
-	if (cfa != (int32_t)cfa || rbp % 8 || rbp / 8 != (int16_t)(rbp / 8))
+	int64_t cfa_words = cfa / 8, rbp_words = rbp_kind == TR_RBP_SAME ? -1 : rbp / 8;
+
+	if (cfa % 8 || cfa_words < -(1 << 23) || cfa_words >= 1 << 23 || rbp % 8 ||
+	    rbp_words != (int16_t)rbp_words)
 		return TR_RULE_UNSUPPORTED;
-	return (tr_rule)kind | (tr_rule)rbp_kind << 4 | (tr_rule)(uint16_t)(rbp / 8) << 16 |
-	       (tr_rule)(uint32_t)cfa << 32;
+	/* A frame has room for the return address, and what it saves lies in it. */
+	if (kind == TR_RULE_CFA_RSP &&
+	    (cfa_words < 1 || (rbp_kind == TR_RBP_AT_CFA && rbp_words < -cfa_words)))
+		return TR_RULE_UNSUPPORTED;
+	if (rbp_kind == TR_RBP_AT_CFA && rbp_words >= 0)
+		return TR_RULE_UNSUPPORTED;
+	return (tr_rule)kind | (tr_rule)rbp_kind << 4 | (tr_rule)(uint16_t)rbp_words << 24 |
+	       (tr_rule)(cfa_words & 0xffffff) << 40;
 }
 
 static tr_rule row_rule(const struct row *row)

@@ -11,7 +11,10 @@
 
 #include "tr_real.h"
 #include "tr_record.h"
-#include "tr_stack.h"
+#include "tr_retired.h"
+#ifdef __x86_64__
+#include "tr_rules.h"
+#endif
 
 enum { N_MODULES = 4096, HEAD_WORDS = 10 };
 
@@ -264,11 +267,12 @@ void tr_modules_closed(void)
 		    still_there(module) ||
 		    !atomic_compare_exchange_strong(&module->state, &live, FILLING))
 			continue;
+		/* The stamp first: rules are learned anew with it. */
+		tr_retire(module->start, module->end);
 #ifdef __x86_64__
-		tr_walk_forget();
+		tr_rules_forget();
 #endif
 		tr_runtime_forget();
-		tr_stacks_retire(module->start, module->end);
 
 		uint64_t stamp = tr_stamp();
 		uint64_t *w = tr_reserve(lane, 3, stamp);

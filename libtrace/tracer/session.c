@@ -12,11 +12,14 @@
 #include "ft_hello.h"
 #include "ft_sample.h"
 #include "tr_collector.h"
+#include "tr_index.h"
 #include "tr_module.h"
 #include "tr_real.h"
 #include "tr_record.h"
+#ifdef __x86_64__
+#include "tr_rules.h"
+#endif
 #include "tr_sample.h"
-#include "tr_stack.h"
 #include "tr_thread.h"
 
 struct tr_settings tr_settings;
@@ -170,7 +173,7 @@ static struct layout plan(uint32_t n_rings, uint64_t max_nodes)
 static bool fits_limits(const struct layout *l)
 {
 	uint64_t bytes = l->size;
-	uint64_t private_bytes = l->n_rings * sizeof(*tr_lanes) + tr_stacks_bytes(l->max_nodes);
+	uint64_t private_bytes = l->n_rings * sizeof(*tr_lanes) + tr_index_bytes(l->max_nodes);
 	struct rlimit limit = {0};
 
 	if (tr_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) == 0 && bytes > limit.rlim_cur)
@@ -269,7 +272,7 @@ static uint32_t *make_alive(void)
 
 static void release(const struct layout *l, struct ft_segment_header *header)
 {
-	tr_stacks_reset();
+	tr_index_reset();
 	if (tr_lanes)
 		tr_sys(SYS_munmap, tr_lanes, l->n_rings * sizeof(*tr_lanes));
 	tr_lanes = NULL;
@@ -299,7 +302,7 @@ static int make_memory(struct layout *l, struct ft_segment_header **header)
 		if (fd < 0)
 			continue;
 		tr_lanes = tr_reserve_memory(l->n_rings * sizeof(*tr_lanes));
-		if (tr_lanes && tr_stacks_init(l->max_nodes))
+		if (tr_lanes && tr_index_init(l->max_nodes))
 			return fd;
 		release(l, *header);
 		tr_close(fd);
@@ -317,10 +320,10 @@ void tr_session_account(void)
 		return;
 	lanes = atomic_load_explicit(&header->n_rings_used, memory_order_relaxed);
 	atomic_store_explicit(&header->tracer_bytes,
-			      lanes * sizeof(*tr_lanes) + tr_stacks_memory() + tr_modules_memory() +
+			      lanes * sizeof(*tr_lanes) + tr_index_memory() + tr_modules_memory() +
 				      tr_sample_memory() +
 #ifdef __x86_64__
-				      tr_walk_memory() +
+				      tr_rules_memory() +
 #endif
 				      sizeof(tr_settings) + TR_BOOT_BYTES,
 			      memory_order_relaxed);
@@ -407,7 +410,7 @@ void tr_session_after_fork(void)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 		return;
 	}
-	tr_stacks_reset();
+	tr_index_reset();
 	/* Copies of the parent's lanes: the address space is ours to give back. */
 	if (tr_lanes)
 		tr_sys(SYS_munmap, tr_lanes, s->n_lanes * sizeof(*tr_lanes));

@@ -17,6 +17,7 @@
 #ifndef TR_CFI_H
 #define TR_CFI_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum tr_rule_kind {
@@ -37,9 +38,15 @@ enum tr_rbp_kind {
 	TR_RBP_AT_RBP,	 /* at rbp + rbp (realigned stacks) */
 };
 
-/* bits 0-3 kind, 4-5 rbp kind, 16-31 rbp offset / 8 (signed), 32-63 CFA offset (signed). Never 0.
+/*
+ * bits 0-3 kind, 4-5 rbp kind, 8-23 a stamp that the rule's user puts there (0 as it comes from
+ * here), 24-39 rbp offset / 8 (signed; -1, the return address, where rbp is not saved, so that
+ * there is always a word to load), 40-63 CFA offset / 8 (signed). Never 0. With CFA_RSP the CFA is
+ * above rsp; with RBP_AT_CFA the slot is below the CFA, and with both not below rsp.
  */
 typedef uint64_t tr_rule;
+
+enum { TR_RULE_STAMP_SHIFT = 8, TR_RULE_STAMP_MAX = 0xffff };
 
 static inline enum tr_rule_kind tr_rule_kind(tr_rule rule)
 {
@@ -51,14 +58,25 @@ static inline enum tr_rbp_kind tr_rule_rbp_kind(tr_rule rule)
 	return (enum tr_rbp_kind)(rule >> 4 & 3);
 }
 
+/* The kinds that most code has, told by one comparison: rbp is not saved beside rbp. */
+static inline bool tr_rule_is(tr_rule rule, enum tr_rule_kind kind)
+{
+	return (rule & 0x2f) == (tr_rule)kind;
+}
+
 static inline intptr_t tr_rule_rbp(tr_rule rule)
 {
-	return (intptr_t)(int16_t)(rule >> 16) * 8;
+	return (intptr_t)(int16_t)(rule >> 24) * 8;
 }
 
 static inline intptr_t tr_rule_cfa(tr_rule rule)
 {
-	return (intptr_t)(int32_t)(rule >> 32);
+	return ((intptr_t)rule >> 40) * 8;
+}
+
+static inline uint64_t tr_rule_stamp(tr_rule rule)
+{
+	return rule >> TR_RULE_STAMP_SHIFT & TR_RULE_STAMP_MAX;
 }
 
 /* The rule that holds at the instruction at `pc`. Async-signal-safe; reads only the module's

@@ -47,7 +47,8 @@ struct tr_lane {
 	_Atomic uint32_t n_side;
 	uint64_t side[TR_N_SIDE][TR_SIDE_WORDS];
 
-	uintptr_t pcs[TR_MAX_DEPTH]; /* of stacks that are not tr_walk()'s */
+	uintptr_t pcs[TR_MAX_DEPTH];   /* of a stack that is to be interned, and the hashes of */
+	uint64_t hashes[TR_MAX_DEPTH]; /* each frame with its callers */
 #ifdef __x86_64__
 	struct tr_extent own_stack; /* for tr_fp_walk() */
 	struct tr_walker walker;

@@ -2,14 +2,25 @@
 /*
  * The stack walk of a traced thread (x86-64)
  *
- * Follows unwind rules (tr_cfi.h), which are cached by pc for the whole process, and reuses the
- * last walk of the same thread: from the leaf until a frame is met that the last walk had too (same
- * pc, rsp and rbp), then the remaining frames are taken over as far as their return-address slots,
- * and the saved-rbp slots beside them, still hold what they held. Every frame carries the trie node
- * of the stack that ends in it, so that what is taken over need not be interned again.
+ * Follows unwind rules (tr_rules.h) and remembers the last walk of the same thread: from the leaf
+ * until a frame is met that the last walk had too (same pc, rsp and rbp), then the remaining frames
+ * are taken over as far as their return-address slots, and the saved-rbp slots beside them, still
+ * hold what they held. That pays where calls come and go at the leaf. Where stacks part near the
+ * root, to look for a common frame costs more than it saves: then only the frames that the stacks
+ * of this thread share, at the root, stay remembered, and all others are walked. A thread changes
+ * between the two by what its walks cost.
+ *
+ * A walk also gives the hash of its stack, a polynomial over the frames, so that a stack can be
+ * looked up by one number (tr_hash.h).
  *
  * No lock, no malloc, no loader lock, no system call but for more memory of the rule cache. Return
  * addresses are read, never written.
+ *
+ * Where a stack ends without being complete: in code without unwind information (generated code,
+ * assembly without CFI), whose caller nobody can know; in a signal frame whose context does not lie
+ * on the stack; where the CFI names another register than rsp or rbp, or computes by an expression
+ * other than the linkers' for the PLT and the compilers' for realigned stacks (tr_cfi.h); and where
+ * a rule leads off the stack.
  */
 #ifndef TR_WALK_H
 #define TR_WALK_H
@@ -17,6 +28,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "tr_hash.h"
 
 enum { TR_WALK_MAX = 512 };
 
@@ -42,42 +55,50 @@ enum tr_walk_end {
 
 struct tr_frame {
 	uintptr_t pc, rsp, rbp;
-	uintptr_t rbp_slot; /* where the caller's rbp was loaded from; 0: passed on unchanged */
-	uint32_t node;	    /* of the stack that has this frame innermost */
+	uintptr_t slot, saved; /* a word that the step to the caller read beside the return
+				  address (the caller's rbp, where that was saved) */
+	uint64_t hash;	       /* of the stack that has this frame innermost */
 };
 
 /* One a thread; zeroed memory is a valid start. About 50 KiB, touched as far as stacks are deep:
  * the traced program's own stack may be a small one, so that no array lives there. */
 struct tr_walker {
-	uint64_t generation; /* of the modules, when `last` was walked */
-	uint32_t n_last;     /* frames of the last walk */
-	uint32_t busy;	     /* walks under way: that of a signal handler must not touch `last` */
+	uint64_t generation; /* of the rules, when `last` was walked */
+	uint32_t n_last;     /* frames of the last walk, or those that are shared */
+	uint32_t n_shared;   /* the least that a walk took over, since the last decision */
+	bool apart;	     /* only shared frames are remembered */
+	uint32_t n_walks;    /* since the last decision */
+	uint32_t n_failed;   /* of these, ones that did not meet the shared frames */
+	int32_t balance;     /* what remembering cost more than it saved, since the last decision */
 	uintptr_t end_slot;  /* its value 0 ended the last walk; 0: something else did */
 	enum tr_walk_end last_end;
 	struct tr_frame last[TR_WALK_MAX];  /* outermost first */
-	struct tr_frame fresh[TR_WALK_MAX]; /* the walk under way, innermost first */
-	uintptr_t pcs[2][TR_WALK_MAX]; /* walks without memory: of the thread, of its handler */
+	struct tr_frame fresh[TR_WALK_MAX]; /* the walk under way, innermost first; `hash` is the
+					       frame's own term */
+	uintptr_t pcs[TR_WALK_MAX];	    /* of a walk that is not remembered */
 };
 
-/* The child of `parent` for `pc` in the trie of stacks; 0 when the trie is full. */
-typedef uint32_t tr_child_fn(uint32_t parent, uintptr_t pc);
+/* A stack: the pcs of the innermost frames, and below them those that are remembered. Lives until
+ * the thread's next walk. */
+struct tr_walked {
+	uint64_t hash;
+	const uintptr_t *pcs;	       /* innermost first */
+	const struct tr_frame *frames; /* outermost first */
+	uint32_t n_pcs, n_frames;
+};
 
 /*
- * Walk from `regs` and intern the stack. *node gets its id (0 if the trie is full); the innermost
- * `max_depth` frames at most are taken. With TR_WALK_UNSUPPORTED *node is not set and nothing is
- * remembered: the caller falls back to another unwinder.
+ * Walk from `regs`; the innermost `max_depth` frames at most are taken. *walked is the stack, as
+ * far as it could be followed. Not to be interrupted by a walk with the same walker.
  */
 enum tr_walk_end tr_walk(struct tr_walker *walker, struct tr_regs regs, size_t max_depth,
-			 tr_child_fn *child, uint32_t *node);
+			 struct tr_walked *walked);
 
-/* The same walk without memory of an earlier one: up to `max` pcs, innermost first. For fallbacks,
- * nested signal handlers and comparison. */
+/* All frames of a stack, innermost first, at most TR_WALK_MAX. */
+size_t tr_walked_pcs(const struct tr_walked *walked, uintptr_t *pcs);
+
+/* The same walk without memory of an earlier one: up to `max` pcs, innermost first. For signal
+ * frames and for comparison. */
 enum tr_walk_end tr_walk_plain(struct tr_regs regs, uintptr_t *pcs, size_t max, size_t *n);
-
-/* A module has gone: cached rules and walks that may speak of it are no longer used. */
-void tr_walk_forget(void);
-
-/* Private memory of the rule cache, in bytes. */
-size_t tr_walk_memory(void);
 
 #endif

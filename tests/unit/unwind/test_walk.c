@@ -3,7 +3,7 @@
  * The stack walk against libunwind's cursor, frame by frame
  *
  * Each scene calls look() from a place that is hard for an unwinder. look() compares the walk that
- * remembers (through a small trie of its own), the plain walk, and libunwind on the same stack.
+ * remembers, the plain walk, and libunwind on the same stack.
  */
 #define UNW_LOCAL_ONLY
 #include <check.h>
@@ -16,35 +16,12 @@
 #include <ucontext.h>
 
 #include "tr_cfi.h"
+#include "tr_rules.h"
 #include "tr_walk.h"
 
-enum { DEPTH = TR_WALK_MAX, NODES = 1 << 16 };
+enum { DEPTH = TR_WALK_MAX };
 
-static struct {
-	uint32_t parent;
-	uintptr_t pc;
-} trie[NODES];
-static _Atomic uint32_t n_nodes = 1;
-static pthread_mutex_t trie_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned n_looks, n_children;
-
-static uint32_t trie_child(uint32_t parent, uintptr_t pc)
-{
-	uint32_t found = 0;
-
-	pthread_mutex_lock(&trie_lock);
-	n_children++;
-	for (uint32_t i = 1; i < n_nodes && !found; i++)
-		if (trie[i].parent == parent && trie[i].pc == pc)
-			found = i;
-	if (!found && n_nodes < NODES) {
-		found = n_nodes++;
-		trie[found].parent = parent;
-		trie[found].pc = pc;
-	}
-	pthread_mutex_unlock(&trie_lock);
-	return found;
-}
+static unsigned n_looks;
 
 static _Thread_local struct tr_walker walker;
 
@@ -75,25 +52,34 @@ static size_t reference(uintptr_t *pcs, uintptr_t first)
 	return n;
 }
 
+/* The hash of a walk is that of its pcs, however much of it was remembered. */
+static void check_walked(const struct tr_walked *walked, const uintptr_t *expected, size_t n)
+{
+	uintptr_t pcs[DEPTH];
+	uint64_t hash = TR_HASH_EMPTY;
+
+	ck_assert_uint_eq(tr_walked_pcs(walked, pcs), n);
+	for (size_t i = n; i-- > 0;) {
+		ck_assert_uint_eq(pcs[i], expected[i]);
+		hash = tr_hash_push(hash, tr_hash_term(pcs[i], 0));
+	}
+	ck_assert_uint_eq(hash, walked->hash);
+}
+
 __attribute__((noinline)) static void look(void)
 {
 	uintptr_t expected[DEPTH], plain[DEPTH];
 	struct tr_regs regs = TR_CALLER_REGS();
+	struct tr_walked walked;
 	size_t n = reference(expected, regs.rip), n_plain;
-	uint32_t node = 0;
 
 	ck_assert_uint_gt(n, 0);
 	ck_assert_int_eq(tr_walk_plain(regs, plain, DEPTH, &n_plain), expected_end);
 	ck_assert_uint_eq(n_plain, n);
 	for (size_t i = 0; i < n; i++)
 		ck_assert_uint_eq(plain[i], expected[i]);
-	ck_assert_int_eq(tr_walk(&walker, regs, DEPTH, trie_child, &node), expected_end);
-	for (size_t i = 0; i < n; i++) {
-		ck_assert_uint_ne(node, 0);
-		ck_assert_uint_eq(trie[node].pc, expected[i]);
-		node = trie[node].parent;
-	}
-	ck_assert_uint_eq(node, 0);
+	ck_assert_int_eq(tr_walk(&walker, regs, DEPTH, &walked), expected_end);
+	check_walked(&walked, expected, n);
 	n_looks++;
 }
 
@@ -295,23 +281,37 @@ START_TEST(coroutine_stack)
 }
 END_TEST
 
-/* A loop that asks from the same place walks no rule and interns nothing after the first time. */
+/* A loop that asks from the same place walks no rule after the first time. */
 START_TEST(repeated_stack_is_taken_over)
 {
-	unsigned before = 0;
 	struct tr_regs regs = TR_CALLER_REGS();
-	uint32_t node, first = 0;
+	struct tr_walked first, walked;
 
-	for (int i = 0; i < 100; i++) {
-		ck_assert_int_eq(tr_walk(&walker, regs, DEPTH, trie_child, &node),
-				 TR_WALK_COMPLETE);
-		if (i == 0) {
-			before = n_children;
-			first = node;
-		}
+	memset(&walker, 0, sizeof(walker));
+	ck_assert_int_eq(tr_walk(&walker, regs, DEPTH, &first), TR_WALK_COMPLETE);
+	for (int i = 0; i < 200; i++) {
+		walker.fresh[0].pc = 0;
+		ck_assert_int_eq(tr_walk(&walker, regs, DEPTH, &walked), TR_WALK_COMPLETE);
+		ck_assert_uint_eq(walked.hash, first.hash);
+		ck_assert_uint_eq(walked.n_frames, first.n_frames);
+		ck_assert_uint_eq(walker.fresh[0].pc, 0); /* nothing was walked */
 	}
-	ck_assert_uint_eq(node, first);
-	ck_assert_uint_eq(n_children, before);
+}
+END_TEST
+
+/* Stacks that have no more in common than their outermost frames: the walk comes to remember those
+ * alone, and is as right as before. */
+START_TEST(stacks_that_part_at_the_root)
+{
+	unsigned n_apart = 0;
+
+	memset(&walker, 0, sizeof(walker));
+	for (int i = 0; i < 6000; i++) {
+		random_state = (unsigned)(i % 300) * 2654435761U;
+		branch_a(12);
+		n_apart += walker.apart;
+	}
+	ck_assert_uint_gt(n_apart, 4000);
 }
 END_TEST
 
@@ -342,15 +342,13 @@ __attribute__((noinline)) static int deep(int depth)
 {
 	if (depth == 0) {
 		struct tr_regs regs = TR_CALLER_REGS();
-		uint32_t node;
+		struct tr_walked walked;
+		uintptr_t expected[64];
+		size_t n;
 
-		ck_assert_int_eq(tr_walk(&walker, regs, 64, trie_child, &node), TR_WALK_CUT);
-
-		unsigned n = 0;
-
-		for (; node; node = trie[node].parent)
-			n++;
-		ck_assert_uint_eq(n, 64);
+		ck_assert_int_eq(tr_walk_plain(regs, expected, 64, &n), TR_WALK_CUT);
+		ck_assert_int_eq(tr_walk(&walker, regs, 64, &walked), TR_WALK_CUT);
+		check_walked(&walked, expected, 64);
 		return 0;
 	}
 
@@ -370,7 +368,7 @@ END_TEST
 START_TEST(after_a_module_went_the_walk_starts_afresh)
 {
 	branch_a(3);
-	tr_walk_forget();
+	tr_rules_forget();
 	branch_a(3);
 }
 END_TEST
@@ -390,6 +388,7 @@ int main(void)
 	tcase_add_test(tests, threads);
 	tcase_add_test(tests, coroutine_stack);
 	tcase_add_test(tests, repeated_stack_is_taken_over);
+	tcase_add_test(tests, stacks_that_part_at_the_root);
 	tcase_add_test(tests, generated_code_ends_the_stack);
 	tcase_add_test(tests, deep_stack_keeps_its_innermost_frames);
 	tcase_add_test(tests, after_a_module_went_the_walk_starts_afresh);
