@@ -217,7 +217,17 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 
 		if (!ops && passes[0] && passes[i][0] == '?' && has_gap(a->reader))
 			ops = fa_pass_find(passes[i] + 1);
-		if (ops)
+		if (!ops)
+			continue;
+
+		const char *refusal = passes[0] ? fa_engine_refuses(a->engine, ops) : NULL;
+
+		/* Other sections say why they are empty; to the verb's own question this is the
+		 * answer. */
+		if (refusal && i == 0)
+			return ft_error_create(FT_ERROR_INPUT, "%s: %s: %s", options->path,
+					       ops->name, refusal);
+		if (!refusal || passes[i][0] != '?')
 			FT_TRY(fa_engine_add(a->engine, ops));
 	}
 	FT_TRY(fa_engine_run(a->engine));

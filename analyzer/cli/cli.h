@@ -134,6 +134,12 @@ unsigned term_wrapped_lines(const char *text, unsigned first_column, unsigned in
 /* A line of bars, `width` columns, the highest of `values` within each column; 0..max. */
 void term_spark(const uint64_t *values, size_t n, uint64_t max, unsigned width);
 
+/* "+-12 %", the relative error that the row has as `key`, `width` columns wide; "-" where it is
+ * null, "" where the row has no such key: the figure is exact. */
+const char *term_error(const struct fa_value *row, const char *key, int width, struct fa_text *out);
+/* One line that says so, where a section's figures are estimates. */
+void term_estimated(const struct fa_value *section);
+
 const char *term_bytes(uint64_t bytes, struct fa_text *out); /* honours --units */
 const char *term_rate(double bytes_per_s, struct fa_text *out);
 

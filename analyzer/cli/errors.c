@@ -70,6 +70,8 @@ int verb_errors(const struct cli_verb *verb, const struct cli_options *options)
 		print_error(e);
 	if (errors && errors->n > top)
 		printf("%zu more (--top N shows more)\n", errors->n - top);
+	if (fa_value_text(section, "limits"))
+		printf("Not all can be known: %s.\n", fa_value_text(section, "limits"));
 	if (suppressed)
 		printf("Suppressed: %" PRIu64 " bad free%s.\n", suppressed,
 		       suppressed == 1 ? "" : "s");

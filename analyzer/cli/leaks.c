@@ -31,13 +31,14 @@ static const char *age(const struct fa_value *row, const char *key, uint64_t to_
 
 static void print_live_row(const struct fa_value *row, uint64_t to_ns)
 {
-	struct fa_text bytes, blocks, rate, oldest, youngest;
+	struct fa_text bytes, blocks, rate, oldest, youngest, error;
 	const char *verdict = fa_value_text(row, "verdict");
 	bool hot = verdict && !strcmp(verdict, "growing");
 
-	printf("%s%10s %8s %12s %8s %8s %4" PRIu64 "  %-11s  ",
+	printf("%s%10s%s %8s %12s %8s %8s %4" PRIu64 "  %-11s  ",
 	       term_on(hot ? STYLE_RED : STYLE_BOLD),
 	       term_bytes(fa_value_u64(row, "bytes"), &bytes),
+	       term_error(row, "bytes_relative_error", 10, &error),
 	       fa_format_count(fa_value_u64(row, "blocks"), &blocks),
 	       fa_value_is_null(fa_value_get(row, "rate_bytes_per_s"))
 		       ? "-"
@@ -79,16 +80,21 @@ static void print_live(struct cli_analysis *a, unsigned top)
 	unsigned shown = 0;
 
 	if (!leaks || !leaks->n) {
+		term_estimated(section);
 		puts(fa_value_u64(fa_value_get(section, "suppressed"), "sites")
 			     ? "Nothing else is live at the end."
+		     : fa_value_true(section, "estimated")
+			     ? "No block of the sample is live at the end."
 			     : "Nothing is live at the end.");
 		print_suppressed(fa_value_get(section, "suppressed"));
 		return;
 	}
 	rest_bytes = fa_value_u64(other, "bytes");
 	rest_sites = fa_value_u64(other, "sites");
-	printf("%s%10s %8s %12s %8s %8s %4s  %-11s  %s%s\n", term_on(STYLE_BOLD), "LIVE", "BLOCKS",
-	       "RATE", "OLDEST", "YOUNGEST", "THR", "VERDICT", "SITE", term_off());
+	term_estimated(section);
+	printf("%s%10s%s %8s %12s %8s %8s %4s  %-11s  %s%s\n", term_on(STYLE_BOLD), "LIVE",
+	       fa_value_true(section, "estimated") ? "     ERROR" : "", "BLOCKS", "RATE", "OLDEST",
+	       "YOUNGEST", "THR", "VERDICT", "SITE", term_off());
 	for (const struct fa_value *row = leaks->first; row; row = row->next) {
 		if (shown < top) {
 			print_live_row(row, to_ns);
@@ -146,14 +152,16 @@ static int print_suppressions(struct cli_analysis *a, unsigned top, const char *
  */
 
 struct figure {
-	const char *key, *blocks_key, *title, *blocks_title;
+	const char *key, *blocks_key, *title, *blocks_title, *error_key;
 };
 
 static const struct figure figures[] = {
-	[BY_LIVE] = {"live_bytes", "live_blocks", "LIVE", "BLOCKS"},
-	[BY_PEAK] = {"peak_bytes", "peak_blocks", "AT PEAK", "BLOCKS"},
-	[BY_ALLOCATED] = {"allocated_bytes", "allocations", "ALLOCATED", "CALLS"},
-	[BY_TEMPORARY] = {"temporary_bytes", "temporary", "TEMPORARY", "BLOCKS"},
+	[BY_LIVE] = {"live_bytes", "live_blocks", "LIVE", "BLOCKS", "live_relative_error"},
+	[BY_PEAK] = {"peak_bytes", "peak_blocks", "AT PEAK", "BLOCKS", "peak_relative_error"},
+	[BY_ALLOCATED] = {"allocated_bytes", "allocations", "ALLOCATED", "CALLS",
+			  "allocated_relative_error"},
+	[BY_TEMPORARY] = {"temporary_bytes", "temporary", "TEMPORARY", "BLOCKS",
+			  "temporary_relative_error"},
 };
 
 static const struct figure *sorting; /* qsort has no context */
@@ -191,18 +199,19 @@ static const struct fa_value **sort_sites(const struct fa_value *sites, const st
 }
 
 static void print_by(const struct fa_value *const *rows, size_t n, const struct figure *figure,
-		     unsigned top)
+		     bool estimated, unsigned top)
 {
 	if (!n)
 		puts("No site has any.");
 	else
-		printf("%s%10s %8s  %s%s\n", term_on(STYLE_BOLD), figure->title,
-		       figure->blocks_title, "SITE", term_off());
+		printf("%s%10s%s %8s  %s%s\n", term_on(STYLE_BOLD), figure->title,
+		       estimated ? "     ERROR" : "", figure->blocks_title, "SITE", term_off());
 	for (size_t i = 0; i < n && i < top; i++) {
-		struct fa_text bytes, blocks;
+		struct fa_text bytes, blocks, error;
 
-		printf("%s%10s %8s  ", term_on(STYLE_BOLD),
+		printf("%s%10s%s %8s  ", term_on(STYLE_BOLD),
 		       term_bytes(fa_value_u64(rows[i], figure->key), &bytes),
+		       term_error(rows[i], figure->error_key, 10, &error),
 		       fa_format_count(fa_value_u64(rows[i], figure->blocks_key), &blocks));
 		term_name(fa_value_text(rows[i], "name"),
 			  term_width() > 40 ? term_width() - 22 : 0);
@@ -225,6 +234,7 @@ static int print_by_json(const struct cli_analysis *a, const struct fa_value *co
 	fa_json_object_begin(&json);
 	fa_json_kv_u64(&json, "schema", 1);
 	fa_json_kv_string(&json, "by", by);
+	fa_engine_emit_estimated(a->engine, &json);
 	fa_json_key(&json, "sites");
 	fa_json_array_begin(&json);
 	for (size_t i = 0; i < n && i < top; i++)
@@ -262,17 +272,23 @@ int verb_leaks(const struct cli_verb *verb, const struct cli_options *options)
 			print_live(&a, top);
 	} else {
 		const struct figure *figure = &figures[options->by];
+		const struct fa_value *section = cli_section(&a, "sites");
+		bool estimated = fa_value_true(section, "estimated");
 		size_t n;
 		ft_auto_free const struct fa_value **rows =
-			sort_sites(fa_value_get(cli_section(&a, "sites"), "sites"), figure, &n);
+			sort_sites(fa_value_get(section, "sites"), figure, &n);
 
 		if (!rows)
 			status = cli_fail(&ft_enomem, CLI_FAILED);
 		else if (options->json)
 			status = print_by_json(&a, rows, n, names[options->by],
 					       options->top ? options->top : 500);
-		else
-			print_by(rows, n, figure, top);
+		else if (estimated && options->by == BY_TEMPORARY)
+			puts("A sample does not know which blocks are temporary.");
+		else {
+			term_estimated(section);
+			print_by(rows, n, figure, estimated, top);
+		}
 	}
 	cli_analysis_deinit(&a);
 	return status;

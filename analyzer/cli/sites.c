@@ -275,11 +275,16 @@ int verb_sites(const struct cli_verb *verb, const struct cli_options *options)
 	};
 	const struct fa_value *section =
 		options->sort == SORT_REALLOC ? facts.reallocs : facts.sites;
+	const char *unavailable = fa_value_text(section, "unavailable");
 	size_t n;
 	ft_auto_free const struct fa_value **rows =
 		sort_rows(fa_value_get(section, "sites"), order, &n);
 
-	if (rows) {
+	if (unavailable) {
+		cli_warn("%s: --sort=realloc: %s", options->path, unavailable);
+		status = CLI_INPUT;
+	} else if (rows) {
+		term_estimated(facts.sites);
 		print_whole(&a, &facts);
 		print_table(&facts, rows, n, order, top);
 	} else {

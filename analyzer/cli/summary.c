@@ -34,6 +34,9 @@ static void print_head(const struct fa_value *summary)
 	       fa_format_time(fa_value_u64(summary, "duration_ns"), &duration),
 	       fa_format_count(fa_value_u64(totals, "events"), &events), threads,
 	       threads == 1 ? "" : "s");
+	if (fa_value_true(summary, "estimated"))
+		printf("estimated from a sample of one block in %s; +- is one standard error\n",
+		       fa_format_bytes(fa_value_u64(summary, "sample_bytes"), &duration));
 }
 
 /* "HIGH  sentence", the sentence over as many lines as it needs. */
@@ -60,15 +63,18 @@ static void print_numbers(const struct fa_value *summary)
 {
 	const struct fa_value *totals = fa_value_get(summary, "totals");
 	const struct fa_value *rss = fa_value_get(summary, "rss");
-	struct fa_text a, b, c;
+	struct fa_text a, b, c, d;
 
-	printf("  live at end  %-10s in %s blocks\n",
+	printf("  live at end  %-10s%s in %s blocks\n",
 	       term_bytes(fa_value_u64(totals, "live_bytes"), &a),
+	       term_error(totals, "live_bytes_relative_error", 8, &d),
 	       fa_format_count(fa_value_u64(totals, "live_blocks"), &b));
-	printf("  peak         %-10s at %s\n", term_bytes(fa_value_u64(totals, "peak_bytes"), &a),
+	printf("  peak         %-10s%s at %s\n", term_bytes(fa_value_u64(totals, "peak_bytes"), &a),
+	       term_error(totals, "peak_bytes_relative_error", 8, &d),
 	       fa_format_time(fa_value_u64(totals, "peak_ns"), &b));
-	printf("  allocated    %-10s in %s calls; %s blocks freed\n",
+	printf("  allocated    %-10s%s in %s calls; %s blocks freed\n",
 	       term_bytes(fa_value_u64(totals, "bytes_allocated"), &a),
+	       term_error(totals, "bytes_allocated_relative_error", 8, &d),
 	       fa_format_count(fa_value_u64(totals, "allocations"), &b),
 	       fa_format_count(fa_value_u64(totals, "frees"), &c));
 	if (fa_value_is_null(rss))
@@ -193,13 +199,16 @@ static void print_quoted(const char *path)
 	putchar('\'');
 }
 
-static void print_next(const char *path)
+static void print_next(const char *path, bool estimated)
 {
 	static const char *const verbs[] = {"leaks", "frag", "report"};
 	static const char *const why[] = {"the stacks", "the layout: pages, holes",
 					  "all of it as HTML"};
 
 	for (size_t i = 0; i < 3; i++) {
+		/* Of a sample the layout can't be told. */
+		if (estimated && i == 1)
+			continue;
 		printf("%s fraganalyze %-6s ", i ? "     " : "next:", verbs[i]);
 		print_quoted(path);
 		printf("   %s# %s%s\n", term_on(STYLE_DIM), why[i], term_off());
@@ -223,7 +232,8 @@ int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
 	const struct fa_value *verdict = fa_value_get(summary, "verdict");
 	const struct fa_value *findings = fa_value_get(summary, "findings");
 	const char *said = fa_value_text(verdict, "text");
-	unsigned notes = 0, lines = judgement_lines(verdict), room;
+	bool estimated = fa_value_true(summary, "estimated");
+	unsigned notes = 0, lines = judgement_lines(verdict) + estimated, room;
 
 	print_head(summary);
 	print_judgement(verdict);
@@ -232,9 +242,9 @@ int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
 		const char *text = fa_value_text(f, "text");
 		const char *code = fa_value_text(f, "code");
 
-		/* What grows is in the table below. */
+		/* What grows is in the table below, and the head says what is estimated. */
 		if (!text || (said && !strcmp(text, said)) || !strcmp(code, "growing") ||
-		    !strcmp(code, "suspect"))
+		    !strcmp(code, "suspect") || !strcmp(code, "estimated"))
 			continue;
 		if (lines + judgement_lines(f) > LINES - LINES_FIXED - LINES_TABLE - SUSPECTS)
 			break;
@@ -252,7 +262,7 @@ int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
 		       : 1;
 	print_suspects(fa_value_get(cli_section(&a, "leaks"), "leaks"), room);
 	putchar('\n');
-	print_next(options->path);
+	print_next(options->path, estimated);
 	cli_analysis_deinit(&a);
 	return CLI_OK;
 }

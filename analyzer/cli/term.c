@@ -233,6 +233,33 @@ void term_spark(const uint64_t *values, size_t n, uint64_t max, unsigned width)
 	}
 }
 
+const char *term_error(const struct fa_value *row, const char *key, int width, struct fa_text *out)
+{
+	struct fa_text text;
+	double percent;
+
+	out->s[0] = '\0';
+	if (!fa_value_get(row, key))
+		return out->s;
+	if (fa_value_is_null(fa_value_get(row, key))) {
+		snprintf(out->s, sizeof(out->s), "%*s", width, "-");
+		return out->s;
+	}
+	percent = 100 * fa_value_f64(row, key);
+	snprintf(text.s, sizeof(text.s), percent < 10 ? "+-%.1f %%" : "+-%.0f %%", percent);
+	snprintf(out->s, sizeof(out->s), "%*s", width, text.s);
+	return out->s;
+}
+
+void term_estimated(const struct fa_value *section)
+{
+	struct fa_text rate;
+
+	if (fa_value_true(section, "estimated"))
+		printf("Estimates from a sample of one block in %s; +- is one standard error.\n",
+		       fa_format_bytes(fa_value_u64(section, "sample_bytes"), &rate));
+}
+
 const char *term_bytes(uint64_t bytes, struct fa_text *out)
 {
 	if (!term.plain_bytes)

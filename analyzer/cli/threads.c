@@ -29,10 +29,11 @@ static int compare_threads(const void *a, const void *b)
 
 static void print_thread(const struct fa_value *thread)
 {
-	struct fa_text live, blocks, allocated, others, rate;
+	struct fa_text live, blocks, allocated, others, rate, error;
 	const char *name = fa_value_text(thread, "name");
 
-	printf("%10s %8s %10s %15s %11s  ", term_bytes(fa_value_u64(thread, "live_bytes"), &live),
+	printf("%10s%s %8s %10s %15s %11s  ", term_bytes(fa_value_u64(thread, "live_bytes"), &live),
+	       term_error(thread, "live_relative_error", 10, &error),
 	       fa_format_count(fa_value_u64(thread, "live_blocks"), &blocks),
 	       term_bytes(fa_value_u64(thread, "allocated_bytes"), &allocated),
 	       term_bytes(fa_value_u64(thread, "freed_by_others_bytes"), &others),
@@ -140,8 +141,10 @@ static int print_text(struct cli_analysis *a, unsigned top)
 	for (const struct fa_value *t = threads ? threads->first : NULL; t; t = t->next)
 		rows[n++] = t;
 	qsort(rows, n, sizeof(*rows), compare_threads);
-	printf("%s%10s %8s %10s %15s %11s  %s%s\n", term_on(STYLE_BOLD), "LIVE", "BLOCKS",
-	       "ALLOCATED", "FREED BY OTHERS", "RATE", "THREAD", term_off());
+	term_estimated(section);
+	printf("%s%10s%s %8s %10s %15s %11s  %s%s\n", term_on(STYLE_BOLD), "LIVE",
+	       fa_value_true(section, "estimated") ? "     ERROR" : "", "BLOCKS", "ALLOCATED",
+	       "FREED BY OTHERS", "RATE", "THREAD", term_off());
 	for (size_t i = 0; i < n && i < top; i++)
 		print_thread(rows[i]);
 	if (n > top)

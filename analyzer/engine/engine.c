@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine_impl.h"
+#include "fa_doc.h"
 #include "ft_cleanup.h"
 
 /* ---- create ------------------------------------------------------------------------------------
@@ -99,6 +100,7 @@ static struct ft_error *engine_init(struct fa_engine *engine)
 		return &ft_enomem;
 	engine->sites =
 		(struct site_account *)(((uintptr_t)engine->sites_memory + 63) & ~(uintptr_t)63);
+	FT_TRY(fa_engine_find_rate(engine));
 	return ft_reader_threads(engine->reader, add_thread, engine);
 }
 
@@ -140,6 +142,7 @@ void fa_engine_destroy(struct fa_engine *engine)
 	ft_arena_deinit(&engine->arena);
 	free(engine->sites_memory);
 	free(engine->start_blocks);
+	free(engine->site_errors);
 	free(engine->last_address);
 	free(engine->threads);
 	free(engine);
@@ -153,7 +156,11 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 	for (size_t i = 0; i < engine->n_passes; i++)
 		if (engine->passes[i].ops == ops)
 			return NULL;
-	assert(engine->n_passes < ENGINE_MAX_PASSES);
+	assert(engine->n_passes < ENGINE_MAX_PASSES && engine->n_refused < ENGINE_MAX_PASSES);
+	if (fa_engine_refuses(engine, ops)) {
+		engine->refused[engine->n_refused++] = ops;
+		return NULL;
+	}
 
 	struct fa_pass *pass = &engine->passes[engine->n_passes];
 
@@ -191,6 +198,13 @@ struct ft_error *fa_engine_emit(struct fa_engine *engine, struct fa_doc *doc)
 {
 	for (size_t i = 0; i < engine->n_passes; i++)
 		FT_TRY(engine->passes[i].ops->emit(&engine->passes[i], doc));
+	for (size_t i = 0; i < engine->n_refused; i++) {
+		struct fa_json *json = fa_doc_begin(doc, engine->refused[i]->name);
+
+		fa_json_kv_string(json, "unavailable",
+				  fa_engine_refuses(engine, engine->refused[i]));
+		fa_doc_end(doc);
+	}
 	return NULL;
 }
 
@@ -275,6 +289,11 @@ bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
 		}
 	}
 	return false;
+}
+
+size_t fa_engine_n_live(const struct fa_engine *engine)
+{
+	return engine->heap.n_live;
 }
 
 const struct fa_block *fa_engine_live(const struct fa_engine *engine, uint64_t address)

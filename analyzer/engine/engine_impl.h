@@ -36,6 +36,12 @@ struct site_account {
 };
 _Static_assert(sizeof(struct site_account) == 64, "one cache line");
 
+/* The same of a sampled recording's variances, by the same epochs. */
+struct site_errors {
+	uint64_t live, peak, allocated;
+	uint64_t samples;
+};
+
 struct fa_names;
 struct fa_suppressed;
 
@@ -46,10 +52,12 @@ struct fa_engine {
 	struct fa_heap heap;
 	struct fa_totals totals;
 	void *sites_memory;
-	struct site_account *sites; /* n_stacks, aligned to a cache line within sites_memory */
-	uint32_t *start_blocks;	    /* live at `from`, by stack; NULL when the window starts at 0 */
-	uint64_t epoch;		    /* number of the peak; sites start with 0, this with 1 */
-	uint64_t *last_address;	    /* by thread: its latest allocation, 0 once freed */
+	struct site_account *sites;	 /* n_stacks, aligned to a cache line within sites_memory */
+	uint64_t sample_bytes;		 /* 0: not sampled */
+	struct site_errors *site_errors; /* n_stacks; NULL: not sampled */
+	uint32_t *start_blocks; /* live at `from`, by stack; NULL when the window starts at 0 */
+	uint64_t epoch;		/* number of the peak; sites start with 0, this with 1 */
+	uint64_t *last_address; /* by thread: its latest allocation, 0 once freed */
 	size_t n_stacks, n_threads;
 	struct fa_thread *threads; /* by id; id 0 when there is none */
 
@@ -64,6 +72,9 @@ struct fa_engine {
 
 	struct fa_pass passes[ENGINE_MAX_PASSES];
 	size_t n_passes;
+	const struct fa_pass_ops *refused[ENGINE_MAX_PASSES]; /* added, but they can't be run */
+	size_t n_refused;
+	char refusal[192]; /* why; "": they can */
 	/* Those with on_step, in order: the inner loop walks nothing else. */
 	struct fa_pass *steppers[ENGINE_MAX_PASSES];
 	size_t n_steppers;
@@ -78,6 +89,10 @@ struct fa_engine {
 
 /* replay.c */
 struct ft_error *fa_engine_replay(struct fa_engine *engine);
+/* sampled.c */
+struct ft_error *fa_engine_find_rate(struct fa_engine *engine);
+/* Fill `bytes` and `blocks` of a block that was born in event `seq` of a sampled recording. */
+void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block, uint64_t seq);
 /* allocator.c */
 struct ft_error *fa_engine_find_allocator(struct fa_engine *engine);
 /* teardown.c */

@@ -56,6 +56,10 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 extern const struct fa_pass_ops *const fa_all_passes[];
 const struct fa_pass_ops *fa_pass_find(const char *name);
 
+/* Why this recording can't answer the pass (fa_pass_ops.needs_all_blocks), or NULL. A pass that is
+ * added nevertheless is not run; its section has the one key "unavailable", with the reason. */
+const char *fa_engine_refuses(const struct fa_engine *engine, const struct fa_pass_ops *ops);
+
 struct ft_error *fa_engine_run(struct fa_engine *engine);
 /* Let each pass write its answer. */
 struct ft_error *fa_engine_emit(struct fa_engine *engine, struct fa_doc *doc);
@@ -71,6 +75,8 @@ struct fa_totals {
 	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed; /* a realloc counts in both */
 	uint64_t peak_bytes, peak_ns, peak_seq;
 	uint64_t n_unknown_frees, n_overlaps, n_events;
+	/* Of a sampled recording: for fa_engine_error(). */
+	uint64_t live_variance, peak_variance, allocated_variance;
 };
 const struct fa_totals *fa_engine_totals(const struct fa_engine *engine);
 
@@ -96,9 +102,34 @@ struct fa_site {
 					   * far at which fa_totals.peak_bytes was reached) */
 	/* Blocks that their own thread freed before it allocated anything else (a realloc is an
 	 * allocation): they did not need the heap. */
-	uint64_t temporary, temporary_bytes;
+	uint64_t temporary, temporary_bytes; /* 0 in a sampled recording: unknown */
+	/* Of a sampled recording: for fa_engine_error(); and how many blocks were sampled. */
+	uint64_t live_variance, peak_variance, allocated_variance;
+	uint64_t samples;
 };
 void fa_engine_site(const struct fa_engine *engine, uint32_t stack, struct fa_site *ret);
+
+/*
+ * Sampled recordings. Where the rate is not 0, every sum over blocks is an estimate: totals, sites,
+ * and what a pass adds up of fa_block.bytes and .blocks. The variances of blocks add up, too, and
+ * mean a standard error in bytes: fa_engine_error() of their sum.
+ */
+uint64_t fa_engine_sample_bytes(const struct fa_engine *engine); /* the rate; 0: not sampled */
+uint64_t fa_engine_variance(const struct fa_engine *engine, const struct fa_block *block);
+double fa_engine_error(const struct fa_engine *engine, uint64_t variance);
+/* Usable bytes, of a sample those that the block stands for. */
+uint64_t fa_engine_usable(const struct fa_engine *engine, const struct fa_block *block);
+
+struct fa_json;
+/* Write "estimated" and "sample_bytes": each section with such sums begins with them. */
+void fa_engine_emit_estimated(const struct fa_engine *engine, struct fa_json *json);
+/* Write the standard error of `bytes` as `key` and its ratio to `bytes` as `relative_key` (NULL:
+ * not at all); in a recording that is not sampled, neither. */
+void fa_engine_emit_error(const struct fa_engine *engine, const char *key, const char *relative_key,
+			  uint64_t bytes, uint64_t variance, struct fa_json *json);
+
+/* Blocks that fa_engine_next_live() visits: of a sample, those that are in it. */
+size_t fa_engine_n_live(const struct fa_engine *engine);
 
 /*
  * A sentence that the summary repeats, with its evidence. Passes add theirs in `finish`; the engine
@@ -149,8 +180,6 @@ void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *blo
 /* One more than the largest stack and thread id: passes index arrays with them. */
 size_t fa_engine_n_stacks(const struct fa_engine *engine);
 size_t fa_engine_n_threads(const struct fa_engine *engine);
-
-struct fa_json;
 
 /* ---- names --------------------------------------------------------------------------------------
  */

@@ -27,10 +27,14 @@ struct fa_pass;
 /* A live block. Borrowed from the engine during a step. */
 struct fa_block {
 	uint64_t address;
-	uint64_t size;		/* requested */
-	uint64_t usable;	/* >= size; equal to size when the recording does not know */
-	uint64_t born_ns;	/* of the logical block: a realloc keeps it */
-	uint64_t born_seq;	/* likewise */
+	uint64_t size;	   /* requested */
+	uint64_t usable;   /* >= size; equal to size when the recording does not know */
+	uint64_t born_ns;  /* of the logical block: a realloc keeps it */
+	uint64_t born_seq; /* likewise */
+	/* What it adds to totals: `size` and 1. In a sampled recording (fa_engine_sample_bytes())
+	 * all that it stands for: sums of these are estimates without bias. */
+	uint64_t bytes;
+	uint32_t blocks;
 	uint32_t stack, thread; /* that made it (realloc: the last one) */
 	uint8_t api, flags;
 };
@@ -54,6 +58,9 @@ struct fa_pass_ops {
 	const char *name;
 	const char *summary; /* one line for --help */
 	size_t state_size;   /* bytes of zeroed state that fa_pass_state() returns */
+	/* Says where blocks lie, and is nonsense without all of them: not run on a sampled
+	 * recording. Its section then says that it is not there, and why. */
+	bool needs_all_blocks;
 
 	/* Before the first event of the window. May be NULL, as may all but emit. */
 	struct ft_error *(*init)(struct fa_pass *pass);

@@ -23,6 +23,8 @@ static struct site_account *site_touch(struct fa_engine *engine, uint32_t stack)
 	if (site->epoch != engine->epoch) {
 		site->peak_bytes = site->live_bytes;
 		site->peak_blocks = site->live_blocks;
+		if (engine->site_errors)
+			engine->site_errors[stack].peak = engine->site_errors[stack].live;
 		site->epoch = engine->epoch;
 	}
 	return site;
@@ -49,6 +51,36 @@ void fa_engine_site(const struct fa_engine *engine, uint32_t stack, struct fa_si
 		.temporary = site->temporary,
 		.temporary_bytes = site->temporary_bytes,
 	};
+	if (engine->site_errors) {
+		const struct site_errors *errors = &engine->site_errors[stack];
+
+		ret->live_variance = errors->live;
+		ret->peak_variance = untouched ? errors->live : errors->peak;
+		ret->allocated_variance = errors->allocated;
+		ret->samples = errors->samples;
+	}
+}
+
+/* What only a sampled recording has: `sign` is 1 for a birth, -1 for a death. What its own thread
+ * allocated meanwhile, a sample does not know: no block is temporary. */
+static void account_error(struct fa_engine *engine, const struct fa_block *block, int sign)
+{
+	struct site_errors *errors = &engine->site_errors[block->stack];
+	struct fa_totals *totals = &engine->totals;
+	uint64_t variance = fa_engine_variance(engine, block);
+
+	if (sign > 0) {
+		errors->live += variance;
+		errors->allocated += variance;
+		errors->samples++;
+		totals->live_variance += variance;
+		totals->allocated_variance += variance;
+		totals->live_usable += fa_engine_usable(engine, block);
+	} else {
+		errors->live -= variance;
+		totals->live_variance -= variance;
+		totals->live_usable -= fa_engine_usable(engine, block);
+	}
 }
 
 static void account_born(struct fa_engine *engine, const struct fa_block *block)
@@ -56,15 +88,19 @@ static void account_born(struct fa_engine *engine, const struct fa_block *block)
 	struct site_account *site = site_touch(engine, block->stack);
 	struct fa_totals *totals = &engine->totals;
 
-	site->live_bytes += block->size;
-	site->live_blocks++;
-	site->allocations++;
-	site->bytes_allocated += block->size;
-	totals->live_blocks++;
-	totals->live_bytes += block->size;
+	site->live_bytes += block->bytes;
+	site->live_blocks += block->blocks;
+	site->allocations += block->blocks;
+	site->bytes_allocated += block->bytes;
+	totals->live_blocks += block->blocks;
+	totals->live_bytes += block->bytes;
+	totals->n_allocs += block->blocks;
+	totals->bytes_allocated += block->bytes;
+	if (engine->site_errors) {
+		account_error(engine, block, 1);
+		return;
+	}
 	totals->live_usable += block->usable;
-	totals->n_allocs++;
-	totals->bytes_allocated += block->size;
 	engine->last_address[block->thread] = block->address;
 }
 
@@ -73,19 +109,23 @@ static void account_died(struct fa_engine *engine, const struct fa_block *block)
 	struct site_account *site = site_touch(engine, block->stack);
 	struct fa_totals *totals = &engine->totals;
 
-	site->live_bytes -= block->size;
-	site->live_blocks--;
-	totals->live_blocks--;
-	totals->live_bytes -= block->size;
-	totals->live_usable -= block->usable;
-	totals->n_frees++;
-	totals->bytes_freed += block->size;
+	site->live_bytes -= block->bytes;
+	site->live_blocks -= block->blocks;
+	totals->live_blocks -= block->blocks;
+	totals->live_bytes -= block->bytes;
+	totals->n_frees += block->blocks;
+	totals->bytes_freed += block->bytes;
+	if (engine->site_errors)
+		account_error(engine, block, -1);
+	else
+		totals->live_usable -= block->usable;
 }
 
 static void account_temporary(struct fa_engine *engine, const struct fa_block *block,
 			      uint32_t thread)
 {
-	if (block->thread != thread || engine->last_address[thread] != block->address)
+	if (engine->site_errors || block->thread != thread ||
+	    engine->last_address[thread] != block->address)
 		return;
 	engine->sites[block->stack].temporary++;
 	engine->sites[block->stack].temporary_bytes += block->size;
@@ -101,6 +141,7 @@ static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 
 	if (totals->live_bytes > totals->peak_bytes) {
 		totals->peak_bytes = totals->live_bytes;
+		totals->peak_variance = totals->live_variance;
 		totals->peak_ns = step->event->time_ns;
 		totals->peak_seq = step->event->seq;
 		step->new_peak = true;
@@ -132,6 +173,10 @@ static void block_fill(const struct fa_engine *engine, struct fa_block *block,
 	block->thread = known_thread(engine, event->thread);
 	block->api = event->api;
 	block->flags = event->flags;
+	block->bytes = block->size;
+	block->blocks = 1;
+	if (engine->sample_bytes)
+		fa_engine_weigh(engine, block, event->seq);
 }
 
 /* A block is about to come to an address that is still taken: the free of the old one was not seen.
@@ -285,6 +330,8 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 		.live_bytes = totals->live_bytes,
 		.live_usable = totals->live_usable,
 		.peak_bytes = totals->live_bytes,
+		.live_variance = totals->live_variance,
+		.peak_variance = totals->live_variance,
 		.peak_ns = engine->from_ns,
 	};
 	engine->epoch++;
@@ -300,6 +347,10 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 			site->bytes_allocated = 0;
 			site->temporary = 0;
 			site->temporary_bytes = 0;
+			if (engine->site_errors) {
+				engine->site_errors[i].allocated = 0;
+				engine->site_errors[i].samples = 0;
+			}
 		}
 	}
 	for (size_t i = 0; i < engine->n_passes; i++) {

@@ -20,6 +20,11 @@
  *the growth; it has held as much before and let go of it; it began too late; a loss plateau,
  *sawtooth, churn, never_freed, freed: no growth; see FORMAT.md
  *
+ * A sampled recording has one more way to be unsure. The tests tell growth from churn by parts of
+ * the bytes: where the standard error of all of them is more than an eighth (of small blocks: fewer
+ * than 64 samples), the noise is as large as what they look for; and what grew by less than three
+ * standard errors may not have grown.
+ *
  * Pure functions, no allocation.
  */
 #ifndef FA_GROWTH_H
@@ -66,6 +71,7 @@ enum fa_reason {
 	FA_WHY_FELL_BEFORE,	/* unsure: it has held as much before, and let go of it */
 	FA_WHY_LONG_LIVED,	/* unsure: `value` % of what got old was freed after all */
 	FA_WHY_LATE,		/* unsure: it began after `value` % of the run */
+	FA_WHY_FEW_SAMPLES,	/* unsure: of a sampled recording, and too few of it */
 };
 const char *fa_reason_name(enum fa_reason reason);
 
@@ -99,6 +105,9 @@ struct fa_evidence {
 	/* of the whole window */
 	uint64_t allocations, frees, bytes_allocated, end_blocks;
 	bool too_short; /* of the run as a whole: fa_growth_too_short() */
+	/* Of a sampled recording: its rate, and the variances of `bytes` and `bytes_allocated` in
+	 * bytes^2; 0: exact. */
+	double sample_bytes, variance, allocated_variance;
 };
 
 struct fa_growth {

@@ -51,6 +51,7 @@ const char *fa_reason_name(enum fa_reason reason)
 		[FA_WHY_FELL_BEFORE] = "fell_before",
 		[FA_WHY_LONG_LIVED] = "long_lived",
 		[FA_WHY_LATE] = "late",
+		[FA_WHY_FEW_SAMPLES] = "few_samples",
 	};
 
 	return names[reason];
@@ -435,6 +436,25 @@ static void resolve(const struct fa_evidence *e, const struct trough_result *tro
 	g->has_resolvable = true;
 }
 
+/* See fa_growth.h. What a sample could have shown is what would have escaped this. */
+static void doubt_sample(const struct fa_evidence *e, struct fa_growth *g)
+{
+	enum { PARTS = 8 };
+	bool hot = g->verdict == FA_GROWING || g->verdict == FA_SUSPECT;
+	double error = sqrt(e->variance);
+	bool vague = e->bytes ? error * PARTS > (double)e->bytes
+			      : sqrt(e->allocated_variance) * PARTS > (double)e->bytes_allocated;
+
+	if (vague || (hot && g->growth < 3 * error)) {
+		verdict(g, FA_UNSURE, FA_WHY_FEW_SAMPLES, 0);
+		g->has_rate = g->has_block_rate = false;
+	}
+	if (g->has_resolvable)
+		g->resolvable =
+			fmax(g->resolvable, fmax(3 * error, PARTS * PARTS * e->sample_bytes) /
+						    (cohort_window_s(e, 0) * COHORTS));
+}
+
 static void add_all(uint64_t *to, const uint64_t *from, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -462,6 +482,8 @@ void fa_evidence_add(struct fa_evidence *to, const struct fa_evidence *from)
 	to->frees += from->frees;
 	to->bytes_allocated += from->bytes_allocated;
 	to->end_blocks += from->end_blocks;
+	to->variance += from->variance;
+	to->allocated_variance += from->allocated_variance;
 }
 
 bool fa_growth_too_short(double life_s, size_t n_life)
@@ -482,4 +504,6 @@ void fa_growth_judge(const struct fa_evidence *e, struct fa_growth *ret)
 	else if (e->too_short || e->bytes <= FA_TREND_MIN_BYTES || !judge_growth(e, troughs, ret))
 		judge_quiet(e, ret);
 	resolve(e, &troughs[0], ret);
+	if (e->sample_bytes > 0)
+		doubt_sample(e, ret);
 }

@@ -173,7 +173,7 @@ static const struct fa_block *find_holder(struct errors *e, const struct fa_engi
 	const struct fa_block *block;
 	size_t cursor = 0;
 
-	e->n_scanned += fa_engine_totals(engine)->live_blocks;
+	e->n_scanned += fa_engine_n_live(engine);
 	if (e->n_scanned > max_scanned)
 		return NULL;
 	while (fa_engine_next_live(engine, &cursor, &block))
@@ -449,6 +449,15 @@ static struct ft_error *errors_emit(const struct fa_pass *pass, struct fa_doc *d
 	struct fa_engine *engine = fa_pass_engine(pass);
 	struct fa_json *json = fa_doc_begin(doc, "errors");
 
+	/* The frees of a sample are those of its blocks, each once, at their beginning. */
+	fa_json_kv_bool(json, "all_frees_seen", !fa_engine_sample_bytes(engine));
+	if (fa_engine_sample_bytes(engine))
+		fa_json_kv_string(
+			json, "limits",
+			"the recording is a sample: a free by another family's call is found "
+			"for sampled blocks; double, interior and invalid frees are not");
+	else
+		fa_json_kv_null(json, "limits");
 	fa_json_key(json, "errors");
 	fa_json_array_begin(json);
 	for (size_t i = 0; i < e->n; i++) {

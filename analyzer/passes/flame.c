@@ -371,8 +371,12 @@ static void flame_deinit(struct fa_pass *pass)
 static struct ft_error *flame_emit(const struct fa_pass *pass, struct fa_doc *doc)
 {
 	const struct flame *flame = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
+	/* A sample does not know what is temporary: the last one is left out. */
+	unsigned n_metrics = fa_engine_sample_bytes(engine) ? N_METRICS - 1 : N_METRICS;
 	struct fa_json *json = fa_doc_begin(doc, "flame");
 
+	fa_engine_emit_estimated(engine, json);
 	fa_json_key(json, "functions");
 	fa_json_array_begin(json);
 	for (size_t i = 0; i < flame->n_texts; i++)
@@ -380,7 +384,7 @@ static struct ft_error *flame_emit(const struct fa_pass *pass, struct fa_doc *do
 	fa_json_array_end(json);
 	fa_json_key(json, "metrics");
 	fa_json_array_begin(json);
-	for (unsigned m = 0; m < N_METRICS; m++)
+	for (unsigned m = 0; m < n_metrics; m++)
 		fa_json_string(json, metric_names[m]);
 	fa_json_array_end(json);
 	fa_json_key(json, "other");
@@ -392,7 +396,7 @@ static struct ft_error *flame_emit(const struct fa_pass *pass, struct fa_doc *do
 
 	fa_doc_column(doc, "flame.parent", FA_U32, flame->parent, flame->n_kept);
 	fa_doc_column(doc, "flame.function", FA_U32, flame->function, flame->n_kept);
-	for (unsigned m = 0; m < N_METRICS; m++) {
+	for (unsigned m = 0; m < n_metrics; m++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), "flame.%s", metric_names[m]);

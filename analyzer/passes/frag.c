@@ -834,6 +834,7 @@ const struct fa_pass_ops fa_pass_frag = {
 	.name = "frag",
 	.summary = "page occupancy, holes, and the sites that keep pages",
 	.state_size = sizeof(struct frag),
+	.needs_all_blocks = true,
 	.init = frag_init,
 	.on_step = frag_on_step,
 	.on_tick = frag_on_tick,

@@ -191,7 +191,7 @@ static void count_freed(struct leaks *l, const struct fa_block *died, uint64_t t
 	if (time_ns >= l->life_end_ns || died->born_ns < l->from_ns)
 		return;
 	fa_cohort_freed(cohorts, (double)(died->born_ns - l->from_ns) / life,
-			(double)(time_ns - l->from_ns) / life, died->size);
+			(double)(time_ns - l->from_ns) / life, died->bytes);
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
 		freed->bytes[span] += cohorts[span].freed_bytes;
 		freed->old_bytes[span] += cohorts[span].freed_old_bytes;
@@ -210,18 +210,18 @@ static struct ft_error *leaks_on_step(struct fa_pass *pass, const struct fa_step
 	ok &= fa_track_add(&l->heap, l->step, l->totals->live_bytes - l->heap.live, &l->arena);
 	if (died && born) {
 		if (born->stack != died->stack)
-			ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->size,
+			ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes,
 					   &l->arena);
 		ok &= fa_track_add(&l->tracks[born->stack], l->step,
-				   born->stack == died->stack ? born->size - died->size
-							      : born->size,
+				   born->stack == died->stack ? born->bytes - died->bytes
+							      : born->bytes,
 				   &l->arena);
 	} else if (died) {
-		ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->size, &l->arena);
+		ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes, &l->arena);
 		if (time_ns - died->born_ns >= l->min_freed_age_ns)
 			count_freed(l, died, time_ns);
 	} else if (born) {
-		ok &= fa_track_add(&l->tracks[born->stack], l->step, born->size, &l->arena);
+		ok &= fa_track_add(&l->tracks[born->stack], l->step, born->bytes, &l->arena);
 	}
 	return ok ? NULL : &ft_enomem;
 }
@@ -255,34 +255,36 @@ static struct ft_error *survivors_of(struct leaks *l, uint32_t stack, struct sur
 static struct ft_error *survey(struct fa_pass *pass)
 {
 	struct leaks *l = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
 	double life = (double)(l->life_end_ns - l->from_ns);
 	double window = (double)(l->to_ns - l->from_ns);
 	const struct fa_block *block;
 	size_t cursor = 0;
 
 	l->surveyed = true;
-	while (fa_engine_next_live(fa_pass_engine(pass), &cursor, &block)) {
+	while (fa_engine_next_live(engine, &cursor, &block)) {
 		struct survivors *s;
 
 		FT_TRY(survivors_of(l, block->stack, &s));
-		s->blocks++;
-		s->bytes += block->size;
+		s->blocks += block->blocks;
+		s->bytes += block->bytes;
+		s->variance += fa_engine_variance(engine, block);
 		if (block->born_ns < l->doubtful_before_ns)
-			s->doubtful_bytes += block->size;
+			s->doubtful_bytes += block->bytes;
 		if (block->born_ns < l->from_ns || life <= 0)
 			continue;
 
 		double since = (double)(block->born_ns - l->from_ns);
 		size_t step = (size_t)(since / window * LEAKS_STEPS);
 
-		s->births[step < LEAKS_STEPS ? step : LEAKS_STEPS - 1] += (float)block->size;
+		s->births[step < LEAKS_STEPS ? step : LEAKS_STEPS - 1] += (float)block->bytes;
 		for (int span = 0; span < FA_GROWTH_SPANS; span++) {
 			int cohort = fa_cohort_window(1 - since / life, span);
 
 			if (cohort < 0)
 				continue;
-			s->cohorts[span].bytes[cohort] += block->size;
-			s->cohorts[span].blocks[cohort]++;
+			s->cohorts[span].bytes[cohort] += block->bytes;
+			s->cohorts[span].blocks[cohort] += block->blocks;
 		}
 	}
 	return NULL;

@@ -282,7 +282,16 @@ static void emit_row(const struct leaks *l, struct fa_engine *engine, const stru
 	fa_json_kv_u64(json, "allocations", row->site.allocations);
 	fa_json_kv_u64(json, "frees", row->site.frees);
 	fa_json_kv_u64(json, "peak_bytes", row->site.peak_bytes);
-	fa_json_kv_u64(json, "temporary", row->site.temporary);
+	if (fa_engine_sample_bytes(engine)) {
+		fa_json_kv_null(json, "temporary");
+		fa_json_kv_u64(json, "samples", row->site.samples);
+		fa_engine_emit_error(engine, "bytes_error", "bytes_relative_error",
+				     row->site.live_bytes, row->site.live_variance, json);
+		fa_engine_emit_error(engine, "allocated_error", "allocated_relative_error",
+				     row->site.bytes_allocated, row->site.allocated_variance, json);
+	} else {
+		fa_json_kv_u64(json, "temporary", row->site.temporary);
+	}
 	fa_json_key(json, "stack");
 	fa_engine_emit_stack(engine, row->stack, json);
 	fa_json_object_end(json);
@@ -344,12 +353,14 @@ static void emit_process(const struct leaks *l, struct fa_json *json)
 struct ft_error *leaks_emit(const struct fa_pass *pass, struct fa_doc *doc)
 {
 	const struct leaks *l = fa_pass_state(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
 	struct fa_json *json = fa_doc_begin(doc, "leaks");
 
+	fa_engine_emit_estimated(engine, json);
 	fa_json_key(json, "leaks");
 	fa_json_array_begin(json);
 	for (size_t i = 0; i < l->n_rows; i++)
-		emit_row(l, fa_pass_engine(pass), &l->rows[i], json);
+		emit_row(l, engine, &l->rows[i], json);
 	fa_json_array_end(json);
 	fa_json_key(json, "groups");
 	fa_json_array_begin(json);
@@ -363,7 +374,7 @@ struct ft_error *leaks_emit(const struct fa_pass *pass, struct fa_doc *doc)
 	fa_json_kv_u64(json, "blocks", l->other_blocks);
 	fa_json_object_end(json);
 	emit_process(l, json);
-	fa_engine_emit_suppressed(fa_pass_engine(pass), json);
+	fa_engine_emit_suppressed(engine, json);
 	fa_doc_end(doc);
 	fa_doc_column(doc, "leaks.series", FA_U64, l->series, l->n_rows * LEAKS_STEPS);
 	return NULL;

@@ -31,6 +31,7 @@ struct survivors {
 	float births[LEAKS_STEPS];		    /* bytes by step of birth */
 	uint64_t blocks, bytes;
 	uint64_t doubtful_bytes;    /* of them: a loss may hold their free */
+	uint64_t variance;	    /* of them, in a sampled recording: fa_engine_error() */
 	uint64_t first_ns, last_ns; /* births of what is live at the end */
 	uint32_t threads;	    /* that allocated it */
 	bool suppressed;	    /* by the user: in no row and in no group */

@@ -14,6 +14,11 @@ bool leaks_is_hot(const struct fa_growth *growth)
 /* ---- sites -------------------------------------------------------------------------------------
  */
 
+static double squared(double x)
+{
+	return x * x;
+}
+
 static void evidence_of_run(const struct leaks *l, struct fa_evidence *e)
 {
 	*e = (struct fa_evidence){
@@ -38,6 +43,8 @@ void leaks_evidence(const struct leaks *l, const struct fa_engine *engine, uint3
 	ret->frees = site.frees;
 	ret->bytes_allocated = site.bytes_allocated;
 	ret->end_blocks = site.live_blocks;
+	ret->sample_bytes = (double)fa_engine_sample_bytes(engine);
+	ret->allocated_variance = squared(fa_engine_error(engine, site.allocated_variance));
 	if (index) {
 		const struct survivors *s = &l->survivors[*index];
 
@@ -46,6 +53,7 @@ void leaks_evidence(const struct leaks *l, const struct fa_engine *engine, uint3
 		ret->blocks = s->blocks;
 		ret->bytes = s->bytes;
 		ret->doubtful_bytes = s->doubtful_bytes;
+		ret->variance = squared(fa_engine_error(engine, s->variance));
 	}
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
 		ret->cohorts[span].freed_bytes = l->freed[stack].bytes[span];
@@ -153,7 +161,7 @@ static void choose(struct leaks *l, size_t max)
  */
 
 /* The heap as a whole: whether it grows, and the smallest rate that this recording could show. */
-static void judge_process(struct leaks *l)
+static void judge_process(struct leaks *l, const struct fa_engine *engine)
 {
 	struct fa_evidence e;
 	struct fa_growth growth;
@@ -178,6 +186,10 @@ static void judge_process(struct leaks *l)
 	e.blocks = e.end_blocks = UINT64_MAX;
 	e.bytes = l->heap.live;
 	e.frees = l->totals->n_frees;
+	e.bytes_allocated = l->totals->bytes_allocated;
+	e.sample_bytes = (double)fa_engine_sample_bytes(engine);
+	e.variance = squared(fa_engine_error(engine, l->totals->live_variance));
+	e.allocated_variance = squared(fa_engine_error(engine, l->totals->allocated_variance));
 	e.cohorts[0].freed_bytes = 1; /* in a heap, something always is */
 	fa_growth_judge(&e, &growth);
 	l->has_resolvable = growth.has_resolvable;
@@ -191,7 +203,7 @@ struct ft_error *leaks_judge(struct leaks *l, struct fa_engine *engine)
 	FT_TRY(collect(l, engine));
 	score_rows(l, fa_engine_totals(engine)->live_bytes);
 	FT_TRY(leaks_group(l, engine));
-	judge_process(l);
+	judge_process(l, engine);
 	choose(l, fa_engine_max_sites(engine));
 	l->series = calloc(l->n_rows * LEAKS_STEPS + 1, sizeof(*l->series));
 	if (!l->series)

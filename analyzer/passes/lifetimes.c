@@ -93,13 +93,13 @@ static struct ft_error *lifetimes_on_step(struct fa_pass *pass, const struct fa_
 
 	if (!site)
 		return &ft_enomem;
-	site->n_freed++;
-	if (site->freed[bin] < UINT32_MAX)
-		site->freed[bin]++;
-	l->freed[bin].blocks++;
-	l->freed[bin].bytes += died->size;
-	l->matrix_blocks[size * BINS + bin]++;
-	l->matrix_bytes[size * BINS + bin] += died->size;
+	site->n_freed += died->blocks;
+	if (__builtin_add_overflow(site->freed[bin], died->blocks, &site->freed[bin]))
+		site->freed[bin] = UINT32_MAX;
+	l->freed[bin].blocks += died->blocks;
+	l->freed[bin].bytes += died->bytes;
+	l->matrix_blocks[size * BINS + bin] += died->blocks;
+	l->matrix_bytes[size * BINS + bin] += died->bytes;
 	return NULL;
 }
 
@@ -160,8 +160,8 @@ static struct ft_error *lifetimes_finish(struct fa_pass *pass)
 
 		if (!site)
 			return &ft_enomem;
-		l->live[bin].blocks++;
-		l->live[bin].bytes += block->size;
+		l->live[bin].blocks += block->blocks;
+		l->live[bin].bytes += block->bytes;
 		if (block->born_ns < site->oldest_ns)
 			site->oldest_ns = block->born_ns;
 		if (block->born_ns > site->youngest_ns)
@@ -238,6 +238,7 @@ static struct ft_error *lifetimes_emit(const struct fa_pass *pass, struct fa_doc
 	const struct lifetimes *l = fa_pass_state(pass);
 	struct fa_json *json = fa_doc_begin(doc, "lifetimes");
 
+	fa_engine_emit_estimated(fa_pass_engine(pass), json);
 	emit_bins(json, "freed", l->freed);
 	emit_bins(json, "live", l->live);
 	fa_json_kv_u64(json, "unknown", l->n_unknown);

@@ -140,6 +140,7 @@ const struct fa_pass_ops fa_pass_map = {
 	.name = "map",
 	.summary = "how full which addresses were over time",
 	.state_size = sizeof(struct map),
+	.needs_all_blocks = true,
 	.init = map_init,
 	.on_step = map_on_step,
 	.on_tick = map_on_tick,

@@ -66,6 +66,8 @@ static const char *const meta_keys[] = {
 	"collector_cpu_ns",
 	"collector_memory",
 	"tracer_bytes",
+	"sample_bytes",
+	"sample_set_full",
 };
 
 static struct ft_error *add_loss(void *ctx, const struct ft_loss_row *row)

@@ -229,6 +229,7 @@ const struct fa_pass_ops fa_pass_reallocs = {
 	.name = "reallocs",
 	.summary = "chains of reallocs as one block: calls, moves, bytes copied",
 	.state_size = sizeof(struct reallocs),
+	.needs_all_blocks = true,
 	.init = reallocs_init,
 	.on_step = reallocs_on_step,
 	.finish = reallocs_finish,

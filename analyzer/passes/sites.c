@@ -100,12 +100,36 @@ static struct ft_error *sites_finish(struct fa_pass *pass)
 	return NULL;
 }
 
+static void emit_temporary(const struct fa_engine *engine, const char *key, uint64_t value,
+			   struct fa_json *json)
+{
+	if (fa_engine_sample_bytes(engine))
+		fa_json_kv_null(json, key);
+	else
+		fa_json_kv_u64(json, key, value);
+}
+
+static void emit_errors(const struct fa_engine *engine, const struct fa_site *site,
+			struct fa_json *json)
+{
+	if (!fa_engine_sample_bytes(engine))
+		return;
+	fa_json_kv_u64(json, "samples", site->samples);
+	fa_engine_emit_error(engine, "live_error", "live_relative_error", site->live_bytes,
+			     site->live_variance, json);
+	fa_engine_emit_error(engine, "peak_error", "peak_relative_error", site->peak_bytes,
+			     site->peak_variance, json);
+	fa_engine_emit_error(engine, "allocated_error", "allocated_relative_error",
+			     site->bytes_allocated, site->allocated_variance, json);
+}
+
 static struct ft_error *sites_emit(const struct fa_pass *pass, struct fa_doc *doc)
 {
 	const struct sites *s = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 	struct fa_json *json = fa_doc_begin(doc, "sites");
 
+	fa_engine_emit_estimated(engine, json);
 	fa_json_key(json, "sites");
 	fa_json_array_begin(json);
 	for (size_t i = 0; i < s->n_listed; i++) {
@@ -121,8 +145,9 @@ static struct ft_error *sites_emit(const struct fa_pass *pass, struct fa_doc *do
 		fa_json_kv_u64(json, "peak_blocks", site.peak_blocks);
 		fa_json_kv_u64(json, "allocated_bytes", site.bytes_allocated);
 		fa_json_kv_u64(json, "allocations", site.allocations);
-		fa_json_kv_u64(json, "temporary", site.temporary);
-		fa_json_kv_u64(json, "temporary_bytes", site.temporary_bytes);
+		emit_temporary(engine, "temporary", site.temporary, json);
+		emit_temporary(engine, "temporary_bytes", site.temporary_bytes, json);
+		emit_errors(engine, &site, json);
 		fa_json_key(json, "stack");
 		fa_engine_emit_stack(engine, s->listed[i], json);
 		fa_json_object_end(json);
@@ -136,7 +161,7 @@ static struct ft_error *sites_emit(const struct fa_pass *pass, struct fa_doc *do
 	fa_json_kv_u64(json, "peak_bytes", s->other.peak_bytes);
 	fa_json_kv_u64(json, "allocated_bytes", s->other.bytes_allocated);
 	fa_json_kv_u64(json, "allocations", s->other.allocations);
-	fa_json_kv_u64(json, "temporary", s->other.temporary);
+	emit_temporary(engine, "temporary", s->other.temporary, json);
 	fa_json_object_end(json);
 	fa_doc_end(doc);
 	return NULL;

@@ -43,6 +43,43 @@ static struct ft_error *add_loss(void *ctx, const struct ft_loss_row *row)
 	return NULL;
 }
 
+/* The figures are estimates; and too low where sampled blocks found no place in the tracer. */
+static struct ft_error *add_sampled(struct fa_engine *engine)
+{
+	const char *full = ft_reader_meta(fa_engine_reader(engine), "sample_set_full");
+	uint64_t n_full = full ? strtoull(full, NULL, 10) : 0;
+	const struct fa_totals *totals = fa_engine_totals(engine);
+	double error = fa_engine_error(engine, totals->allocated_variance);
+	struct fa_text rate, bytes, plus_minus;
+	char text[256];
+
+	if (!fa_engine_sample_bytes(engine))
+		return NULL;
+	snprintf(text, sizeof(text),
+		 "All figures are estimates from a sample of one block in %s: %s allocated, "
+		 "standard error %s",
+		 fa_format_bytes(fa_engine_sample_bytes(engine), &rate),
+		 fa_format_bytes(totals->bytes_allocated, &bytes),
+		 fa_format_bytes((uint64_t)error, &plus_minus));
+	FT_TRY(fa_engine_finding_add(engine, &(struct fa_finding){.code = "estimated",
+								  .severity = FA_INFO,
+								  .text = text,
+								  .section = "summary",
+								  .weight = UINT64_MAX - 1}));
+	if (!n_full)
+		return NULL;
+	snprintf(
+		text, sizeof(text),
+		"%s blocks of the sample found no place in the tracer and are missing: figures are "
+		"too low; sample with a larger number of bytes",
+		fa_format_count(n_full, &bytes));
+	return fa_engine_finding_add(engine, &(struct fa_finding){.code = "sample_full",
+								  .severity = FA_MEDIUM,
+								  .text = text,
+								  .section = "quality",
+								  .weight = n_full});
+}
+
 static struct ft_error *summary_finish(struct fa_pass *pass)
 {
 	struct summary *s = fa_pass_state(pass);
@@ -58,7 +95,8 @@ static struct ft_error *summary_finish(struct fa_pass *pass)
 	for (size_t i = 0; i < fa_engine_n_threads(engine); i++)
 		s->n_threads += fa_engine_thread(engine, (uint32_t)i) != NULL;
 	FT_TRY(ft_reader_timeline(reader, add_rss, s));
-	return ft_reader_losses(reader, add_loss, s);
+	FT_TRY(ft_reader_losses(reader, add_loss, s));
+	return add_sampled(engine);
 }
 
 static const char *base_name(const char *path)
@@ -146,9 +184,11 @@ static void emit_recording(struct ft_reader *reader, const struct ft_process_row
 	fa_json_object_end(json);
 }
 
-static void emit_totals(const struct summary *s, const struct fa_totals *totals,
+static void emit_totals(const struct summary *s, const struct fa_engine *engine,
 			struct fa_json *json)
 {
+	const struct fa_totals *totals = fa_engine_totals(engine);
+
 	fa_json_key(json, "totals");
 	fa_json_object_begin(json);
 	fa_json_kv_u64(json, "allocations", totals->n_allocs);
@@ -161,6 +201,12 @@ static void emit_totals(const struct summary *s, const struct fa_totals *totals,
 	fa_json_kv_u64(json, "peak_ns", totals->peak_ns);
 	fa_json_kv_u64(json, "events", totals->n_events);
 	fa_json_kv_u64(json, "lost_events", s->n_lost);
+	fa_engine_emit_error(engine, "bytes_allocated_error", "bytes_allocated_relative_error",
+			     totals->bytes_allocated, totals->allocated_variance, json);
+	fa_engine_emit_error(engine, "live_bytes_error", "live_bytes_relative_error",
+			     totals->live_bytes, totals->live_variance, json);
+	fa_engine_emit_error(engine, "peak_bytes_error", "peak_bytes_relative_error",
+			     totals->peak_bytes, totals->peak_variance, json);
 	fa_json_object_end(json);
 
 	fa_json_key(json, "rss");
@@ -257,13 +303,14 @@ static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *
 
 	struct fa_json *json = fa_doc_begin(doc, "summary");
 
+	fa_engine_emit_estimated(engine, json);
 	emit_program(&process, json);
 	emit_recording(reader, &process, json);
 	fa_json_kv_u64(json, "from_ns", s->from_ns);
 	fa_json_kv_u64(json, "to_ns", s->to_ns);
 	fa_json_kv_u64(json, "duration_ns", s->to_ns - s->from_ns);
 	fa_json_kv_bool(json, "complete", ft_reader_state(reader) == FT_STATE_COMPLETE);
-	emit_totals(s, fa_engine_totals(engine), json);
+	emit_totals(s, engine, json);
 	fa_json_kv_u64(json, "threads", s->n_threads);
 	emit_verdict(engine, json);
 	fa_doc_end(doc);

@@ -13,11 +13,12 @@
 #include "ft_cleanup.h"
 #include "ft_map.h"
 
-enum { SERIES = 128, MATRIX_MAX = 16 };
+enum { SERIES = 128, MATRIX_MAX = 16, VAGUE = 8 };
 
 struct thread_account {
 	uint64_t allocated_bytes, allocations;
 	uint64_t live_bytes, live_blocks;
+	uint64_t live_variance, allocated_variance;
 	uint64_t freed_by_others_bytes;
 	uint64_t freed_own_bytes; /* of its own blocks */
 	uint64_t freed_bytes;	  /* of anybody's */
@@ -26,11 +27,19 @@ struct thread_account {
 struct threads {
 	struct thread_account *accounts; /* by thread id */
 	size_t n;
+	bool estimated;
 	uint64_t *series;		 /* by thread, then step */
 	size_t n_filled;		 /* steps of the series that are there */
 	struct ft_map foreign;		 /* allocating thread << 32 | freeing thread -> bytes */
 	uint64_t last_pair, *last_bytes; /* the latest entry of `foreign`: pairs come in runs */
 };
+
+/* Asked for each event: where nothing is estimated, without a call. */
+static inline uint64_t variance_of(const struct threads *t, const struct fa_engine *engine,
+				   const struct fa_block *block)
+{
+	return t->estimated ? fa_engine_variance(engine, block) : 0;
+}
 
 static struct ft_error *threads_init(struct fa_pass *pass)
 {
@@ -40,14 +49,16 @@ static struct ft_error *threads_init(struct fa_pass *pass)
 	size_t cursor = 0;
 
 	t->n = fa_engine_n_threads(engine);
+	t->estimated = fa_engine_sample_bytes(engine) != 0;
 	ft_map_init(&t->foreign);
 	t->accounts = calloc(t->n, sizeof(*t->accounts));
 	t->series = calloc(t->n * SERIES, sizeof(*t->series));
 	if (!t->accounts || !t->series)
 		return &ft_enomem;
 	while (fa_engine_next_live(engine, &cursor, &block)) {
-		t->accounts[block->thread].live_bytes += block->size;
-		t->accounts[block->thread].live_blocks++;
+		t->accounts[block->thread].live_bytes += block->bytes;
+		t->accounts[block->thread].live_blocks += block->blocks;
+		t->accounts[block->thread].live_variance += variance_of(t, engine, block);
 	}
 	return NULL;
 }
@@ -57,41 +68,48 @@ static struct ft_error *count_foreign(struct threads *t, const struct fa_block *
 {
 	uint64_t pair = (uint64_t)died->thread << 32 | thread;
 
-	t->accounts[died->thread].freed_by_others_bytes += died->size;
+	t->accounts[died->thread].freed_by_others_bytes += died->bytes;
 	if (!t->last_bytes || t->last_pair != pair) {
 		t->last_bytes = ft_map_put(&t->foreign, pair, NULL);
 		if (!t->last_bytes)
 			return &ft_enomem;
 		t->last_pair = pair;
 	}
-	*t->last_bytes += died->size;
+	*t->last_bytes += died->bytes;
 	return NULL;
 }
 
 static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct threads *t = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
 
 	if (step->died) {
 		const struct fa_block *died = step->died;
 		struct thread_account *owner = &t->accounts[died->thread];
 		uint32_t thread = step->event->thread < t->n ? step->event->thread : 0;
 
-		owner->live_bytes -= died->size;
-		owner->live_blocks--;
-		t->accounts[thread].freed_bytes += died->size;
+		owner->live_bytes -= died->bytes;
+		owner->live_blocks -= died->blocks;
+		owner->live_variance -= variance_of(t, engine, died);
+		t->accounts[thread].freed_bytes += died->bytes;
 		if (thread == died->thread)
-			owner->freed_own_bytes += died->size;
+			owner->freed_own_bytes += died->bytes;
 		else
 			FT_TRY(count_foreign(t, died, thread));
 	}
 	if (step->born) {
 		struct thread_account *owner = &t->accounts[step->born->thread];
 
-		owner->live_bytes += step->born->size;
-		owner->live_blocks++;
-		owner->allocated_bytes += step->born->size;
-		owner->allocations++;
+		owner->live_bytes += step->born->bytes;
+		owner->live_blocks += step->born->blocks;
+		owner->allocated_bytes += step->born->bytes;
+		owner->allocations += step->born->blocks;
+
+		uint64_t variance = variance_of(t, engine, step->born);
+
+		owner->live_variance += variance;
+		owner->allocated_variance += variance;
 	}
 	return NULL;
 }
@@ -159,7 +177,14 @@ static void emit_thread(const struct threads *t, const struct fa_engine *engine,
 	fa_json_kv_u64(json, "live_bytes", account->live_bytes);
 	fa_json_kv_u64(json, "live_blocks", account->live_blocks);
 	fa_json_kv_u64(json, "freed_by_others_bytes", account->freed_by_others_bytes);
-	if (thread_rate(engine, t->series + id * SERIES, &rate))
+	fa_engine_emit_error(engine, "allocated_error", "allocated_relative_error",
+			     account->allocated_bytes, account->allocated_variance, json);
+	fa_engine_emit_error(engine, "live_error", "live_relative_error", account->live_bytes,
+			     account->live_variance, json);
+	/* Of few samples, their noise would be the rate. */
+	if (fa_engine_error(engine, account->live_variance) * VAGUE <=
+		    (double)account->live_bytes &&
+	    thread_rate(engine, t->series + id * SERIES, &rate))
 		fa_json_kv_f64(json, "rate_bytes_per_s", rate);
 	else
 		fa_json_kv_null(json, "rate_bytes_per_s");
@@ -265,6 +290,7 @@ static struct ft_error *threads_emit(const struct fa_pass *pass, struct fa_doc *
 	ft_auto_free uint64_t *series = malloc((t->n * SERIES + 1) * sizeof(*series));
 	size_t n = 0;
 
+	fa_engine_emit_estimated(engine, json);
 	fa_json_key(json, "threads");
 	fa_json_array_begin(json);
 	for (size_t id = 0; id < t->n; id++) {

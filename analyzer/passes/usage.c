@@ -41,6 +41,7 @@ struct usage {
 	uint32_t *listed;
 	size_t n_listed;
 	uint64_t n_other;
+	bool estimated;
 };
 
 static uint64_t step_end(const struct usage *u, uint32_t step)
@@ -51,6 +52,14 @@ static uint64_t step_end(const struct usage *u, uint32_t step)
 	       (uint64_t)((unsigned __int128)(u->to_ns - u->from_ns) * (step + 1) / STEPS);
 }
 
+/* Asked for each event: where nothing is estimated, without a call. */
+static inline uint64_t usable_of(const struct fa_pass *pass, const struct fa_block *block)
+{
+	const struct usage *u = fa_pass_state(pass);
+
+	return u->estimated ? fa_engine_usable(fa_pass_engine(pass), block) : block->usable;
+}
+
 static struct ft_error *usage_init(struct fa_pass *pass)
 {
 	struct usage *u = fa_pass_state(pass);
@@ -58,6 +67,7 @@ static struct ft_error *usage_init(struct fa_pass *pass)
 	const struct fa_block *block;
 	size_t cursor = 0;
 
+	u->estimated = fa_engine_sample_bytes(engine) != 0;
 	u->from_ns = fa_engine_from_ns(engine);
 	u->to_ns = fa_engine_to_ns(engine);
 	u->next_step_ns = step_end(u, 0);
@@ -65,7 +75,7 @@ static struct ft_error *usage_init(struct fa_pass *pass)
 	if (!u->sites)
 		return &ft_enomem;
 	while (fa_engine_next_live(engine, &cursor, &block))
-		u->sites[block->stack].live_usable += block->usable;
+		u->sites[block->stack].live_usable += usable_of(pass, block);
 	return NULL;
 }
 
@@ -88,24 +98,25 @@ static struct ft_error *usage_on_step(struct fa_pass *pass, const struct fa_step
 	while (step->event->time_ns > u->next_step_ns)
 		u->next_step_ns = step_end(u, ++u->step);
 	if (step->died)
-		u->sites[step->died->stack].live_usable -= step->died->usable;
+		u->sites[step->died->stack].live_usable -= usable_of(pass, step->died);
 	if (!born)
 		return NULL;
 
 	struct site_usage *site = &u->sites[born->stack];
+	uint64_t usable = usable_of(pass, born);
 	unsigned bin = born->size ? 63 - (unsigned)__builtin_clzll(born->size) : 0;
 	struct size_usage *size = &u->sizes[bin < SIZES ? bin : SIZES - 1];
 
 	if (site->step != u->step)
 		end_step(site, u->step);
-	site->requested += born->size;
-	site->usable += born->usable;
-	site->live_usable += born->usable;
-	site->step_bytes += born->size;
-	site->step_calls++;
-	size->blocks++;
-	size->requested += born->size;
-	size->usable += born->usable;
+	site->requested += born->bytes;
+	site->usable += usable;
+	site->live_usable += usable;
+	site->step_bytes += born->bytes;
+	site->step_calls += born->blocks;
+	size->blocks += born->blocks;
+	size->requested += born->bytes;
+	size->usable += usable;
 	return NULL;
 }
 
@@ -188,6 +199,7 @@ static struct ft_error *usage_emit(const struct fa_pass *pass, struct fa_doc *do
 	const struct usage *u = fa_pass_state(pass);
 	struct fa_json *json = fa_doc_begin(doc, "usage");
 
+	fa_engine_emit_estimated(fa_pass_engine(pass), json);
 	fa_json_key(json, "sizes");
 	fa_json_array_begin(json);
 	for (unsigned i = 0; i < SIZES; i++) {

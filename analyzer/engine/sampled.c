@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sampled recordings: blocks that stand for others
+ *
+ * Bytes are rounded to whole numbers by size alone. Numbers of blocks are not: 1.58 blocks, what a
+ * block of the rate's own size stands for, would always be 2. They are rounded up or down by chance
+ * (of the event's sequence number, so that it is the same each time), up as often as the fraction
+ * says: all sums stay whole, add up, and are right on the mean.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine_impl.h"
+#include "fa_format.h"
+#include "fa_json.h"
+#include "ft_map.h"
+#include "ft_weight.h"
+
+enum { SAMPLE_MAX_BITS = 26 }; /* 64 MiB: FORMAT.md, I19 */
+
+struct ft_error *fa_engine_find_rate(struct fa_engine *engine)
+{
+	const char *meta = ft_reader_meta(engine->reader, "sample_bytes");
+	struct fa_text rate;
+	char *end;
+
+	if (!meta)
+		return NULL;
+	engine->sample_bytes = strtoull(meta, &end, 10);
+	if (!*meta || *end || !engine->sample_bytes ||
+	    engine->sample_bytes > UINT64_C(1) << SAMPLE_MAX_BITS)
+		return ft_error_create(FT_ERROR_INPUT, "%s: meta.sample_bytes is no sampling rate",
+				       ft_reader_path(engine->reader));
+	snprintf(
+		engine->refusal, sizeof(engine->refusal),
+		"the recording is a sample (--sample, one block in %s): that can only be told from "
+		"every block",
+		fa_format_bytes(engine->sample_bytes, &rate));
+	engine->site_errors = calloc(engine->n_stacks, sizeof(*engine->site_errors));
+	return engine->site_errors ? NULL : &ft_enomem;
+}
+
+void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block, uint64_t seq)
+{
+	struct ft_weight weight = ft_weight_of(block->size, engine->sample_bytes);
+	uint64_t fraction = weight.blocks & ((1 << FT_WEIGHT_BLOCK_BITS) - 1);
+	uint64_t chance = ft_hash_u64(seq) & ((1 << FT_WEIGHT_BLOCK_BITS) - 1);
+
+	block->bytes = weight.bytes;
+	block->blocks = (uint32_t)(weight.blocks >> FT_WEIGHT_BLOCK_BITS) + (chance < fraction);
+}
+
+uint64_t fa_engine_usable(const struct fa_engine *engine, const struct fa_block *block)
+{
+	if (!engine->sample_bytes)
+		return block->usable;
+
+	struct ft_weight weight = ft_weight_of(block->size, engine->sample_bytes);
+
+	return ft_weight_scale(&weight, block->usable);
+}
+
+const char *fa_engine_refuses(const struct fa_engine *engine, const struct fa_pass_ops *ops)
+{
+	return ops->needs_all_blocks && engine->sample_bytes ? engine->refusal : NULL;
+}
+
+uint64_t fa_engine_sample_bytes(const struct fa_engine *engine)
+{
+	return engine->sample_bytes;
+}
+
+uint64_t fa_engine_variance(const struct fa_engine *engine, const struct fa_block *block)
+{
+	return engine->sample_bytes ? ft_weight_of(block->size, engine->sample_bytes).variance : 0;
+}
+
+double fa_engine_error(const struct fa_engine *engine, uint64_t variance)
+{
+	return ft_weight_error(variance, engine->sample_bytes);
+}
+
+void fa_engine_emit_estimated(const struct fa_engine *engine, struct fa_json *json)
+{
+	fa_json_kv_bool(json, "estimated", engine->sample_bytes != 0);
+	if (engine->sample_bytes)
+		fa_json_kv_u64(json, "sample_bytes", engine->sample_bytes);
+	else
+		fa_json_kv_null(json, "sample_bytes");
+}
+
+void fa_engine_emit_error(const struct fa_engine *engine, const char *key, const char *relative_key,
+			  uint64_t bytes, uint64_t variance, struct fa_json *json)
+{
+	double error;
+
+	if (!engine->sample_bytes)
+		return;
+	error = fa_engine_error(engine, variance);
+	fa_json_kv_u64(json, key, (uint64_t)llround(error));
+	if (!relative_key)
+		return;
+	if (bytes)
+		fa_json_kv_f64(json, relative_key, error / (double)bytes);
+	else
+		fa_json_kv_null(json, relative_key);
+}
