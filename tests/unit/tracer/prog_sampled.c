@@ -43,6 +43,11 @@ static void *hand_on(void *argument)
 
 		bytes += size;
 		blocks++;
+		if ((r >> 16 & 7) == 0) {
+			block = realloc(block, size += 500);
+			bytes += size;
+			blocks++;
+		}
 		old = atomic_exchange(&hands[(me + 1) % THREADS][r >> 32 & (HANDS - 1)], block);
 		free(old);
 
