@@ -13,6 +13,9 @@
  *them that is computed from its life times: with exponential life times of mean T in a run of
  *length T, 14 %; of T/2, 25 %.
  *
+ * And survivors are compared with the program's activity: a leak keeps its pace, a cache that fills
+ * slows down.
+ *
  *	growing   cohorts, old blocks are not freed, and a trend; or, in place of the trend, next to
  *		  nothing that reached that age was ever freed; or a trend of one or two blocks
  *	suspect   a trend without cohorts, or cohorts without trend and with some old blocks freed
@@ -70,6 +73,7 @@ enum fa_reason {
 	FA_WHY_LOSS,		/* unsure: the frees may be in a loss of events */
 	FA_WHY_FELL_BEFORE,	/* unsure: it has held as much before, and let go of it */
 	FA_WHY_LONG_LIVED,	/* unsure: `value` % of what got old was freed after all */
+	FA_WHY_SLOWING,		/* plateau or unsure: it fills ever more slowly, as caches do */
 	FA_WHY_LATE,		/* unsure: it began after `value` % of the run */
 	FA_WHY_FEW_SAMPLES,	/* unsure: of a sampled recording, and too few of it */
 };

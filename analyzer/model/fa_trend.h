@@ -6,8 +6,9 @@
  *
  * Trough test. A series is cut into 12 windows; each gives its minimum. Sawtooth, churn and daily
  * work disappear in the minima. The minima grow if Mann-Kendall's z is above 2.33, the lower end of
- * the Theil-Sen slope is not negative, the growth is more than noise, and the second half gained at
- * least 0.35 of what the first did (a cache that still fills slows down).
+ * the Theil-Sen slope is not negative, the growth is more than noise and comes in at least three
+ * steps, and the second half gained at least 0.35 of what the first did (a cache that still fills
+ * slows down).
  *
  * Cohort test. What is alive at the end, by the time of its birth, in 8 windows, the youngest
  * quarter left out. A leak leaves about the same in every window; a cache leaves the youngest,

@@ -19,6 +19,11 @@ static const double max_freed_old = 0.10;
 /* The same without a trend to support it: of all ages, and of the older half. */
 static const double max_freed_alone = 0.20, max_freed_old_alone = 0.02;
 static const uint64_t min_blocks_alone = 16;
+/* A trend without survivors to support it: what it gained, of the level at the end. */
+static const double min_growth_of_level = 0.05;
+/* Older to younger half of the survivors, from where on a steady decline means a cache that fills.
+ */
+static const double slow_ratio = 1.5;
 /* A site that held this much of its level before, and then let go of half, is no news. */
 static const double fell_level = 0.8, fell_to = 0.5;
 
@@ -50,6 +55,7 @@ const char *fa_reason_name(enum fa_reason reason)
 		[FA_WHY_LOSS] = "loss",
 		[FA_WHY_FELL_BEFORE] = "fell_before",
 		[FA_WHY_LONG_LIVED] = "long_lived",
+		[FA_WHY_SLOWING] = "slowing",
 		[FA_WHY_LATE] = "late",
 		[FA_WHY_FEW_SAMPLES] = "few_samples",
 	};
@@ -111,6 +117,75 @@ static double freed_share(const struct fa_cohorts *c)
 static double freed_old_share(const struct fa_cohorts *c)
 {
 	return share(c->freed_old_bytes, sum(c->bytes, COHORTS / 2));
+}
+
+/* ---- pace --------------------------------------------------------------------------------------
+ */
+
+/* Survivors a window for each allocation that the program made in it: a leak keeps its pace,
+ * however the load changes; a cache that fills slows down. */
+static void paces(const struct fa_evidence *e, int span, double pace[COHORTS])
+{
+	double from = (double)e->n_life * (1 - cohort_spans[span]);
+	double window = (double)e->n_life * cohort_spans[span] * 3 / 4 / COHORTS;
+	double all = 0;
+
+	for (size_t w = 0; w < COHORTS; w++) {
+		double activity = 0, start = from + window * (double)w, end = start + window;
+
+		for (size_t i = (size_t)start; i < STEPS && (double)i < end; i++) {
+			double low = (double)i > start ? (double)i : start;
+			double high = (double)(i + 1) < end ? (double)(i + 1) : end;
+
+			activity += (double)e->activity[i] * (high - low);
+		}
+		pace[w] = activity;
+		all += activity;
+	}
+	for (size_t w = 0; w < COHORTS; w++) {
+		/* Where next to nothing ran, a quotient would say nothing. */
+		double least = all / COHORTS / 10;
+
+		pace[w] = all > 0 ? (double)e->cohorts[span].bytes[w] / fmax(pace[w], least)
+				  : (double)e->cohorts[span].bytes[w];
+	}
+}
+
+static double older_to_younger(const double pace[COHORTS])
+{
+	double older = 0, younger = 0;
+
+	for (size_t i = 0; i < COHORTS; i++)
+		*(i < COHORTS / 2 ? &older : &younger) += pace[i];
+	return younger > 0 ? older / younger : INFINITY;
+}
+
+/* Fewer and fewer survivors, window for window. */
+static bool slows_down(const struct fa_evidence *e, int span)
+{
+	double pace[COHORTS];
+
+	paces(e, span, pace);
+	return older_to_younger(pace) > slow_ratio && fa_mann_kendall(pace, COHORTS) < -2.33;
+}
+
+/* The cohort test, or, where the pace only scatters and nothing old was ever freed (bursts), with
+ * wider bounds. */
+static bool cohorts_pass(const struct fa_evidence *e, int span)
+{
+	const struct fa_cohorts *c = &e->cohorts[span];
+	double pace[COHORTS], ratio;
+	size_t n_filled = 0;
+
+	if (fa_cohort_test(c->bytes))
+		return true;
+	for (size_t i = 0; i < COHORTS; i++)
+		n_filled += c->bytes[i] > 0;
+	paces(e, span, pace);
+	ratio = older_to_younger(pace);
+	return n_filled >= COHORTS - 1 && sum(c->bytes, COHORTS) > FA_TREND_MIN_BYTES &&
+	       !c->freed_old_bytes && ratio > 1.0 / 3 && ratio < 3 &&
+	       fabs(fa_mann_kendall(pace, COHORTS)) < 1.96;
 }
 
 static double cohort_window_s(const struct fa_evidence *e, int span)
@@ -291,72 +366,82 @@ static double share_of_life(const struct fa_evidence *e, size_t step)
 	return s < 100 ? s : 100;
 }
 
+/* Survivors of this span speak for growth; the verdict, unless it depends on a trend. */
+static bool judge_survivors(const struct fa_evidence *e, int span, bool trend, struct fa_growth *g)
+{
+	const struct fa_cohorts *c = &e->cohorts[span];
+	bool alone = freed_share(c) <= max_freed_alone &&
+		     freed_old_share(c) <= max_freed_old_alone &&
+		     sum(c->blocks, COHORTS) >= min_blocks_alone;
+	size_t stop = stopped_at(e);
+
+	if (stop) {
+		verdict(g, FA_PLATEAU, FA_WHY_STOPPED, share_of_life(e, stop));
+		return true;
+	}
+	/* Only lately: a tooth of a saw looks the same while it rises. */
+	if (span > 0 && fell_before(e)) {
+		verdict(g, FA_UNSURE, FA_WHY_FELL_BEFORE, 0);
+		return true;
+	}
+	if (slows_down(e, 0)) {
+		verdict(g, span > 0 ? FA_PLATEAU : FA_UNSURE, FA_WHY_SLOWING, 0);
+		return true;
+	}
+	rate_from_cohorts(e, span, g);
+	if (trend)
+		verdict(g, FA_GROWING, FA_WHY_BOTH_TESTS, 0);
+	else if (alone)
+		verdict(g, FA_GROWING, FA_WHY_NEVER_RELEASED, 0);
+	else
+		verdict(g, FA_SUSPECT, FA_WHY_ONLY_SURVIVORS, 0);
+	return true;
+}
+
 /* Growth, or what looks like it; false when nothing does. */
 static bool judge_growth(const struct fa_evidence *e, const struct trough_result troughs[],
 			 struct fa_growth *g)
 {
-	bool trend = false, late_trend = false;
-	int cohort = -1, trend_span = 0;
-	double freed_old = 0;
+	double freed_old = freed_old_share(&e->cohorts[0]);
+	bool passed = false;
+	int trend = -1;
 
 	for (int span = FA_GROWTH_SPANS; span-- > 0;)
-		if (troughs[span].valid && troughs[span].trend.growing) {
-			late_trend = !trend;
-			trend = true;
-			trend_span = span;
-		}
-	late_trend = trend && trend_span != 0;
-	for (int span = 0; span < FA_GROWTH_SPANS && cohort < 0; span++) {
-		const struct fa_cohorts *c = &e->cohorts[span];
-
-		if (!fa_cohort_test(c->bytes))
+		if (troughs[span].valid && troughs[span].trend.growing)
+			trend = span;
+	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
+		if (!cohorts_pass(e, span))
 			continue;
-		if (freed_old_share(c) <= max_freed_old)
-			cohort = span;
-		else if (!freed_old)
-			freed_old = freed_old_share(c);
+		passed = true;
+		/* What dies of age in the long span dies in the short one, too, but is not seen. */
+		if (freed_old <= max_freed_old &&
+		    freed_old_share(&e->cohorts[span]) <= max_freed_old)
+			return judge_survivors(e, span, trend >= 0, g);
 	}
-
-	if (cohort >= 0) {
-		const struct fa_cohorts *c = &e->cohorts[cohort];
-		bool alone = freed_share(c) <= max_freed_alone &&
-			     freed_old_share(c) <= max_freed_old_alone &&
-			     sum(c->blocks, COHORTS) >= min_blocks_alone;
-		size_t stop = stopped_at(e);
-
-		if (stop) {
-			verdict(g, FA_PLATEAU, FA_WHY_STOPPED, share_of_life(e, stop));
-			return true;
-		}
-		/* Only lately: a tooth of a saw looks the same while it rises. */
-		if (cohort > 0 && fell_before(e)) {
-			verdict(g, FA_UNSURE, FA_WHY_FELL_BEFORE, 0);
-			return true;
-		}
-		rate_from_cohorts(e, cohort, g);
-		if (trend)
-			verdict(g, FA_GROWING, FA_WHY_BOTH_TESTS, 0);
-		else if (alone)
-			verdict(g, FA_GROWING, FA_WHY_NEVER_RELEASED, 0);
-		else
-			verdict(g, FA_SUSPECT, FA_WHY_ONLY_SURVIVORS, 0);
-		return true;
-	}
-	if (freed_old && trend) {
+	if (trend < 0)
+		return false;
+	if (passed) {
 		verdict(g, FA_UNSURE, FA_WHY_LONG_LIVED, 100 * freed_old);
 		return true;
 	}
-	if (!trend)
-		return false;
-	if (late_trend && fell_before(e)) {
+	if (trend > 0 && fell_before(e)) {
 		verdict(g, FA_UNSURE, FA_WHY_FELL_BEFORE, 0);
 		return true;
 	}
-	rate_from_troughs(&troughs[trend_span], g);
-	if (e->blocks <= 2)
+	if (e->blocks <= 2) {
+		rate_from_troughs(&troughs[trend], g);
 		verdict(g, FA_GROWING, FA_WHY_FEW_BLOCKS, 0);
-	else
-		verdict(g, FA_SUSPECT, FA_WHY_ONLY_TREND, 0);
+		return true;
+	}
+	if (slows_down(e, 0)) {
+		verdict(g, FA_PLATEAU, FA_WHY_SLOWING, 0);
+		return true;
+	}
+	/* The level of a full cache wanders a little with the sizes of its entries. */
+	if (troughs[trend].trend.growth < min_growth_of_level * (double)e->bytes)
+		return false;
+	rate_from_troughs(&troughs[trend], g);
+	verdict(g, FA_SUSPECT, FA_WHY_ONLY_TREND, 0);
 	return true;
 }
 

@@ -139,7 +139,13 @@ struct fa_trend fa_trough_test(const double troughs[FA_TREND_TROUGHS])
 		(troughs[N / 2 - 2] + troughs[N / 2 - 1] + troughs[N / 2] + troughs[N / 2 + 1]) / 4;
 	double end = (troughs[N - 3] + troughs[N - 2] + troughs[N - 1]) / 3;
 
-	trend.growing = trend.z > 2.33 && trend.slope.low >= 0 &&
+	/* One or two steps up are events, no trend. */
+	unsigned rises = 0;
+
+	for (int i = 1; i < N; i++)
+		rises += troughs[i] > troughs[i - 1];
+
+	trend.growing = rises >= 3 && trend.z > 2.33 && trend.slope.low >= 0 &&
 			trend.growth > fmax(FA_TREND_MIN_BYTES, 2 * trend.slope.residual) &&
 			end > middle && end - middle >= 0.35 * (middle - start);
 	return trend;
