@@ -30,6 +30,7 @@ enum rp_word {
 	RP_STACK,
 	RP_MORE,
 	RP_INCOMPLETE,
+	RP_SAMPLED,
 	RP_CHARTS,
 	RP_N_WORDS
 };
@@ -54,6 +55,7 @@ static const char *const words[][RP_N_WORDS] = {
 			[RP_MORE] = "more",
 			[RP_INCOMPLETE] = "The recording was cut off: the figures cover what was "
 					  "recorded before.",
+			[RP_SAMPLED] = "All figures are estimates: the recording is a sample.",
 			[RP_CHARTS] = "The charts of this page need JavaScript; everything they "
 				      "show is inside this file.",
 		},
@@ -75,6 +77,7 @@ static const char *const words[][RP_N_WORDS] = {
 			[RP_STACK] = "调用栈",
 			[RP_MORE] = "更多",
 			[RP_INCOMPLETE] = "记录被中断：数字只涵盖中断之前的部分。",
+			[RP_SAMPLED] = "所有数字都是估计值：该记录只是样本。",
 			[RP_CHARTS] = "图表需要 JavaScript；所有数据都在本文件内。",
 		},
 };
@@ -364,6 +367,8 @@ struct ft_error *rp_floor_write(const struct fa_doc *doc, enum rp_lang lang, FIL
 	fputs("</p>\n", out);
 	if (summary && !fa_value_true(summary, "complete"))
 		fprintf(out, "<p>%s</p>\n", word[RP_INCOMPLETE]);
+	if (fa_value_true(summary, "estimated"))
+		fprintf(out, "<p>%s</p>\n", word[RP_SAMPLED]);
 	put_facts(out, summary, word);
 	put_findings(out, fa_value_get(summary, "findings"), word);
 	put_leaks(out, fa_value_get(leaks, "leaks"), word);

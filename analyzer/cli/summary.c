@@ -35,7 +35,7 @@ static void print_head(const struct fa_value *summary)
 	       fa_format_count(fa_value_u64(totals, "events"), &events), threads,
 	       threads == 1 ? "" : "s");
 	if (fa_value_true(summary, "estimated"))
-		printf("estimated from a sample of one block in %s; +- is one standard error\n",
+		printf("estimated from a sample of one block per %s; +- is one standard error\n",
 		       fa_format_bytes(fa_value_u64(summary, "sample_bytes"), &duration));
 }
 

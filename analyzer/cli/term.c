@@ -256,7 +256,7 @@ void term_estimated(const struct fa_value *section)
 	struct fa_text rate;
 
 	if (fa_value_true(section, "estimated"))
-		printf("Estimates from a sample of one block in %s; +- is one standard error.\n",
+		printf("Estimates from a sample of one block per %s; +- is one standard error.\n",
 		       fa_format_bytes(fa_value_u64(section, "sample_bytes"), &rate));
 }
 

@@ -17,7 +17,7 @@
 #include "ft_map.h"
 #include "ft_weight.h"
 
-enum { SAMPLE_MAX_BITS = 26 }; /* 64 MiB: FORMAT.md, I19 */
+enum { SAMPLE_MAX_BITS = 26 }; /* 64 MiB: FORMAT.md, I20 */
 
 struct ft_error *fa_engine_find_rate(struct fa_engine *engine)
 {
@@ -34,7 +34,7 @@ struct ft_error *fa_engine_find_rate(struct fa_engine *engine)
 				       ft_reader_path(engine->reader));
 	snprintf(
 		engine->refusal, sizeof(engine->refusal),
-		"the recording is a sample (--sample, one block in %s): that can only be told from "
+		"the recording is a sample (--sample, one block per %s): that can only be told from "
 		"every block",
 		fa_format_bytes(engine->sample_bytes, &rate));
 	engine->site_errors = calloc(engine->n_stacks, sizeof(*engine->site_errors));

@@ -56,7 +56,7 @@ static struct ft_error *add_sampled(struct fa_engine *engine)
 	if (!fa_engine_sample_bytes(engine))
 		return NULL;
 	snprintf(text, sizeof(text),
-		 "All figures are estimates from a sample of one block in %s: %s allocated, "
+		 "All figures are estimates from a sample of one block per %s: %s allocated, "
 		 "standard error %s",
 		 fa_format_bytes(fa_engine_sample_bytes(engine), &rate),
 		 fa_format_bytes(totals->bytes_allocated, &bytes),

@@ -39,7 +39,7 @@ static const char run_help[] =
 	"                        same, and only whole stacks; fp: frame pointers; none: the\n"
 	"                        caller alone; libunwind: slow, for comparison\n"
 	"      --free-stacks     record where blocks are freed, too\n"
-	"      --sample BYTES    record a sample, about one block in so many bytes (512KiB is a\n"
+	"      --sample BYTES    record a sample, about one block per so many bytes (512KiB is a\n"
 	"                        good one for production): figures are then estimates\n"
 	"      --self-check      compare every stack with libunwind's (very slow)\n"
 	"      --on-full POLICY  wait (default): lossless, the program may wait for the disk;\n"

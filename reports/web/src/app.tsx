@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { countParts } from './container';
 import { SCHEMA, type Doc } from './doc';
-import { clock, count, duration, visible, wallClock } from './format';
+import { bytes, clock, count, duration, percent, visible, wallClock } from './format';
 import { t, tOr, type Key } from './i18n';
 import { announce, spoken, toast } from './parts/announce';
 import { Boundary } from './parts/Boundary';
@@ -246,6 +246,8 @@ function Banners({ doc }: { doc: Doc }) {
 		void countParts(doc.data.total).then(setParts);
 	}, [doc]);
 	const lost = doc.summary?.totals.lost_events ?? 0;
+	const sample = doc.summary?.estimated ? (doc.summary.sample_bytes ?? null) : null;
+	const error = doc.summary?.totals.bytes_allocated_relative_error ?? null;
 	return (
 		<>
 			{parts?.cut && (
@@ -256,6 +258,11 @@ function Banners({ doc }: { doc: Doc }) {
 			{doc.schema > SCHEMA && (
 				<p class="banner banner-high" role="alert">
 					{t('banner.schema', doc.schema, SCHEMA)}
+				</p>
+			)}
+			{sample !== null && (
+				<p class="banner banner-info" id="banner-sampled">
+					{t('banner.sampled', bytes(sample), error === null ? '–' : percent(error, 1))}
 				</p>
 			)}
 			{doc.summary && !doc.summary.complete && (

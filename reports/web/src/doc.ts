@@ -26,6 +26,8 @@ export interface Finding {
 }
 
 export interface Summary {
+	estimated?: boolean;
+	sample_bytes?: number | null;
 	program: { name: string; exe: string | null; argv: string[] | string | null; pid: number | null };
 	recording: {
 		path: string | null;
@@ -47,6 +49,9 @@ export interface Summary {
 		peak_ns: number;
 		events: number;
 		lost_events: number;
+		live_bytes_relative_error?: number | null;
+		peak_bytes_relative_error?: number | null;
+		bytes_allocated_relative_error?: number | null;
 	};
 	rss: { last: number; max: number } | null;
 	threads: number;
@@ -73,6 +78,7 @@ export interface Leak {
 	frees: number | null;
 	peak_bytes: number | null;
 	temporary: number | null;
+	bytes_relative_error?: number | null;
 	stack: Frame[];
 }
 
@@ -188,15 +194,27 @@ export interface Boot {
 	summary?: Summary;
 	leaks?: Leaks;
 	threads?: Threads;
-	frag?: Frag;
+	frag?: Frag | Unavailable;
 	errors?: { errors: HeapError[] };
-	map?: HeapMap;
+	map?: HeapMap | Unavailable;
 	flame?: Flame;
 	quality?: Quality;
 }
 
-export interface Doc extends Boot {
+/* What a section holds instead of its keys when the recording can't answer it. */
+export interface Unavailable {
+	unavailable: string;
+}
+
+export interface Doc extends Omit<Boot, 'frag' | 'map'> {
+	frag?: Frag;
+	map?: HeapMap;
 	data: Columns;
+}
+
+/* A section that is not there, and one that only says why, are alike to who draws it. */
+export function present<T extends object>(section: T | Unavailable | undefined): T | undefined {
+	return section && !('unavailable' in section) ? section : undefined;
 }
 
 export const SCHEMA = 1;

@@ -31,6 +31,10 @@ export const en = {
 	'banner.schema': 'This report has schema {0}, newer than the {1} that this page knows. Some of it may be missing.',
 	'banner.browser': 'This browser can’t unpack the data of the page. The charts need Chrome 80, Firefox 113, Safari 16.4 or newer.',
 	'banner.lost': '{0} events were lost while recording: see “{1}”.',
+	'banner.sampled':
+		'All figures are estimates from a sample of one block per {0}. The standard error of what was allocated in all is {1}.',
+	'sampled.none':
+		'The recording is a sample: where memory lies can only be told from every block.',
 	'banner.cutoff': 'The recording was cut off (the program or the collector was killed): the report covers what was recorded before.',
 	'nav': 'Sections',
 
@@ -329,6 +333,8 @@ export const zh: Record<Key, string> = {
 	'banner.schema': '本报告的格式为 {0}，比本页面所知的 {1} 更新，可能有内容未显示。',
 	'banner.browser': '此浏览器无法解开页面数据。图表需要 Chrome 80、Firefox 113、Safari 16.4 或更新版本。',
 	'banner.lost': '记录时丢失了 {0} 个事件：见“{1}”。',
+	'banner.sampled': '所有数字都是按每 {0} 抽取一个内存块的样本所作的估计。总分配量的标准误差为 {1}。',
+	'sampled.none': '该记录只是样本：只有记录每个内存块才能得知内存布局。',
 	'banner.cutoff': '记录被中断（程序或采集进程被终止）：报告涵盖中断之前的部分。',
 	'nav': '章节',
 

@@ -61,7 +61,7 @@ export function Frag({ doc }: { doc: Doc }) {
 	if (!frag)
 		return (
 			<Section id="frag" question={t('frag.q')}>
-				<p class="empty">{t('frag.none')}</p>
+				<p class="empty">{t(doc.summary?.estimated ? 'sampled.none' : 'frag.none')}</p>
 			</Section>
 		);
 

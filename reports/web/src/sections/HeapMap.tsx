@@ -120,7 +120,7 @@ export function HeapMap({ doc }: { doc: Doc }) {
 	if (!map || !usable)
 		return (
 			<Section id="map" question={t('map.q')}>
-				<p class="empty">{t('map.none')}</p>
+				<p class="empty">{t(doc.summary?.estimated ? 'sampled.none' : 'map.none')}</p>
 			</Section>
 		);
 

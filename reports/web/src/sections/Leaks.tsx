@@ -340,6 +340,9 @@ function LeakRow({ row, series, largest, common, open, onToggle }: RowProps) {
 			</td>
 			<td class="num col-bytes" title={exactBytes(leak.bytes)}>
 				{bytes(leak.bytes)}
+				{leak.bytes_relative_error != null && (
+					<span class="muted"> ±{percent(leak.bytes_relative_error, 0)}</span>
+				)}
 				<svg class="bar" height="3" width="100%" aria-hidden="true">
 					<rect
 						x={`${100 - (100 * leak.bytes) / largest}%`}

@@ -54,6 +54,9 @@ const SECTIONS: Record<string, string> = {
 	timeline: 'timeline',
 };
 
+/* The standard error of a figure that is an estimate. */
+const within = (error: number | null | undefined) => (error == null ? '' : ` · ±${percent(error, 0)}`);
+
 export function Verdict({ doc }: { doc: Doc }) {
 	const summary = doc.summary;
 	if (!summary) return null;
@@ -73,14 +76,17 @@ export function Verdict({ doc }: { doc: Doc }) {
 				<Card
 					label={t('card.live')}
 					value={bytes(totals.live_bytes)}
-					sub={t('card.live.sub', count(totals.live_blocks))}
+					sub={t('card.live.sub', count(totals.live_blocks)) + within(totals.live_bytes_relative_error)}
 					title={exactBytes(totals.live_bytes)}
 					href="#leaks"
 				/>
 				<Card
 					label={t('card.peak')}
 					value={bytes(totals.peak_bytes)}
-					sub={t('card.peak.sub', clock(totals.peak_ns, summary.duration_ns))}
+					sub={
+						t('card.peak.sub', clock(totals.peak_ns, summary.duration_ns)) +
+						within(totals.peak_bytes_relative_error)
+					}
 					title={exactBytes(totals.peak_bytes)}
 					href="#timeline"
 				/>
