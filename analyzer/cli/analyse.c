@@ -203,6 +203,7 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 		.max_sites = options->top,
 		.at_end = options->at != NULL,
 		.suppressions = a->suppressions,
+		.per_mark = options->per,
 		.progress = on_progress,
 		.progress_ctx = &progress,
 	};
@@ -287,6 +288,15 @@ const struct fa_value *cli_section(struct cli_analysis *analysis, const char *na
 	if (text)
 		ft_error_destroy(fa_json_parse(&analysis->arena, text, &value));
 	return value;
+}
+
+struct fa_side cli_side(struct cli_analysis *analysis)
+{
+	return (struct fa_side){
+		.engine = analysis->engine,
+		.summary = cli_section(analysis, "summary"),
+		.leaks = cli_section(analysis, "leaks"),
+	};
 }
 
 void cli_print_document(const struct cli_analysis *analysis)

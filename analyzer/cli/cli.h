@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fa_compare.h"
 #include "fa_doc.h"
 #include "fa_engine.h"
 #include "fa_format.h"
@@ -22,19 +23,23 @@ enum cli_status {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
-	CLI_INPUT = 3, /* missing, can't be opened, no recording, damaged, newer */
+	CLI_INPUT = 3,	 /* missing, can't be opened, no recording, damaged, newer */
+	CLI_PARTIAL = 4, /* check: nothing is wrong, but not all of it could be judged */
 	CLI_INTERRUPTED = 130,
 };
 
 enum cli_color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 /* Orders of `sites`. */
 enum cli_sort { SORT_PEAK, SORT_ALLOCATED, SORT_TEMPORARY, SORT_LIVE, SORT_COUNT, SORT_REALLOC };
+enum cli_format { FORMAT_TEXT, FORMAT_MARKDOWN, FORMAT_JUNIT, FORMAT_SARIF };
 enum cli_by { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY };
 
 enum { CLI_MAX_SUPPRESSIONS = 64 };
 
 struct cli_options {
-	const char *path; /* the recording */
+	const char *path;	 /* the recording */
+	const char *second_path; /* of diff */
+	const char *per;	 /* label of marks that count operations */
 	const char *sql;
 	const char *from, *to, *at; /* as typed; see cli_parse_time(); `at` is "peak", too */
 	const char *output, *lang;
@@ -45,6 +50,12 @@ struct cli_options {
 	enum cli_color color;
 	enum cli_by by;
 	enum cli_sort sort;
+	enum cli_format format;
+	const char *baseline;
+	double max_growth; /* bytes a second */
+	const char *max_growth_text;
+	uint64_t max_live, max_rss, max_errors;
+	bool has_max_growth, has_max_live, has_max_rss, allow_partial;
 	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
 };
 
@@ -73,6 +84,11 @@ void cli_print_help(const struct cli_verb *verb); /* NULL: of the program */
  */
 bool cli_parse_time(const char *text, uint64_t end_ns, uint64_t *ret);
 
+/* "4096", "64KiB", "1.5 MiB", "2GB" (1000s); false when it is no size. */
+bool cli_parse_size(const char *text, uint64_t *ret);
+/* A size, '/' and a unit of time, "1MiB/h"; bytes a second. */
+bool cli_parse_rate(const char *text, double *ret);
+
 /* ---- analyse.c ---------------------------------------------------------------------------------
  */
 
@@ -98,6 +114,9 @@ struct cli_analysis {
 int cli_analyse(const struct cli_options *options, const char *const *passes,
 		struct cli_analysis *ret);
 void cli_analysis_deinit(struct cli_analysis *analysis);
+
+/* The analysis as a side of a comparison; the pass `leaks` must have run. */
+struct fa_side cli_side(struct cli_analysis *analysis);
 
 /* A section, parsed; an absent one reads as NULL. */
 const struct fa_value *cli_section(struct cli_analysis *analysis, const char *name);
@@ -156,6 +175,8 @@ int verb_leaks(const struct cli_verb *verb, const struct cli_options *options);
 int verb_sites(const struct cli_verb *verb, const struct cli_options *options);
 int verb_threads(const struct cli_verb *verb, const struct cli_options *options);
 int verb_frag(const struct cli_verb *verb, const struct cli_options *options);
+int verb_check(const struct cli_verb *verb, const struct cli_options *options);
+int verb_diff(const struct cli_verb *verb, const struct cli_options *options);
 int verb_errors(const struct cli_verb *verb, const struct cli_options *options);
 int verb_report(const struct cli_verb *verb, const struct cli_options *options);
 int verb_query(const struct cli_verb *verb, const struct cli_options *options);

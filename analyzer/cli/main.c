@@ -19,6 +19,8 @@ static const char *const sites_passes[] = {"lifetimes", "reallocs", "sites", "us
 static const char *const threads_passes[] = {"threads", "quality", "summary", NULL};
 static const char *const frag_passes[] = {"frag", "quality", "summary", NULL};
 static const char *const errors_passes[] = {"errors", "quality", "summary", NULL};
+static const char *const diff_passes[] = {"leaks", "quality", "summary", NULL};
+static const char *const check_passes[] = {"errors", "leaks", "quality", "summary", NULL};
 static const char *const no_names[] = {NULL};
 
 const struct cli_verb cli_verbs[] = {
@@ -64,6 +66,22 @@ const struct cli_verb cli_verbs[] = {
 	 .options = "top suppressions " WINDOW " " TEXT,
 	 .passes = errors_passes,
 	 .run = verb_errors},
+	{.name = "diff",
+	 .summary = "what changed between two recordings, by stack: growth against growth",
+	 .operands = "A B",
+	 .example = "fraganalyze diff old.frag new.frag",
+	 .options = "per top suppressions " WINDOW " " TEXT,
+	 .passes = diff_passes,
+	 .run = verb_diff},
+	{.name = "check",
+	 .summary = "a gate for continuous integration: exit status 1 when something grows",
+	 .operands = "FILE",
+	 .example =
+		 "fraganalyze check --max-growth 1MiB/h --format junit -o fragtrace.xml soak.frag",
+	 .options = "max-growth max-live max-rss max-errors baseline allow-partial format output "
+		    "json suppressions from to no-wait quiet color",
+	 .passes = check_passes,
+	 .run = verb_check},
 	{.name = "report",
 	 .summary = "all of it in one HTML file",
 	 .operands = "FILE",

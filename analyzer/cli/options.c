@@ -27,6 +27,14 @@ enum option_id {
 	OPT_ASCII,
 	OPT_UNITS,
 	OPT_LANG,
+	OPT_PER,
+	OPT_MAX_GROWTH,
+	OPT_MAX_LIVE,
+	OPT_MAX_RSS,
+	OPT_MAX_ERRORS,
+	OPT_BASELINE,
+	OPT_FORMAT,
+	OPT_ALLOW_PARTIAL,
 	OPT_SUPPRESSIONS,
 	OPT_PRINT_SUPPRESSIONS,
 	OPT_VERSION,
@@ -45,9 +53,19 @@ static const struct option_row {
 	{"at", "TIME", "describe the heap at that time, or at its 'peak'", OPT_AT},
 	{"json", NULL, "print JSON", OPT_JSON},
 	{"csv", NULL, "print rows as CSV", OPT_CSV},
-	{"output", "FILE", "where to write; - is stdout (default: FILE.html)", OPT_OUTPUT},
+	{"output", "FILE", "where to write; - is stdout", OPT_OUTPUT},
 	{"force", NULL, "overwrite an existing file", OPT_FORCE},
 	{"lang", "LANG", "language the report opens in: en or zh", OPT_LANG},
+	{"per", "MARK", "count operations by marks of this label, and give growth for each",
+	 OPT_PER},
+	{"max-growth", "RATE", "most that sites may grow, such as 1MiB/h", OPT_MAX_GROWTH},
+	{"max-live", "SIZE", "most memory that may be live at any time", OPT_MAX_LIVE},
+	{"max-rss", "SIZE", "most that may be resident", OPT_MAX_RSS},
+	{"max-errors", "N", "bad frees that are allowed (default: 0)", OPT_MAX_ERRORS},
+	{"baseline", "OLD", "a recording; growth and bad frees that it has are no errors",
+	 OPT_BASELINE},
+	{"format", "FORMAT", "text (default), markdown, junit or sarif", OPT_FORMAT},
+	{"allow-partial", NULL, "pass where something could not be judged", OPT_ALLOW_PARTIAL},
 	{"suppressions", "FILE", "leave out what it lists (LSan or Valgrind); repeatable",
 	 OPT_SUPPRESSIONS},
 	{"print-suppressions", "FORMAT", "write suppressions for the sites shown: lsan or valgrind",
@@ -189,6 +207,73 @@ bool cli_parse_time(const char *text, uint64_t end_ns, uint64_t *ret)
 	return true;
 }
 
+/* ---- sizes -------------------------------------------------------------------------------------
+ */
+
+/* A number and a unit of size at `*at`, which then is behind them. */
+static bool parse_size(const char **at, double *ret)
+{
+	static const struct {
+		const char *name;
+		double bytes;
+	} units[] = {{"KiB", 1024.0},
+		     {"MiB", 1048576.0},
+		     {"GiB", 1073741824.0},
+		     {"TiB", 1099511627776.0},
+		     {"kB", 1e3},
+		     {"KB", 1e3},
+		     {"MB", 1e6},
+		     {"GB", 1e9},
+		     {"TB", 1e12},
+		     {"K", 1024.0},
+		     {"k", 1024.0},
+		     {"M", 1048576.0},
+		     {"G", 1073741824.0},
+		     {"T", 1099511627776.0},
+		     {"B", 1.0}};
+	size_t digits = strspn(*at, "0123456789.");
+	char *after;
+
+	if (!digits || !isdigit((unsigned char)**at))
+		return false;
+	*ret = strtod(*at, &after);
+	if (after != *at + digits)
+		return false;
+	while (*after == ' ')
+		after++;
+	*at = after;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+		size_t len = strlen(units[i].name);
+
+		if (!strncmp(after, units[i].name, len)) {
+			*ret *= units[i].bytes;
+			*at = after + len;
+			break;
+		}
+	}
+	return true;
+}
+
+bool cli_parse_size(const char *text, uint64_t *ret)
+{
+	double value;
+
+	if (!parse_size(&text, &value) || *text || value > 1e18)
+		return false;
+	*ret = (uint64_t)(value + 0.5);
+	return true;
+}
+
+bool cli_parse_rate(const char *text, double *ret)
+{
+	double bytes, seconds;
+
+	if (!parse_size(&text, &bytes) || *text++ != '/' || !parse_unit(&text, &seconds) || *text)
+		return false;
+	*ret = bytes / seconds;
+	return true;
+}
+
 /* ---- parse -------------------------------------------------------------------------------------
  */
 
@@ -203,6 +288,44 @@ static int choose(const char *option, const char *text, const char *const *choic
 		fprintf(stderr, "%s%s", i ? ", " : " ", choices[i]);
 	fputc('\n', stderr);
 	return -1;
+}
+
+static bool take_size(const char *option, const char *text, uint64_t *ret)
+{
+	if (cli_parse_size(text, ret))
+		return true;
+	fprintf(stderr, "fraganalyze: --%s: '%s' is not a size such as 64MiB\n", option, text);
+	return false;
+}
+
+/* The options of check. */
+static bool take_limit(int id, const char *value, struct cli_options *o)
+{
+	char *end;
+
+	switch (id) {
+	case OPT_MAX_GROWTH:
+		o->has_max_growth = true;
+		o->max_growth_text = value;
+		if (cli_parse_rate(value, &o->max_growth))
+			return true;
+		fprintf(stderr, "fraganalyze: --max-growth: '%s' is not a rate such as 1MiB/h\n",
+			value);
+		return false;
+	case OPT_MAX_LIVE:
+		o->has_max_live = true;
+		return take_size("max-live", value, &o->max_live);
+	case OPT_MAX_RSS:
+		o->has_max_rss = true;
+		return take_size("max-rss", value, &o->max_rss);
+	default:
+		errno = 0;
+		o->max_errors = strtoull(value, &end, 10);
+		if (isdigit((unsigned char)*value) && !*end && !errno)
+			return true;
+		fprintf(stderr, "fraganalyze: --max-errors: '%s' is not a number\n", value);
+		return false;
+	}
 }
 
 static bool parse_top(const char *text, unsigned *ret)
@@ -230,6 +353,7 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	static const char *const when[] = {"auto", "always", "never", NULL};
 	static const char *const units[] = {"iec", "bytes", NULL};
 	static const char *const langs[] = {"en", "zh", NULL};
+	static const char *const outputs[] = {"text", "markdown", "junit", "sarif", NULL};
 	static const char *const formats[] = {"lsan", "valgrind", NULL};
 	uint64_t ignored;
 	int choice = 0;
@@ -295,6 +419,24 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 		choice = choose("units", value, units);
 		o->plain_bytes = choice == 1;
 		break;
+	case OPT_MAX_GROWTH:
+	case OPT_MAX_LIVE:
+	case OPT_MAX_RSS:
+	case OPT_MAX_ERRORS:
+		return take_limit(id, value, o);
+	case OPT_BASELINE:
+		o->baseline = value;
+		break;
+	case OPT_ALLOW_PARTIAL:
+		o->allow_partial = true;
+		break;
+	case OPT_FORMAT:
+		choice = choose("format", value, outputs);
+		o->format = (enum cli_format)choice;
+		break;
+	case OPT_PER:
+		o->per = value;
+		break;
 	case OPT_SUPPRESSIONS:
 		if (o->n_suppressions == CLI_MAX_SUPPRESSIONS) {
 			fprintf(stderr, "fraganalyze: --suppressions: more than %d files\n",
@@ -317,11 +459,16 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 
 static int take_operands(const struct cli_verb *verb, int n, char **operands, struct cli_options *o)
 {
-	int wanted = strstr(verb->operands, "SQL") ? 2 : 1;
+	bool sql = strstr(verb->operands, "SQL") != NULL;
+	int wanted = strchr(verb->operands, ' ') ? 2 : 1;
 
 	if (n < wanted) {
 		fprintf(stderr, "fraganalyze: %s needs %s; try 'fraganalyze %s --help'\n",
-			verb->name, n == 0 ? "a recording" : "a query", verb->name);
+			verb->name,
+			wanted == 2 && !sql ? "two recordings"
+			: n == 0	    ? "a recording"
+					    : "a query",
+			verb->name);
 		return CLI_USAGE;
 	}
 	if (n > wanted) {
@@ -330,7 +477,8 @@ static int take_operands(const struct cli_verb *verb, int n, char **operands, st
 		return CLI_USAGE;
 	}
 	o->path = operands[0];
-	o->sql = wanted == 2 ? operands[1] : NULL;
+	o->sql = sql ? operands[1] : NULL;
+	o->second_path = wanted == 2 && !sql ? operands[1] : NULL;
 	return CLI_OK;
 }
 

@@ -143,7 +143,7 @@ def _(scratch):
     bad = os.path.join(scratch, "bad.supp")
     with open(bad, "w") as file:
         file.write("leak:x\n\nrace:y\n")
-    for verb in ("leaks", "summary", "errors", "report"):
+    for verb in ("leaks", "summary", "errors", "report", "check"):
         result = run([tool("FRAGANALYZE"), verb, "--suppressions", good, "--suppressions", bad,
                       recording]).check_status(3)
         check("bad.supp:3: " in result.stderr.decode(), "stderr: %r" % result.stderr)
