@@ -5,6 +5,7 @@
 Usage: run.py MAKE_RECORDING SERVICE_0 SERVICE_1 SERVICE_2 (TAP on stdout)
 """
 
+import atexit
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import xml.etree.ElementTree as ElementTree
 
@@ -32,21 +34,32 @@ def as_json(*arguments, status=0):
     return json.loads(fraganalyze(*arguments).check_status(status).stdout)
 
 
-def record(scratch, *versions):
-    """Recordings of the services, made at the same time: each runs for 3 s."""
-    paths = [os.path.join(scratch, "v%d.frag" % version) for version in versions]
+recorded = tempfile.mkdtemp(prefix="fragtrace-gate-")
+atexit.register(shutil.rmtree, recorded, True)
 
-    def one(path, version):
+
+def record_all():
+    """Recordings of the three services, made at the same time: each runs for 3 s."""
+    def one(version):
+        path = os.path.join(recorded, "v%d.frag" % version)
         subprocess.run(launcher(path, [services[version], "600", "5"]), env=environment(), check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    threads = [threading.Thread(target=one, args=pair) for pair in zip(paths, versions)]
+    threads = [threading.Thread(target=one, args=[version]) for version in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for path in paths:
-        check(os.path.exists(path), "no recording " + path)
+
+
+def record(scratch, *versions):
+    """Copies of the recordings, to be changed at will."""
+    if not os.listdir(recorded):
+        record_all()
+    paths = []
+    for version in versions:
+        paths.append(os.path.join(scratch, "v%d.frag" % version))
+        shutil.copy(os.path.join(recorded, os.path.basename(paths[-1])), paths[-1])
     return paths
 
 
