@@ -17,9 +17,10 @@ the tool runs beside it, until that has ended too. The tools:
     heaptrack    the whole of the heaptrack that the variable HEAPTRACK names (its bin/heaptrack), if any
     gperftools   libtcmalloc with HEAPPROFILE
 
-and, if asked for, fragtrace+fp, +none, +depth8, +free-stacks, +sample (with that option), and heaptrack-file (the
-installed heaptrack's library into a plain file, nothing beside it: less than the tool itself does). A tool that is not installed is left
-out, and the table says so; one that exceeds --limit is not run again on that workload.
+and, if asked for, fragtrace+fp, +none, +depth8, +free-stacks, +sample, +ring512 (with that option), and heaptrack-file
+(the installed heaptrack's library into a plain file, nothing beside it: less than the tool itself does). A tool
+that is not installed is left out, and the table says so; one that exceeds --limit is not run again on that
+workload.
 
 With --json the single runs are kept; --append adds to the file, so that a table can be made of several slices of
 time. docs/PERFORMANCE.md explains the columns.
@@ -36,6 +37,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import figures
 import tools as all_tools
@@ -76,10 +78,12 @@ class Bench:
             if whole:
                 facts = self.run(workload, argv, env, scratch)
             else:
+                begin = time.monotonic()
                 with tool.beside(scratch) as beside:
                     facts = self.run(workload, argv, env, scratch)
                 if "beside" in beside:
                     facts["beside"] += beside["beside"]
+                    facts["finished"] = time.monotonic() - begin
             if facts["timeout"]:
                 return {"over": self.limit}
             if facts["status"] != 0:

@@ -188,6 +188,7 @@ VARIANTS = {
     "fragtrace+depth8": {"FRAGTRACE_DEPTH": "8"},
     "fragtrace+free-stacks": {"FRAGTRACE_FREE_STACKS": "1"},
     "fragtrace+sample": {"FRAGTRACE_SAMPLE": "524288"},
+    "fragtrace+ring512": {"FRAGTRACE_RING_KIB": "512"},
 }
 
 USUAL = ["untraced", "forward", "fragtrace", "heaptrack-r", "heaptrack", "gperftools"]
