@@ -170,8 +170,8 @@ static bool slows_down(const struct fa_evidence *e, int span)
 }
 
 /* The cohort test, or, where the pace only scatters and nothing old was ever freed (bursts), with
- * wider bounds. */
-static bool cohorts_pass(const struct fa_evidence *e, int span)
+ * wider bounds; two windows may then be empty if there is a trend. */
+static bool cohorts_pass(const struct fa_evidence *e, int span, bool trend)
 {
 	const struct fa_cohorts *c = &e->cohorts[span];
 	double pace[COHORTS], ratio;
@@ -183,9 +183,9 @@ static bool cohorts_pass(const struct fa_evidence *e, int span)
 		n_filled += c->bytes[i] > 0;
 	paces(e, span, pace);
 	ratio = older_to_younger(pace);
-	return n_filled >= COHORTS - 1 && sum(c->bytes, COHORTS) > FA_TREND_MIN_BYTES &&
-	       !c->freed_old_bytes && ratio > 1.0 / 3 && ratio < 3 &&
-	       fabs(fa_mann_kendall(pace, COHORTS)) < 1.96;
+	return n_filled >= COHORTS - (trend ? 2 : 1) &&
+	       sum(c->bytes, COHORTS) > FA_TREND_MIN_BYTES && !c->freed_old_bytes &&
+	       ratio > 1.0 / 3 && ratio < 3 && fabs(fa_mann_kendall(pace, COHORTS)) < 1.96;
 }
 
 static double cohort_window_s(const struct fa_evidence *e, int span)
@@ -410,7 +410,7 @@ static bool judge_growth(const struct fa_evidence *e, const struct trough_result
 		if (troughs[span].valid && troughs[span].trend.growing)
 			trend = span;
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
-		if (!cohorts_pass(e, span))
+		if (!cohorts_pass(e, span, trend >= 0))
 			continue;
 		passed = true;
 		/* What dies of age in the long span dies in the short one, too, but is not seen. */

@@ -10,7 +10,7 @@ group of that function is called growing; its rate must be within the scenario's
 group that is called growing is a false leak. The exit status is 1 when a leak is missed, an innocent
 site is accused, or a rate is off.
 
-Thresholds were set on seeds 1 to 10; the table in docs/ACCURACY.md is made on 101 to 103.
+Thresholds were set on seeds 1 to 20; the table in docs/ACCURACY.md is made on 101 to 103.
 """
 import argparse
 import itertools
