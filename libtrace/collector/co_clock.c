@@ -105,28 +105,12 @@ bool co_timebase_update(struct co_timebase *base, struct co_reading now)
 	return is_knot;
 }
 
-uint64_t co_timebase_peek(const struct co_timebase *base, uint64_t stamp)
+uint64_t co_timebase_before(const struct co_timebase *base, uint64_t stamp)
 {
 	int64_t knot = base->knot.monotonic_ns - base->start_ns;
-	double ns;
+	double ns = (double)(base->knot.stamp - stamp) * base->ns_per_tick;
 
-	if (stamp >= base->knot.stamp) {
-		ns = (double)(stamp - base->knot.stamp) * base->ns_per_tick;
-		if (ns > 1e18)
-			ns = 1e18;
-		return (uint64_t)(knot + (int64_t)ns);
-	}
-	ns = (double)(base->knot.stamp - stamp) * base->ns_per_tick;
 	return ns >= (double)knot ? 0 : (uint64_t)(knot - (int64_t)ns);
-}
-
-uint64_t co_timebase_time(struct co_timebase *base, uint64_t stamp)
-{
-	uint64_t ns = co_timebase_peek(base, stamp);
-
-	if (ns > base->last_ns)
-		base->last_ns = ns;
-	return base->last_ns;
 }
 
 uint64_t co_timebase_ticks(const struct co_timebase *base, uint64_t ns)

@@ -15,6 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Ticks that are converted at once: more are taken for so many, which no clock reaches. */
+#define CO_TICKS_MAX (UINT64_C(1) << 58)
+
 struct co_reading {
 	uint64_t stamp;
 	int64_t monotonic_ns;
@@ -48,11 +51,31 @@ void co_timebase_init(struct co_timebase *base, uint32_t source, struct co_readi
  */
 bool co_timebase_update(struct co_timebase *base, struct co_reading now);
 
-/* Time of a stamp, not before any time given out so far. */
-uint64_t co_timebase_time(struct co_timebase *base, uint64_t stamp);
+/* Time of a stamp from before the last knot. */
+uint64_t co_timebase_before(const struct co_timebase *base, uint64_t stamp);
 
 /* Time of a stamp as it is: for facts beside the event stream. */
-uint64_t co_timebase_peek(const struct co_timebase *base, uint64_t stamp);
+static inline uint64_t co_timebase_peek(const struct co_timebase *base, uint64_t stamp)
+{
+	uint64_t ticks = stamp - base->knot.stamp;
+
+	if (__builtin_expect(stamp < base->knot.stamp, 0))
+		return co_timebase_before(base, stamp);
+	if (__builtin_expect(ticks > CO_TICKS_MAX, 0))
+		ticks = CO_TICKS_MAX;
+	return (uint64_t)(base->knot.monotonic_ns - base->start_ns +
+			  (int64_t)((double)(int64_t)ticks * base->ns_per_tick));
+}
+
+/* Time of a stamp, not before any time given out so far. */
+static inline uint64_t co_timebase_time(struct co_timebase *base, uint64_t stamp)
+{
+	uint64_t ns = co_timebase_peek(base, stamp);
+
+	if (ns > base->last_ns)
+		base->last_ns = ns;
+	return base->last_ns;
+}
 
 /* Ticks in `ns` nanoseconds. */
 uint64_t co_timebase_ticks(const struct co_timebase *base, uint64_t ns);

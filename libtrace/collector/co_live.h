@@ -72,7 +72,8 @@ static inline uint64_t co_live_hash(uint64_t address)
 
 /* Bring the slot of an address nearer: called some records ahead. Always inlined: gcc 12 takes a
  * function of nothing but a prefetch for one without effects, and drops the call. */
-__attribute__((always_inline)) static inline void co_live_prefetch(const struct co_live *live, uint64_t address)
+__attribute__((always_inline)) static inline void co_live_prefetch(const struct co_live *live,
+								   uint64_t address)
 {
 	uint64_t hash = co_live_hash(address);
 	const struct co_live_part *part = &live->parts[hash >> 58];

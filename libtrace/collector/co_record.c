@@ -96,6 +96,79 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 	}
 }
 
+/* A record as it lies in the ring; *stamp is that of the record before it, and then its own. */
+static inline bool take_one(const uint64_t *at, uint64_t head, unsigned n, uint64_t *stamp,
+			    struct co_record *record)
+{
+	uint64_t words[FT_WIRE_MAX_WORDS], tagged, size;
+
+	switch (ft_wire_type(head)) {
+	case FT_WIRE_SHORT_ALLOC:
+		if (n != FT_WIRE_SHORT_ALLOC_WORDS)
+			break;
+		tagged = ft_ring_word(at, 1);
+		size = ft_ring_word(at, 2);
+		*stamp += size >> 32;
+		size &= UINT32_MAX;
+		*record = (struct co_record){
+			.stamp = *stamp,
+			.address = tagged & ADDRESS_MASK,
+			.size = size,
+			.usable = size + (tagged >> FT_WIRE_ADDRESS_BITS),
+			.stack = ft_wire_upper(head),
+			.type = FT_WIRE_ALLOC,
+			.api = (uint8_t)ft_wire_api(head),
+			.flags = (uint8_t)ft_wire_flags(head),
+		};
+		return record->address != 0 &&
+		       tagged >> FT_WIRE_ADDRESS_BITS != FT_WIRE_EXTRA_ESCAPE;
+	case FT_WIRE_SHORT_FREE:
+		if (n != FT_WIRE_SHORT_FREE_WORDS)
+			break;
+		*stamp += ft_wire_upper(head);
+		*record = (struct co_record){
+			.stamp = *stamp,
+			.address = ft_ring_word(at, 1) & ADDRESS_MASK,
+			.type = FT_WIRE_FREE,
+			.api = (uint8_t)ft_wire_api(head),
+			.flags = (uint8_t)ft_wire_flags(head),
+		};
+		return record->address != 0;
+	}
+	words[0] = head;
+	for (unsigned i = 1; i < n; i++)
+		words[i] = ft_ring_word(at, i);
+	*stamp = words[1];
+	return co_record_decode(words, n, record);
+}
+
+uint32_t co_record_take(struct ft_ring_consumer *consumer, struct co_record *records, uint32_t max,
+			uint64_t *n_bad, bool *exhausted)
+{
+	/* In registers: what is stored into the records could be anything else. */
+	struct ft_ring_consumer ring = *consumer;
+	uint32_t n_good = 0;
+
+	*exhausted = false;
+	for (uint32_t i = 0; i < max; i++) {
+		uint64_t head;
+		unsigned n;
+		const uint64_t *at = ft_ring_peek(&ring, &head, &n);
+
+		if (!at) {
+			*exhausted = true;
+			break;
+		}
+		if (take_one(at, head, n, &ring.stamp, &records[n_good]))
+			n_good++;
+		else
+			++*n_bad;
+		ft_ring_skip(&ring, n);
+	}
+	*consumer = ring;
+	return n_good;
+}
+
 bool co_wire_module(const struct co_side *side, struct co_wire_module *module)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -150,9 +223,12 @@ void co_queue_deinit(struct co_queue *queue)
 	*queue = (struct co_queue){.index = queue->index};
 }
 
-struct co_record *co_queue_reserve(struct co_queue *queue)
+struct co_record *co_queue_reserve(struct co_queue *queue, uint32_t n_more)
 {
-	if (queue->n < queue->capacity)
+	uint32_t capacity = queue->capacity ? queue->capacity : 64;
+	struct co_record *records;
+
+	if (queue->capacity - queue->n >= n_more)
 		return queue->records + queue->n;
 
 	if (queue->head > queue->capacity / 2) {
@@ -160,12 +236,13 @@ struct co_record *co_queue_reserve(struct co_queue *queue)
 		memmove(queue->records, queue->records + queue->head,
 			queue->n * sizeof(*queue->records));
 		queue->head = 0;
-		return queue->records + queue->n;
+		if (queue->capacity - queue->n >= n_more)
+			return queue->records + queue->n;
 	}
 
-	uint32_t capacity = queue->capacity ? queue->capacity * 2 : 64;
-	struct co_record *records = realloc(queue->records, capacity * sizeof(*records));
-
+	while (capacity - queue->n < n_more)
+		capacity *= 2;
+	records = realloc(queue->records, capacity * sizeof(*records));
 	if (!records)
 		return NULL;
 	queue->records = records;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ft_ring.h"
 #include "ft_wire.h"
 
 struct co_record {
@@ -44,6 +45,15 @@ struct co_side {
  */
 bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *record);
 
+/*
+ * Decode up to `max` records from a ring, where they lie, and go past them. `records` gets the good
+ * ones; those that are none are left out and counted in *n_bad. Returns the number of records.
+ * *exhausted: the ring has no more. A record whose ring has another owner than the last one is told
+ * by its FT_WIRE_THREAD alone: `thread` is not set here.
+ */
+uint32_t co_record_take(struct ft_ring_consumer *consumer, struct co_record *records, uint32_t max,
+			uint64_t *n_bad, bool *exhausted);
+
 static inline bool co_record_has_side(const struct co_record *record)
 {
 	return record->type > FT_WIRE_REALLOC;
@@ -73,8 +83,8 @@ struct co_queue {
 
 void co_queue_deinit(struct co_queue *queue); /* releases side records too */
 
-/* Room for one more record at the end (raise n to keep it), NULL when out of memory. */
-struct co_record *co_queue_reserve(struct co_queue *queue);
+/* Room for so many more records at the end (raise n to keep them), NULL when out of memory. */
+struct co_record *co_queue_reserve(struct co_queue *queue, uint32_t n_more);
 
 static inline uint32_t co_queue_count(const struct co_queue *queue)
 {

@@ -256,46 +256,55 @@ static uint64_t honest_stamp(const struct co_session *session, uint64_t stamp, u
 	return stamp <= *ceiling ? stamp : *ceiling;
 }
 
-/* Move records from a ring to its queue. Returns true if the ring was read to its end. */
-static bool drain_ring(struct co_session *session, struct co_ring *ring, uint32_t limit, bool *some)
+/* What is known about new records only here: whose they are, and that they are not of the future.
+ */
+static void complete_records(struct co_session *session, struct co_ring *ring,
+			     struct co_record *records, uint32_t n)
 {
-	uint64_t words[FT_WIRE_MAX_WORDS];
-	struct co_queue *queue = &ring->queue;
-	uint64_t ceiling = session->timebase.now.stamp;
-	bool exhausted = false;
-	unsigned n_read = 0;
+	uint64_t ceiling = session->timebase.now.stamp, newest = ring->newest;
+	uint32_t serial = ring->serial;
 
-	while (n_read < CO_BATCH && co_queue_count(queue) < limit) {
-		struct co_record *record = co_queue_reserve(queue);
+	for (uint32_t i = 0; i < n; i++) {
+		struct co_record *record = &records[i];
 
-		if (!record) {
-			session->out_of_memory = true;
-			break;
-		}
-
-		unsigned n = ft_ring_read(&ring->consumer, words);
-
-		if (n == 0) {
-			exhausted = true;
-			break;
-		}
-		n_read++;
-		if (!co_record_decode(words, n, record)) {
-			session->counters.n_bad_records++;
-			continue;
-		}
 		if (record->type <= FT_WIRE_REALLOC)
 			session->counters.n_records++;
 		else if (record->type == FT_WIRE_THREAD)
-			ring->serial = (uint32_t)record->side->words[5];
-		record->thread = ring->serial;
+			serial = (uint32_t)record->side->words[5];
+		record->thread = serial;
 		record->stamp = honest_stamp(session, record->stamp, &ceiling);
-		if (record->stamp > ring->newest)
-			ring->newest = record->stamp;
-		queue->n++;
+		if (record->stamp > newest)
+			newest = record->stamp;
+	}
+	ring->serial = serial;
+	ring->newest = newest;
+}
+
+/* Move records from a ring to its queue. Returns true if the ring was read to its end. */
+static bool drain_ring(struct co_session *session, struct co_ring *ring, uint32_t limit, bool *some)
+{
+	struct co_queue *queue = &ring->queue;
+	uint64_t n_bad = 0;
+	uint32_t count = co_queue_count(queue), n = 0;
+	bool exhausted = false;
+
+	/* Idle rings need no room for a batch. */
+	if (!ft_ring_has_next(&ring->consumer)) {
+		exhausted = true;
+	} else if (count < limit) {
+		uint32_t room = limit - count < CO_BATCH ? limit - count : CO_BATCH;
+		struct co_record *records = co_queue_reserve(queue, room);
+
+		if (records)
+			n = co_record_take(&ring->consumer, records, room, &n_bad, &exhausted);
+		else
+			session->out_of_memory = true;
+		complete_records(session, ring, records, n);
+		queue->n += n;
+		session->counters.n_bad_records += n_bad;
 	}
 
-	if (n_read) {
+	if (n || n_bad) {
 		*some = true;
 		if (ft_ring_release(&ring->consumer))
 			co_futex_wake(&ring->consumer.header->futex);

@@ -23,7 +23,7 @@
 	"FRAGTRACE_COLLECTOR"		   /* path of fragtrace-collector, for unusual installs */
 #define FT_ENV_VERBOSE "FRAGTRACE_VERBOSE" /* "1": messages on the program's stderr */
 
-enum { FT_SEGMENT_VERSION = 3 };
+enum { FT_SEGMENT_VERSION = 4 };
 
 struct ft_hello {
 	uint64_t magic;

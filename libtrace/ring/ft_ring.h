@@ -65,7 +65,7 @@ static inline uint64_t *ft_ring_reserve(struct ft_ring_producer *producer, unsig
 static inline void ft_ring_publish(struct ft_ring_producer *producer, unsigned words)
 {
 	producer->tail += (uint64_t)words * 8;
-	/* Release pairs with the acquire in ft_ring_peek(): the words, and the nodes that they
+	/* Release pairs with the acquire in ft_ring_peek_slow(): the words, and the nodes that they
 	 * name. */
 	atomic_store_explicit(&producer->header->tail, producer->tail, memory_order_release);
 }
@@ -79,18 +79,63 @@ struct ft_ring_consumer {
 	uint64_t mask;
 	uint64_t head; /* ours; published by ft_ring_release() */
 	uint64_t cached_tail;
-	bool broken; /* the producer's side made no sense: nothing more is read from it */
+	uint64_t stamp; /* of the last record gone past: what a short one adds to */
+	bool broken;	/* the producer's side made no sense: nothing more is read from it */
 };
 
 void ft_ring_consumer_init(struct ft_ring_consumer *consumer, struct ft_ring_header *header,
 			   const uint64_t *body, uint64_t ring_bytes);
 
 /*
- * Copy the next record into `words` (room for FT_WIRE_MAX_WORDS) and advance past it; PADs are
- * skipped. Returns its length in words, 0 when there is none. The copy is made before the length is
- * checked against the published bytes: a producer that scribbles can make nonsense, never an
- * out-of-bounds read; on nonsense `broken` is set and 0 is returned.
+ * The next record where it lies, its length in words in *n and its checked first word in *head;
+ * PADs are skipped. NULL when there is none. It stays where it is until ft_ring_release(), but its
+ * producer may scribble on: the length is checked against the published bytes in the copy that
+ * *head is, so that no read goes out of bounds; each further word is to be read once, by
+ * ft_ring_word(). On nonsense `broken` is set. ft_ring_skip() goes past the record, whose stamp the
+ * caller leaves in consumer->stamp.
  */
+const uint64_t *ft_ring_peek_slow(struct ft_ring_consumer *consumer, uint64_t *head, unsigned *n);
+
+static inline const uint64_t *ft_ring_peek(struct ft_ring_consumer *consumer, uint64_t *head,
+					   unsigned *n)
+{
+	uint64_t at = consumer->head & consumer->mask;
+	uint64_t available = consumer->cached_tail - consumer->head;
+	uint64_t room_to_end = consumer->mask + 1 - at;
+
+	if (__builtin_expect(available != 0, 1)) {
+		*head = *(const volatile uint64_t *)(consumer->body + at / 8);
+		*n = ft_wire_words(*head);
+		if (__builtin_expect(ft_wire_type(*head) != FT_WIRE_PAD &&
+					     *n >= FT_WIRE_MIN_WORDS &&
+					     *n * UINT64_C(8) <= available &&
+					     *n * UINT64_C(8) <= room_to_end && !consumer->broken,
+				     1))
+			return consumer->body + at / 8;
+	}
+	return ft_ring_peek_slow(consumer, head, n);
+}
+
+static inline bool ft_ring_has_next(struct ft_ring_consumer *consumer)
+{
+	uint64_t head;
+	unsigned n;
+
+	return ft_ring_peek(consumer, &head, &n) != NULL;
+}
+
+static inline void ft_ring_skip(struct ft_ring_consumer *consumer, unsigned n)
+{
+	consumer->head += (uint64_t)n * 8;
+}
+
+static inline uint64_t ft_ring_word(const uint64_t *record, unsigned i)
+{
+	return *(const volatile uint64_t *)(record + i);
+}
+
+/* Copy the next record into `words`, a short one in its long form, and go past it. Returns its
+ * length in words, 0 when there is none. */
 unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_MAX_WORDS]);
 
 /* Give the bytes read so far back to the producer. True if the producer sleeps and must be woken

@@ -11,6 +11,11 @@
  *
  * Addresses of user space have 47 bits; the upper 16 bits of an address word carry a small number
  * beside it. The collector trusts none of this: the traced program can scribble over the ring.
+ *
+ * Nearly all records are SHORT ones, 24 bytes an allocation and 16 bytes a free. Their stamp is a
+ * difference, which has to fit into 32 bits, to the stamp of the record before them in the ring,
+ * whatever that was: its word 1, or in its turn a sum. What does not fit (a size of 4 GiB, a stamp
+ * that goes back, an alignment, a stack of a free) is written as the long form.
  */
 #ifndef FT_WIRE_H
 #define FT_WIRE_H
@@ -36,10 +41,13 @@ enum ft_wire_type {
 				   padded with zeros */
 	FT_WIRE_ERROR =
 		10, /* head (stack of the bad call), stamp, address, kind (enum ft_wire_error) */
-
+	FT_WIRE_SHORT_ALLOC = 11, /* head, address | extra, size | stamp difference << 32 */
+	FT_WIRE_SHORT_FREE = 12,  /* head (upper: stamp difference), address */
 };
 
-enum { FT_WIRE_MAX_WORDS = 255, FT_WIRE_NAME = 16, FT_WIRE_BUILD_ID = 32 };
+enum { FT_WIRE_SHORT_ALLOC_WORDS = 3, FT_WIRE_SHORT_FREE_WORDS = 2 };
+
+enum { FT_WIRE_MIN_WORDS = 2, FT_WIRE_MAX_WORDS = 255, FT_WIRE_NAME = 16, FT_WIRE_BUILD_ID = 32 };
 
 /* Who speaks in a mark: the kinds of the recording's `mark` table. */
 enum ft_wire_mark {
@@ -85,6 +93,37 @@ static inline unsigned ft_wire_words(uint64_t head)
 static inline uint32_t ft_wire_upper(uint64_t head)
 {
 	return (uint32_t)(head >> 32);
+}
+
+/*
+ * The short form into `to` of an ALLOC or FREE with this head and these words (words[0] is not
+ * looked at), after a record with the stamp `last`. Returns its length in words; 0: it has none.
+ */
+static inline unsigned ft_wire_shorten(uint64_t head, const uint64_t *words, uint64_t last,
+				       uint64_t *to)
+{
+	/* A stamp that goes back makes a difference that is too long. */
+	uint64_t delta = words[1] - last, api_flags = head & 0xffff00;
+
+	if (delta > UINT32_MAX)
+		return 0;
+	if (ft_wire_type(head) == FT_WIRE_FREE && !ft_wire_upper(head)) {
+		to[0] = ft_wire_head(FT_WIRE_SHORT_FREE, 0, 0, FT_WIRE_SHORT_FREE_WORDS,
+				     (uint32_t)delta) |
+			api_flags;
+		to[1] = words[2];
+		return FT_WIRE_SHORT_FREE_WORDS;
+	}
+	if (ft_wire_type(head) == FT_WIRE_ALLOC && ft_wire_words(head) == 4 &&
+	    words[3] <= UINT32_MAX) {
+		to[0] = ft_wire_head(FT_WIRE_SHORT_ALLOC, 0, 0, FT_WIRE_SHORT_ALLOC_WORDS,
+				     ft_wire_upper(head)) |
+			api_flags;
+		to[1] = words[2];
+		to[2] = words[3] | delta << 32;
+		return FT_WIRE_SHORT_ALLOC_WORDS;
+	}
+	return 0;
 }
 
 #endif

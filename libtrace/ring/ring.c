@@ -29,13 +29,13 @@ void ft_ring_consumer_init(struct ft_ring_consumer *consumer, struct ft_ring_hea
 					      .cached_tail = head};
 }
 
-static unsigned ring_broken(struct ft_ring_consumer *consumer)
+static const uint64_t *ring_broken(struct ft_ring_consumer *consumer)
 {
 	consumer->broken = true;
-	return 0;
+	return NULL;
 }
 
-unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_MAX_WORDS])
+const uint64_t *ft_ring_peek_slow(struct ft_ring_consumer *consumer, uint64_t *head, unsigned *n)
 {
 	uint64_t size = consumer->mask + 1;
 
@@ -46,7 +46,7 @@ unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_
 				atomic_load_explicit(&consumer->header->tail, memory_order_acquire);
 
 			if (tail == consumer->head)
-				return 0;
+				return NULL;
 			if (tail - consumer->head > size || tail % 8)
 				return ring_broken(consumer);
 			consumer->cached_tail = tail;
@@ -55,25 +55,64 @@ unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_
 		uint64_t available = consumer->cached_tail - consumer->head;
 		uint64_t to_end = size - (consumer->head & consumer->mask);
 		const uint64_t *at = consumer->body + (consumer->head & consumer->mask) / 8;
-		uint64_t head = *(const volatile uint64_t *)at;
 
-		if (ft_wire_type(head) == FT_WIRE_PAD) {
-			if (ft_wire_upper(head) != to_end || to_end > available)
+		*head = ft_ring_word(at, 0);
+		*n = ft_wire_words(*head);
+		if (ft_wire_type(*head) == FT_WIRE_PAD) {
+			if (ft_wire_upper(*head) != to_end || to_end > available)
 				return ring_broken(consumer);
 			consumer->head += to_end;
 			continue;
 		}
-
-		unsigned n = ft_wire_words(head);
-
-		if (n < 2 || (uint64_t)n * 8 > available || (uint64_t)n * 8 > to_end)
+		if (*n < FT_WIRE_MIN_WORDS || (uint64_t)*n * 8 > available ||
+		    (uint64_t)*n * 8 > to_end)
 			return ring_broken(consumer);
-		memcpy(words, at, (size_t)n * 8);
-		words[0] = head; /* as checked: the shared word may have changed meanwhile */
-		consumer->head += (uint64_t)n * 8;
-		return n;
+		return at;
 	}
-	return 0;
+	return NULL;
+}
+
+/* The long form of a record that has been copied. */
+static unsigned expand(struct ft_ring_consumer *consumer, uint64_t *words, unsigned n)
+{
+	uint64_t head = words[0], tagged = words[1];
+	unsigned api = ft_wire_api(head), flags = ft_wire_flags(head);
+
+	switch (ft_wire_type(head)) {
+	case FT_WIRE_SHORT_ALLOC:
+		if (n != FT_WIRE_SHORT_ALLOC_WORDS)
+			break;
+		words[3] = words[2] & UINT32_MAX;
+		consumer->stamp += words[2] >> 32;
+		words[2] = tagged;
+		words[1] = consumer->stamp;
+		words[0] = ft_wire_head(FT_WIRE_ALLOC, api, flags, 4, ft_wire_upper(head));
+		return 4;
+	case FT_WIRE_SHORT_FREE:
+		if (n != FT_WIRE_SHORT_FREE_WORDS)
+			break;
+		consumer->stamp += ft_wire_upper(head);
+		words[2] = tagged;
+		words[1] = consumer->stamp;
+		words[0] = ft_wire_head(FT_WIRE_FREE, api, flags, 3, 0);
+		return 3;
+	}
+	consumer->stamp = words[1];
+	return n;
+}
+
+unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_MAX_WORDS])
+{
+	uint64_t head;
+	unsigned n;
+	const uint64_t *at = ft_ring_peek(consumer, &head, &n);
+
+	if (!at)
+		return 0;
+	memcpy(words, at, (size_t)n * 8);
+	words[0] = head; /* as checked: the shared word may have changed meanwhile */
+	ft_ring_skip(consumer, n);
+	return expand(consumer, words, n);
 }
 
 bool ft_ring_release(struct ft_ring_consumer *consumer)

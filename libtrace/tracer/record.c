@@ -215,17 +215,24 @@ static inline void event_size(struct event *event, unsigned address_word, void *
 static inline void write_event(struct tr_lane *lane, const struct event *event, uint32_t stack)
 {
 	uint64_t *w = tr_reserve(lane, event->n, event->words[1]);
+	uint64_t head = event->words[0] | (uint64_t)event->n << 24 | (uint64_t)stack << 32;
+	unsigned n;
 
 	if (tr_unlikely(!w)) {
 		count_lost(lane);
 		return;
 	}
-	for (unsigned i = 1; i < event->n; i++)
-		w[i] = event->words[i];
-	w[0] = event->words[0] | (uint64_t)take_loss_flag(lane) << 16 | (uint64_t)event->n << 24 |
-	       (uint64_t)stack << 32;
+	/* Only now: what the reserve has written is what a short record adds to. */
+	head |= (uint64_t)take_loss_flag(lane) << 16;
+	n = ft_wire_shorten(head, event->words, lane->last_stamp, w);
+	if (tr_unlikely(!n)) {
+		n = event->n;
+		for (unsigned i = 1; i < n; i++)
+			w[i] = event->words[i];
+		w[0] = head;
+	}
 	count_event(lane);
-	tr_publish(lane, event->n, event->words[1]);
+	tr_publish(lane, n, event->words[1]);
 }
 
 /* An event inside a hook of the same thread: the interrupted hook writes it out when it leaves. */

@@ -28,6 +28,7 @@ struct bench {
 	struct ft_segment_header *header;
 	struct ft_segment_node *nodes;
 	struct ft_ring_producer producers[N_RINGS];
+	uint64_t last_stamps[N_RINGS];
 	uint64_t start;
 
 	struct co_spill spill;
@@ -125,38 +126,33 @@ static void drain(struct bench *b)
 
 static bool put(struct bench *b, const struct ft_event *event)
 {
-	struct ft_ring_producer *producer = &b->producers[event->thread % N_RINGS];
-	uint64_t *w = ft_ring_reserve(producer, 8), stamp = b->start + event->time_ns;
+	unsigned ring = event->thread % N_RINGS, n, short_n;
+	uint64_t *w = ft_ring_reserve(&b->producers[ring], 8), stamp = b->start + event->time_ns;
 	uint64_t extra = event->usable > event->size ? event->usable - event->size : 0;
-	unsigned n;
+	uint64_t tagged = event->address | (extra < 1000 ? extra : 1000) << FT_WIRE_ADDRESS_BITS;
+	uint64_t words[6] = {0, stamp, tagged, event->size};
+	enum ft_wire_type type = FT_WIRE_ALLOC;
 
 	if (!w)
 		return false;
-	if (extra > 1000)
-		extra = 1000;
-
-	uint64_t tagged = event->address | extra << FT_WIRE_ADDRESS_BITS;
-
+	n = 4;
 	if (event->kind == FT_EVENT_FREE) {
+		type = FT_WIRE_FREE;
 		n = 3;
-		w[0] = ft_wire_head(FT_WIRE_FREE, event->api, event->flags, n, event->stack);
-		w[1] = stamp;
-		w[2] = event->address;
-	} else if (event->kind == FT_EVENT_ALLOC) {
-		n = 4;
-		w[0] = ft_wire_head(FT_WIRE_ALLOC, event->api, event->flags, n, event->stack);
-		w[1] = stamp;
-		w[2] = tagged;
-		w[3] = event->size;
-	} else {
+	} else if (event->kind == FT_EVENT_REALLOC) {
+		type = FT_WIRE_REALLOC;
 		n = 6;
-		w[0] = ft_wire_head(FT_WIRE_REALLOC, event->api, event->flags, n, event->stack);
-		w[1] = w[2] = stamp;
-		w[3] = event->old_address;
-		w[4] = tagged;
-		w[5] = event->size;
+		words[2] = stamp;
+		words[3] = event->old_address;
+		words[4] = tagged;
+		words[5] = event->size;
 	}
-	ft_ring_publish(producer, n);
+	words[0] = ft_wire_head(type, event->api, event->flags, n, event->stack);
+	short_n = ft_wire_shorten(words[0], words, b->last_stamps[ring], w);
+	if (!short_n)
+		memcpy(w, words, n * sizeof(*words));
+	b->last_stamps[ring] = stamp;
+	ft_ring_publish(&b->producers[ring], short_n ? short_n : n);
 	return true;
 }
 
@@ -177,8 +173,8 @@ static void bench_recording(const char *path, uint64_t ring_bytes)
 		duration_ns = ft_reader_chunk_info(reader, n_chunks - 1)->last_ns + 10000000;
 	make_program(&b, ring_bytes, duration_ns);
 	for (size_t i = 1; i < n_stacks && i < MAX_NODES; i++)
-		b.nodes[i] = (struct ft_segment_node){.pc = stacks[i].pc,
-						      .parent = stacks[i].parent};
+		b.nodes[i] =
+			(struct ft_segment_node){.pc = stacks[i].pc, .parent = stacks[i].parent};
 	check(co_segment_map(b.memfd, &segment));
 	co_spill_init(&b.spill);
 	check(co_session_create(&b.spill, getpid(), &segment, 1, &b.session));

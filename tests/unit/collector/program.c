@@ -108,8 +108,13 @@ bool program_put(struct program *program, unsigned ring, const uint64_t *words, 
 
 	if (!at)
 		return false;
-	memcpy(at, words, n * sizeof(*words));
-	ft_ring_publish(&program->producers[ring], n);
+
+	unsigned short_n = ft_wire_shorten(words[0], words, program->last_stamps[ring], at);
+
+	if (!short_n)
+		memcpy(at, words, n * sizeof(*words));
+	program->last_stamps[ring] = words[1];
+	ft_ring_publish(&program->producers[ring], short_n ? short_n : n);
 	return true;
 }
 

@@ -24,6 +24,7 @@ struct program {
 	struct ft_ring_header *rings;
 	struct ft_segment_node *nodes;
 	struct ft_ring_producer producers[64];
+	uint64_t last_stamps[64]; /* of the last record of each ring */
 	uint32_t n_nodes;
 	uint64_t start; /* stamp of time 0 */
 
@@ -46,7 +47,8 @@ void program_attach(struct program *program);
 /* A node of the trie; returns its id. */
 uint32_t program_node(struct program *program, uint32_t parent, uint64_t pc);
 
-/* Records; false when the ring is full. Stamps are relative to the start. */
+/* Records, in their short form where they have one; false when the ring is full. Stamps are
+ * relative to the start. */
 bool program_alloc(struct program *program, unsigned ring, uint64_t at, uint64_t address,
 		   uint64_t size, uint32_t stack);
 bool program_free(struct program *program, unsigned ring, uint64_t at, uint64_t address);

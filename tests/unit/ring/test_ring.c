@@ -246,6 +246,73 @@ START_TEST(two_threads_agree_on_every_word)
 }
 END_TEST
 
+/* ---- short records --------------------------------------------------------------------------- */
+
+static uint64_t state;
+
+static uint64_t rnd(uint64_t below)
+{
+	state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (state >> 33) % below;
+}
+
+/* A record in its long form, with values on both sides of what the short form can hold. */
+static unsigned random_record(uint64_t *words, uint64_t *stamp)
+{
+	static const uint64_t sizes[] = {0, 1, 24, UINT32_MAX, UINT64_C(1) << 32, UINT64_MAX};
+	static const uint64_t steps[] = {0, 1, 300, UINT32_MAX, UINT64_C(1) << 32};
+	unsigned kind = (unsigned)rnd(8), n = kind < 4 ? 4 : kind < 7 ? 3 : 6;
+
+	*stamp += steps[rnd(5)];
+	if (rnd(20) == 0)
+		*stamp -= rnd(1000);
+	for (unsigned i = 2; i < n; i++)
+		words[i] = rnd(1 << 30) << 18 | rnd(1 << 18);
+	words[1] = *stamp;
+	if (kind < 4) {
+		words[3] = sizes[rnd(6)];
+		if (rnd(10) == 0)
+			words[n++] = 5; /* an alignment */
+		words[0] = ft_wire_head(FT_WIRE_ALLOC, (unsigned)rnd(20), (unsigned)rnd(256), n,
+					(uint32_t)rnd(UINT32_MAX));
+	} else if (kind < 7) {
+		words[0] = ft_wire_head(FT_WIRE_FREE, (unsigned)rnd(20), (unsigned)rnd(256), n,
+					rnd(10) ? 0 : (uint32_t)rnd(1000));
+	} else {
+		words[0] = ft_wire_head(FT_WIRE_REALLOC, 3, 0, n, (uint32_t)rnd(1000));
+	}
+	return n;
+}
+
+START_TEST(records_written_short_are_read_as_they_were)
+{
+	struct fixture f;
+	uint64_t stamp = UINT64_C(1) << 50, last = 0, n_short = 0;
+	unsigned n_records = 200000;
+
+	state = (uint64_t)_i;
+	fixture_init(&f, 0);
+	while (n_records--) {
+		uint64_t words[8] = {0}, got[FT_WIRE_MAX_WORDS];
+		unsigned n = random_record(words, &stamp), n_short_words;
+		uint64_t *w = ft_ring_reserve(&f.producer, n);
+
+		CHECK(w);
+		n_short_words = ft_wire_shorten(words[0], words, last, w);
+		if (!n_short_words)
+			memcpy(w, words, n * sizeof(*w));
+		n_short += n_short_words != 0;
+		last = stamp;
+		ft_ring_publish(&f.producer, n_short_words ? n_short_words : n);
+		CHECK(ft_ring_read(&f.consumer, got) == n);
+		CHECK(memcmp(got, words, n * sizeof(*got)) == 0);
+		ft_ring_release(&f.consumer);
+	}
+	ck_assert_uint_gt(n_short, 50000);
+	fixture_deinit(&f);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("ring");
@@ -256,6 +323,7 @@ int main(void)
 	tcase_add_test(tcase, a_full_ring_refuses_until_bytes_are_released);
 	tcase_add_test(tcase, release_tells_of_a_sleeper_once);
 	tcase_add_loop_test(tcase, random_traffic_comes_out_as_it_went_in, 0, 3);
+	tcase_add_loop_test(tcase, records_written_short_are_read_as_they_were, 0, 3);
 	tcase_add_test(tcase, nonsense_breaks_the_ring_and_nothing_else);
 	tcase_add_test(tcase, two_threads_agree_on_every_word);
 	suite_add_tcase(suite, tcase);
