@@ -29,11 +29,29 @@
 #include "ft_error.h"
 #include "ft_map.h"
 
-enum { FA_HOLE_BINS = 48, FA_HOLES_RECENT = 16 };
+/* Sizes by the 8 bytes below 256, above that eight to each power of two. */
+enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 16 };
+
+static inline unsigned fa_hole_bin(uint64_t size)
+{
+	if (size < 256)
+		return (unsigned)(size / 8);
+
+	unsigned log2 = 63 - (unsigned)__builtin_clzll(size);
+	unsigned bin = 32 + (log2 - 8) * 8 + ((unsigned)(size >> (log2 - 3)) & 7);
+
+	return bin < FA_HOLE_BINS ? bin : FA_HOLE_BINS - 1;
+}
+
+/* The smallest size in a bin. */
+static inline uint64_t fa_hole_bin_start(unsigned bin)
+{
+	return bin < 32 ? UINT64_C(8) * bin : (UINT64_C(8) + (bin & 7)) << (bin / 8 + 1);
+}
 
 struct fa_hole_totals {
 	uint64_t n_holes, hole_bytes;
-	uint64_t bin_holes[FA_HOLE_BINS]; /* by floor(log2(size)); the last bin takes the rest */
+	uint64_t bin_holes[FA_HOLE_BINS]; /* by fa_hole_bin(size) */
 	uint64_t bin_bytes[FA_HOLE_BINS];
 	uint64_t free_pages;	 /* whole 4 KiB pages in holes */
 	struct fa_orders orders; /* the same pages, as naturally aligned blocks */
@@ -87,6 +105,13 @@ uint64_t fa_holes_largest(struct fa_holes *holes);
 
 /* Visit the holes in address order: from *cursor (0 first). */
 bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start, uint64_t *end);
+
+/* Start of the first live extent that begins at or after `from`, which is in none. */
+bool fa_holes_first(const struct fa_holes *holes, uint64_t from, uint64_t *start);
+/* End of the last live extent below `to`, which is in none. */
+bool fa_holes_last_end(const struct fa_holes *holes, uint64_t to, uint64_t *end);
+/* Tags of the region that holds `address`; 0 outside of all. */
+uint8_t fa_holes_tags(const struct fa_holes *holes, uint64_t address);
 
 size_t fa_holes_memory(const struct fa_holes *holes);
 

@@ -116,8 +116,9 @@ static inline bool fa_pagemap_partial(const struct fa_pagemap *map, uint64_t add
 }
 
 /* Take over what a sample of residency says of pages with live bytes; pages that it does not know
- * count as resident. Only for maps of 4 KiB pages. */
-void fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency *residency);
+ * count as resident. Returns how many pages with live bytes it says are resident. Only for maps of
+ * 4 KiB pages. */
+uint64_t fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency *residency);
 
 /* Pages with live bytes that are resident in the sample, whatever happened since. */
 uint64_t fa_pagemap_count_resident(const struct fa_pagemap *map,
@@ -138,6 +139,7 @@ struct fa_page_view {
 	uint64_t address;
 	uint32_t live, free_bytes; /* free_bytes 0: not resident, or full */
 	uint32_t n_sites;
+	bool absent;
 	struct fa_page_share {
 		uint32_t site, bytes;
 		uint32_t blocks; /* that have bytes here; counted for 4 KiB pages only */
@@ -149,6 +151,10 @@ enum { FA_PAGE_VIEW_SITES = 1024 };
  * particular but a repeatable order. Sites beyond FA_PAGE_VIEW_SITES are not shown. */
 void fa_pagemap_visit(const struct fa_pagemap *map,
 		      void (*visit)(void *ctx, const struct fa_page_view *page), void *ctx);
+
+/* Visit the stretches of pages that one block covers alone. */
+void fa_pagemap_visit_spans(const struct fa_pagemap *map,
+			    void (*visit)(void *ctx, const struct fa_page_span *span), void *ctx);
 
 /*
  * The same map seen in pages of 2^huge_shift bytes (more than its own): totals and, unless `pins`

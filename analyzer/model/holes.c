@@ -511,10 +511,8 @@ static void hole_count(struct fa_holes *h, uint64_t pos, uint64_t end_pos, uint6
 	if (!size || !same_region(h, start, end))
 		return;
 
-	unsigned bin = 63 - (unsigned)__builtin_clzll(size);
+	unsigned bin = fa_hole_bin(size);
 
-	if (bin >= FA_HOLE_BINS)
-		bin = FA_HOLE_BINS - 1;
 	h->totals.n_holes += one;
 	h->totals.hole_bytes += one * size;
 	h->totals.bin_holes[bin] += one;
@@ -700,6 +698,36 @@ bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *sta
 		return true;
 	}
 	return false;
+}
+
+bool fa_holes_first(const struct fa_holes *holes, uint64_t from, uint64_t *start)
+{
+	struct fa_holes *h = (struct fa_holes *)(uintptr_t)holes;
+
+	if (!next_covered(h, from + h->phase, start))
+		return false;
+	*start -= h->phase;
+	return true;
+}
+
+bool fa_holes_last_end(const struct fa_holes *holes, uint64_t to, uint64_t *end)
+{
+	struct fa_holes *h = (struct fa_holes *)(uintptr_t)holes;
+	bool inside;
+
+	if (!prev_covered(h, to + h->phase, end, &inside) || inside)
+		return false;
+	*end -= h->phase;
+	return true;
+}
+
+uint8_t fa_holes_tags(const struct fa_holes *holes, uint64_t address)
+{
+	size_t i = fa_regions_index(&holes->regions, address + 1);
+
+	return i < holes->regions.n && holes->regions.items[i].start <= address
+		       ? holes->regions.items[i].tags
+		       : 0;
 }
 
 /* The largest hole that begins in the cell, by looking. */

@@ -429,8 +429,10 @@ uint32_t fa_pagemap_live(const struct fa_pagemap *map, uint64_t address)
 /* ---- residency ---------------------------------------------------------------------------------
  */
 
-void fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency *residency)
+uint64_t fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency *residency)
 {
+	uint64_t n_resident = 0;
+
 	for (size_t g = 0; g < map->n_groups; g++) {
 		struct fa_page *group = group_at(map, g);
 		uint32_t known, resident;
@@ -439,7 +441,10 @@ void fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency 
 		for (unsigned i = 0; i < GROUP; i++) {
 			uint32_t absent = known >> i & ~(resident >> i) & 1;
 
-			if (!group[i].live || absent == group[i].absent)
+			if (!group[i].live)
+				continue;
+			n_resident += resident >> i & 1;
+			if (absent == group[i].absent)
 				continue;
 			totals_page(map, &group[i], UINT64_MAX);
 			group[i].absent = absent;
@@ -459,7 +464,9 @@ void fa_pagemap_set_residency(struct fa_pagemap *map, const struct fa_residency 
 		map->totals.absent_pages += n_absent - span->n_absent;
 		map->totals.absent_live_bytes += (n_absent - span->n_absent) << map->shift;
 		span->n_absent = n_absent;
+		n_resident += count.resident;
 	}
+	return n_resident;
 }
 
 uint64_t fa_pagemap_count_resident(const struct fa_pagemap *map,
@@ -559,6 +566,7 @@ void fa_pagemap_visit(const struct fa_pagemap *map,
 				.live = page->live,
 				.free_bytes =
 					page->absent ? 0 : (UINT32_C(1) << map->shift) - page->live,
+				.absent = page->absent,
 				.sites = sites,
 			};
 
@@ -576,6 +584,14 @@ void fa_pagemap_visit(const struct fa_pagemap *map,
 			}
 			visit(ctx, &view);
 		}
+}
+
+void fa_pagemap_visit_spans(const struct fa_pagemap *map,
+			    void (*visit)(void *ctx, const struct fa_page_span *span), void *ctx)
+{
+	for (size_t i = 0; i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			visit(ctx, &map->spans[i]);
 }
 
 /* ---- in larger pages ---------------------------------------------------------------------------

@@ -284,7 +284,7 @@ static void analyze_sampled(uint64_t sample_ns)
 START_TEST(a_sample_counts_for_the_heap_it_saw)
 {
 	analyze_sampled(UINT64_C(900) * MS);
-	ck_assert_str_eq(fa_value_text(frag, "residency"), "sampled");
+	ck_assert_str_eq(fa_value_text(frag, "residency"), "mappings");
 	ck_assert_uint_eq(metric("footprint_bytes"), 10 * 4096);
 	ck_assert_uint_eq(fa_value_u64(frag, "sample_ns"), UINT64_C(900) * MS);
 	done();

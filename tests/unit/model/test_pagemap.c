@@ -315,7 +315,7 @@ static void compare_residency(struct fa_pagemap *map, const struct block *blocks
 		absent_bytes += is_absent ? live[p] : 0;
 		pinned += live[p] && !is_absent ? 4096 - live[p] : 0;
 	}
-	fa_pagemap_set_residency(map, &residency);
+	ck_assert_uint_eq(fa_pagemap_set_residency(map, &residency), resident);
 	ck_assert_uint_eq(map->totals.live_pages, live_pages);
 	ck_assert_uint_eq(map->totals.absent_pages, absent);
 	ck_assert_uint_eq(map->totals.absent_live_bytes, absent_bytes);

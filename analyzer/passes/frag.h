@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the pass `frag` share
+ *
+ *	frag.c           blocks come and go, series, life cycle
+ *	frag_samples.c   mappings and pages as sampled: residency, the waterfall
+ *	frag_moment.c    one moment in full: sites, sets of sites, example pages, trimming, peak
+ *	frag_verdict.c   the sentence, and what would help
+ *	frag_emit.c      the document
+ */
+#ifndef FRAG_H
+#define FRAG_H
+
+#include "fa_doc.h"
+#include "fa_engine.h"
+#include "fa_glibc.h"
+#include "fa_holes.h"
+#include "fa_pagemap.h"
+#include "fa_regions.h"
+#include "fa_residency.h"
+
+enum {
+	FRAG_MOMENTS = 512,    /* of the series */
+	FRAG_PIN_MOMENTS = 64, /* at which all sites are looked at */
+	FRAG_SITES = 200,
+	FRAG_REGIONS = 256,
+	FRAG_SET_SITES = 32, /* sites that may be in a set */
+	FRAG_SETS = 8,
+	FRAG_SET_MAX = 6,
+	FRAG_PAIRS = 10,
+	FRAG_EXAMPLES = 24,
+	FRAG_EXAMPLE_BLOCKS = 64,
+	FRAG_USEFUL_REQUESTS = 10000,
+	PAGE = 1 << FA_PAGE_SHIFT,
+	FRAG_AHEAD = 16,
+	TAG_MAIN = 1,
+	TAG_ARENA = 2,
+};
+
+/* glibc maps its arenas at multiples of this (HEAP_MAX_SIZE). */
+#define FRAG_ARENA_BYTES (UINT64_C(64) << 20)
+
+/* A block that came or went. */
+struct frag_change {
+	uint64_t address, start, end;
+	uint32_t stack;
+	bool born, own_mapping;
+	uint8_t tag;
+};
+
+/* Live extents of one of glibc's heaps. */
+struct frag_arena {
+	uint64_t base; /* 0: the main heap */
+	uint64_t live, peak;
+	uint64_t first; /* lowest extent that was ever there */
+	uint64_t since; /* number of the birth that was its first */
+};
+
+/* ---- samples -----------------------------------------------------------------------------------
+ */
+
+enum frag_kind {
+	KIND_HEAP,
+	KIND_ARENA,
+	KIND_MMAP, /* these three are looked at page by page */
+	KIND_FILE,
+	KIND_STACK,
+	KIND_TRACER,
+	KIND_OTHER
+};
+
+struct frag_map {
+	uint64_t start, end;
+	int64_t rss, swap;
+	enum frag_kind kind;
+};
+
+struct frag_map_change {
+	uint64_t time_ns;
+	struct frag_map map; /* end == start: gone */
+};
+
+struct frag_sample {
+	int64_t id, rss;
+	uint64_t time_ns;
+	uint32_t page_bytes;
+	bool unchanged;
+};
+
+/* Addresses that belong to the heap, whether blocks are there or not. */
+struct frag_range {
+	uint64_t start, end;
+	enum frag_kind kind;
+};
+
+/* Where the resident memory is. All but the last are measured, each on its own. */
+struct frag_waterfall {
+	uint64_t time_ns;
+	int64_t rss;
+	int64_t file, stack, other, tracer; /* outside of the heap */
+	int64_t live_req, round, meta;
+	int64_t pin_free, empty_res;
+	int64_t live_nr; /* part of live_req, round and meta that is on no resident page */
+	int64_t swap;	 /* beside it */
+	int64_t residual;
+};
+
+struct frag_samples {
+	struct frag_map_change *changes;
+	size_t n_changes, changes_room, next_change;
+	struct frag_map *maps;
+	size_t n_maps, maps_room;
+	struct ft_map map_index; /* start -> index of maps */
+	struct frag_sample *items;
+	size_t n_items, items_room, next, stride;
+	uint64_t next_ns; /* of the next sample to apply; UINT64_MAX: none */
+
+	struct fa_residency residency; /* of the last one applied */
+	bool has_residency;
+	uint64_t at_ns;
+	uint64_t heap_resident; /* pages in ranges */
+	uint64_t held_then;	/* pages that the layout had then */
+	struct frag_range *ranges;
+	size_t n_ranges, ranges_room;
+	struct frag_waterfall *series;
+	size_t n_series;
+};
+
+/* ---- series ------------------------------------------------------------------------------------
+ */
+
+struct frag_useful {
+	uint64_t due; /* number of the birth at which the requests are complete */
+	uint32_t k;
+	uint64_t hole_bytes[FA_HOLE_BINS];
+	uint32_t requests[FA_HOLE_BINS]; /* before */
+};
+
+struct frag_series {
+	uint32_t n, stride; /* moments kept; ticks between two */
+	uint64_t *time_ns, *live_bytes, *pinned, *largest, *hole_bytes, *pages, *trimmable;
+	int64_t *footprint; /* -1: no sample yet */
+	double *internal, *overhead;
+	double *useful;	     /* 2 a moment: for the median request, for the 95th percentile */
+	double *uf;	     /* FA_ORDERS a moment */
+	uint32_t *occupancy; /* FA_OCCUPANCY a moment */
+	uint64_t *hole_hist; /* FRAG_HOLE_LOG2 a moment: bytes */
+	struct frag_useful *waiting; /* [useful_first, useful_last) */
+	size_t useful_first, useful_last, useful_room;
+};
+enum { FRAG_HOLE_LOG2 = 48 };
+
+/* All sites at a few moments: what holds free bytes, packed. */
+struct frag_pin_cell {
+	uint32_t site, bucket;
+	uint64_t sole, shapley;
+};
+struct frag_pins {
+	uint32_t n, stride; /* buckets; moments between two */
+	uint64_t time_ns[FRAG_PIN_MOMENTS + 1];
+	double huge_util[FRAG_PIN_MOMENTS + 1];
+	struct frag_pin_cell *cells;
+	size_t n_cells, room;
+	struct fa_pin *scratch; /* n_stacks */
+};
+
+/* ---- the moment --------------------------------------------------------------------------------
+ */
+
+/* A site that holds pages. */
+struct frag_site {
+	uint32_t stack;
+	struct fa_pin pin, huge;
+	uint64_t live_bytes, extent_bytes;
+	double age_weight, age_sum; /* bytes on partial pages; those times their age in ns */
+	uint64_t burst_bytes;	    /* of age_weight: born in the burst of the peak */
+	double cost;		    /* byte seconds */
+};
+
+struct frag_set {
+	uint32_t sites[FRAG_SET_MAX];
+	uint32_t n;
+	uint64_t bytes, pages; /* what their removal empties: free bytes, pages */
+	uint64_t live;	       /* extents of their blocks, wherever */
+};
+
+struct frag_pair {
+	uint32_t a, b;
+	uint64_t bytes, pages;
+};
+
+struct frag_example_block {
+	uint64_t address, size, age_ns;
+	uint32_t site, thread;
+};
+struct frag_example {
+	uint64_t address;
+	uint32_t live, n_sites, n_blocks; /* n_blocks: all, also those not kept */
+	struct frag_example_block blocks[FRAG_EXAMPLE_BLOCKS];
+};
+
+/* A stretch of the heap at the moment: what the waterfall has, of this place alone. */
+struct frag_region {
+	uint64_t start, end;
+	enum frag_kind kind;
+	uint64_t live_req, round, meta, pin_free, empty_res, live_nr;
+	bool sampled;
+};
+
+struct frag_moment {
+	bool taken;
+	uint64_t at_ns;
+	struct fa_totals heap;
+	struct fa_page_totals pages, mapped, huge;
+	struct fa_hole_totals holes;
+	uint64_t largest_hole, extents;
+	uint64_t resident_pages, empty_pages; /* of the heap; estimates unless sampled */
+	uint64_t trim_pages, trim_top_pages;  /* what malloc_trim() gives back; of it the top */
+	struct frag_site *sites; /* owned; by shapley, largest first; FRAG_SITES at most */
+	size_t n_sites, n_other;
+	uint64_t other_shapley;
+	struct frag_set sets[FRAG_SETS];
+	size_t n_sets;
+	struct frag_pair pairs[FRAG_PAIRS];
+	size_t n_pairs;
+	struct frag_example *examples;
+	size_t n_examples;
+	struct frag_region *regions;
+	size_t n_regions;
+	/* The burst: from below half of the way to the peak until below it again. */
+	bool has_burst;
+	uint64_t burst_from_ns, burst_to_ns, burst_peak_ns, burst_peak;
+	uint64_t burst_blocks, burst_bytes, burst_pages; /* survivors; partial pages they are on */
+	struct frag_waterfall waterfall;
+	bool has_waterfall;
+	bool sampled;  /* pages, and the sample fits this heap */
+	bool mappings; /* only the sizes of mappings */
+	uint64_t footprint, sample_ns;
+};
+
+/* ---- the verdict -------------------------------------------------------------------------------
+ */
+
+struct frag_remedy {
+	const char *code;
+	uint64_t saves; /* resident bytes, predicted */
+	bool exact;	/* by the allocator's own rule, else an estimate */
+	uint64_t value; /* of the setting; 0: none */
+	char text[320];
+};
+
+struct frag {
+	bool glibc;
+	size_t n_stacks;
+	struct frag_change queue[FRAG_AHEAD]; /* [n_applied, n_pushed), modulo */
+	uint64_t n_pushed, n_applied;
+	struct fa_pagemap pages;  /* of the heaps, */
+	struct fa_pagemap mapped; /* of blocks with a mapping of their own */
+	struct fa_holes holes;
+	struct fa_regions own; /* ever held by blocks with mappings of their own */
+	struct ft_map refused; /* addresses of blocks that fit nowhere */
+	uint64_t n_refused;
+
+	struct frag_arena *arenas; /* [0] is the main heap */
+	size_t n_arenas, arena_room, last_arena;
+	uint64_t live_heap, peak_heap; /* extents of all arenas together */
+	struct fa_tcache tcache;
+	struct fa_mmap_threshold threshold;
+	/* Blocks of at least M_MMAP_THRESHOLD's first value that had no mapping of their own. */
+	uint64_t large_live, large_peak;
+
+	uint64_t n_requests, request_due;
+	uint32_t requests[FA_HOLE_BINS]; /* births by what they took */
+	struct frag_series series;
+	struct frag_pins pins;
+	struct frag_samples samples;
+	struct frag_moment moment;
+
+	const char *verdict;
+	enum fa_severity severity;
+	char text[768];
+	const struct frag_set *pool; /* of the remedy "pool" */
+	struct frag_remedy remedies[8];
+	size_t n_remedies;
+};
+
+/* frag.c */
+struct ft_error *frag_flush(struct frag *frag);
+static inline uint64_t frag_held_pages(const struct frag *frag)
+{
+	return frag->pages.totals.live_pages + frag->mapped.totals.live_pages +
+	       frag->holes.totals.free_pages;
+}
+
+/* frag_samples.c */
+struct ft_error *frag_samples_load(struct frag *frag, const struct fa_engine *engine);
+void frag_samples_deinit(struct frag_samples *samples);
+/* Apply all samples up to `time_ns`. */
+struct ft_error *frag_samples_until(struct frag *frag, const struct fa_engine *engine,
+				    uint64_t time_ns);
+
+/* Resident bytes of the heap by the last sample and what happened since; -1 before the first one.
+ */
+int64_t frag_footprint(const struct frag *frag);
+/* Without samples of pages: resident bytes of the mappings that hold or held blocks, as last seen
+ * up to `time_ns`. False when nothing is known. */
+bool frag_mappings_footprint(struct frag *frag, uint64_t time_ns, uint64_t *footprint,
+			     uint64_t *sample_ns);
+
+/* frag_moment.c */
+void frag_moment_deinit(struct frag_moment *moment);
+struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *engine,
+				  uint64_t at_ns);
+/* What needs all series. */
+struct ft_error *frag_moment_finish(struct frag *frag, const struct fa_engine *engine);
+
+/* frag_sets.c */
+struct ft_error *frag_find_sets(struct frag *frag);
+
+/* frag_verdict.c */
+struct ft_error *frag_judge(struct frag *frag, struct fa_engine *engine);
+
+/* frag_emit.c */
+struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc);
+
+#endif
