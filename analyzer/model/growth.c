@@ -247,6 +247,32 @@ static void rate_from_cohorts(const struct fa_evidence *e, int span, struct fa_g
 	g->to_share = 1 - cohort_spans[span] / 4;
 }
 
+/* A site that frees nothing has no young blocks that may go: everything since it began, the first
+ * fifth of the life left out, counts. The more is measured, the less a burst at an end matters. */
+static void rate_from_births(const struct fa_evidence *e, int span, struct fa_growth *g)
+{
+	size_t first = (size_t)ceil((double)e->n_life * g->from_share), last = e->n_life;
+	double idle = 0.05 * (double)sum(e->activity, e->n_life) / (double)e->n_life, bytes = 0;
+
+	/* The rest at the end of a program that was left to itself is no part of it. */
+	while (last > first && (double)e->activity[last - 1] < idle)
+		last--;
+	if (e->frees || span > 0 || first >= last)
+		return;
+	for (size_t i = first; i < last; i++)
+		bytes += (double)e->births[i];
+
+	double rate = bytes / ((double)(last - first) * e->window_s / STEPS);
+
+	g->block_rate *= g->rate > 0 ? rate / g->rate : 1;
+	g->rate = rate;
+	g->rate_low = fmin(g->rate_low, rate);
+	g->rate_high = fmax(g->rate_high, rate);
+	g->growth = bytes;
+	g->from_share = (double)first / (double)e->n_life;
+	g->to_share = (double)last / (double)e->n_life;
+}
+
 struct trough_result {
 	struct fa_trend trend;
 	double window_s, from_share;
@@ -389,6 +415,7 @@ static bool judge_survivors(const struct fa_evidence *e, int span, bool trend, s
 		return true;
 	}
 	rate_from_cohorts(e, span, g);
+	rate_from_births(e, span, g);
 	if (trend)
 		verdict(g, FA_GROWING, FA_WHY_BOTH_TESTS, 0);
 	else if (alone)

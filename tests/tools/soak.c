@@ -547,9 +547,13 @@ static void turn(struct world *w, int index)
 		return;
 	if (s->daily <= 0 || uniform(w) * most < load)
 		act(w, a);
-	if (s->kind != SOAK_ONCE)
-		push(w, (struct timer){.at = w->now + exponential(w, s->period / most),
-				       .actor = index});
+	if (s->kind == SOAK_ONCE)
+		return;
+
+	double pause = s->regular ? s->period * (0.9 + 0.2 * uniform(w))
+				  : exponential(w, s->period / most);
+
+	push(w, (struct timer){.at = w->now + pause, .actor = index});
 }
 
 /* ---- a run -------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ enum soak_life { SOAK_EVER, SOAK_EXP, SOAK_PARETO, SOAK_UNIFORM };
 struct soak_actor {
 	const char *path; /* "main>loop>handler>function", outermost first */
 	enum soak_kind kind;
+	bool regular;	       /* turns come by the clock, a tenth early or late */
 	double period;	       /* seconds between turns, mean of an exponential */
 	uint32_t burst;	       /* blocks a turn; 0: 1 */
 	uint64_t size, spread; /* size + 0..spread */
