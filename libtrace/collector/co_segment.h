@@ -17,7 +17,20 @@
 
 #include "ft_segment.h"
 
+/* How an image came to be, as far as the collector has seen the one before it. */
+enum co_origin_kind {
+	CO_ORIGIN_START, /* the first of its tree, or nobody knows */
+	CO_ORIGIN_FORK,	 /* a copy of its parent: inherits the parent's blocks */
+	CO_ORIGIN_EXEC,	 /* began with an empty heap */
+};
+
+struct co_origin {
+	enum co_origin_kind kind;
+	uint64_t parent; /* id of the parent's session, or of the image that exec'ed; else 0 */
+};
+
 struct co_segment {
+	struct co_origin origin; /* set by whoever makes a session of it */
 	void *base;
 	uint64_t size;
 	ino_t inode; /* of the memfd: how its mapping is recognised in /proc/PID/maps */

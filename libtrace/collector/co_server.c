@@ -14,10 +14,11 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "co_door.h"
 #include "co_drain.h"
 #include "co_exit.h"
 #include "co_notice.h"
@@ -28,16 +29,10 @@
 #include "co_write.h"
 #include "ft_cleanup.h"
 #include "ft_error.h"
-#include "ft_hello.h"
-
-/* Since Linux 6.5. */
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 extern char **environ;
 
-enum { MAX_PENDING = 64, PENDING_MS = 5000 };
+enum { N_PAST = 4096 };
 
 /* An image, from its hello until its recording is complete. */
 struct entry {
@@ -52,10 +47,12 @@ struct entry {
 	char *path; /* NULL when there is no file */
 };
 
-/* A connection whose hello has not come yet. */
-struct pending {
-	int fd;
-	int64_t since;
+/* An image that was, or is: its forked children show its key, and what its process executes is of
+ * that process, or names it as its parent. */
+struct past {
+	uint64_t key, id;
+	uint64_t start;	 /* of the process, 0: unknown; */
+	pid_t pid, stat_pid; /* as seen from here, and by itself */
 };
 
 /* News of the write thread on its way to the main thread. */
@@ -75,8 +72,13 @@ struct server {
 
 	struct entry *entries;
 	uint32_t n_running, n_finishing;
-	struct pending pending[MAX_PENDING];
-	unsigned n_pending;
+	struct co_door door;
+	char socket[FT_ADDRESS_BYTES]; /* the name that we listen on */
+	struct past past[N_PAST]; /* a ring of the latest */
+	unsigned n_past;
+	/* Where recordings of images go that have become another user: the first image's words. */
+	char output[sizeof(((struct co_segment *)NULL)->output)];
+	char cwd[sizeof(((struct co_segment *)NULL)->cwd)];
 	int64_t idle_since; /* when the last image was done */
 
 	int signal_fd, news_fd;
@@ -223,50 +225,123 @@ static double measure_rate(const struct server *server)
 	       (double)(now.stamp - server->first.stamp);
 }
 
-/* A descriptor for the peer of a connection: it names the process even when that has ended and its
- * pid is somebody else's by now; kernels before 6.5 know only the pid. */
-static int peer_pidfd(int fd, pid_t pid)
-{
-	int pidfd = -1;
-	socklen_t len = sizeof(pidfd);
+/* ---- guests ---------------------------------------------------------------------------------- */
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) == 0)
-		return pidfd;
-	return (int)syscall(SYS_pidfd_open, pid, 0);
+static struct entry *running_image(struct server *server, pid_t pid)
+{
+	for (struct entry *e = server->entries; e; e = e->next)
+		if (e->pid == pid && !e->ended)
+			return e;
+	return NULL;
 }
 
-static struct ft_error *serve_image(struct server *server, int fd, int memfd,
-				    const struct ucred *peer)
+static const struct past *newest_past(const struct server *server, unsigned age)
+{
+	return age < N_PAST && age < server->n_past
+		       ? &server->past[(server->n_past - 1 - age) % N_PAST]
+		       : NULL;
+}
+
+/* The session of the image that has this key; 0: nobody's. */
+static uint64_t session_of_key(const struct server *server, uint64_t key)
+{
+	const struct past *past;
+
+	for (unsigned age = 0; key && (past = newest_past(server, age)); age++)
+		if (past->key == key)
+			return past->id;
+	return 0;
+}
+
+/* The process may be over by now: what images have said of themselves is what counts. */
+static struct co_origin find_origin(const struct server *server, const struct co_guest *guest,
+				    uint64_t forked_from)
+{
+	const struct ft_hello *hello = &guest->hello;
+	const struct past *past;
+
+	if (forked_from)
+		return (struct co_origin){CO_ORIGIN_FORK, forked_from};
+	for (unsigned age = 0; hello->start && (past = newest_past(server, age)); age++)
+		if (past->start == hello->start && past->pid == guest->pid)
+			return (struct co_origin){CO_ORIGIN_EXEC, past->id};
+	for (unsigned age = 0; hello->parent_start && (past = newest_past(server, age)); age++)
+		if (past->start == hello->parent_start &&
+		    (past->stat_pid == hello->stat_parent || past->pid == hello->stat_parent))
+			return (struct co_origin){CO_ORIGIN_EXEC, past->id};
+	return (struct co_origin){CO_ORIGIN_START, 0};
+}
+
+/* Tell an image that we don't serve that it need not wait for us. */
+static void refuse(struct server *server, const struct co_guest *guest, const char *why)
 {
 	struct co_segment segment;
-	struct entry *entry = calloc(1, sizeof(*entry));
+	struct ft_error *error = co_segment_map(guest->memfd, &segment);
+
+	say(server, "refused", why);
+	if (!error) {
+		co_segment_set_attached(&segment, FT_ATTACHED_REFUSED);
+		co_segment_unmap(&segment);
+	}
+	ft_error_destroy(error);
+}
+
+static struct ft_error *make_session(struct server *server, const struct co_guest *guest,
+				     uint64_t forked_from, struct co_session **ret)
+{
+	bool is_own = guest->uid == geteuid() || guest->uid == 0;
+	struct co_segment segment;
+
+	FT_TRY(co_segment_map(guest->memfd, &segment));
+	segment.origin = find_origin(server, guest, forked_from);
+	/* We write with our own rights: another user has no say in where. */
+	if (!is_own) {
+		memcpy(segment.output, server->output, sizeof(segment.output));
+		memcpy(segment.cwd, server->cwd, sizeof(segment.cwd));
+	} else if (!server->n_past) {
+		memcpy(server->output, segment.output, sizeof(segment.output));
+		memcpy(server->cwd, segment.cwd, sizeof(segment.cwd));
+	}
+	return co_session_create(&server->spill, guest->pid, &segment,
+				 segment.clock_source == FT_CLOCK_TSC ? measure_rate(server) : 1,
+				 ret);
+}
+
+static struct ft_error *serve_image(struct server *server, struct co_guest *guest,
+				    uint64_t forked_from)
+{
+	struct entry *entry = calloc(1, sizeof(*entry)), *before;
 	struct ft_error *error;
 
 	if (!entry)
 		return &ft_enomem;
-	entry->pid = peer->pid;
+	entry->pid = guest->pid;
 	entry->pidfd = -1;
-	error = co_segment_map(memfd, &segment);
-	if (!error) {
-		double rate = segment.clock_source == FT_CLOCK_TSC ? measure_rate(server) : 1;
-
-		error = co_session_create(&server->spill, peer->pid, &segment, rate,
-					  &entry->session);
-	}
+	error = make_session(server, guest, forked_from, &entry->session);
 	if (error) {
 		free(entry);
 		return error;
 	}
+	server->past[server->n_past++ % N_PAST] =
+		(struct past){.key = guest->hello.key,
+			      .id = entry->session->id,
+			      .start = guest->hello.start,
+			      .pid = guest->pid,
+			      .stat_pid = guest->hello.stat_pid};
 
 	/* An older image of the same process has been replaced by this one. */
-	for (struct entry *e = server->entries; e; e = e->next)
-		if (e->pid == entry->pid && !e->ended)
-			entry_end(server, e, CO_END_EXEC, -1);
+	while ((before = running_image(server, entry->pid)))
+		entry_end(server, before, CO_END_EXEC, -1);
 
-	entry->pidfd = peer_pidfd(fd, entry->pid);
+	if (guest->listener >= 0 &&
+	    co_door_add(&server->door, guest->listener, guest->pidfd, guest->pid))
+		guest->listener = -1;
+	entry->pidfd = guest->pidfd;
+	guest->pidfd = -1;
 	entry->next = server->entries;
 	server->entries = entry;
 	server->n_running++;
+	memcpy(entry->session->segment.header->socket, server->socket, sizeof(server->socket));
 	co_segment_set_attached(&entry->session->segment, FT_ATTACHED_SERVED);
 	if (!co_roster_add(&server->roster, entry->session))
 		say(server, "out of memory", NULL);
@@ -276,109 +351,29 @@ static struct ft_error *serve_image(struct server *server, int fd, int memfd,
 	return NULL;
 }
 
-/* ---- connections ----------------------------------------------------------------------------- */
-
-/* The hello and the memfd that comes with it; -1 when there is none (errno EAGAIN: not yet). */
-static int receive_hello(int fd, struct ft_hello *hello)
+static void welcome(void *ctx, struct co_guest *guest)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * 4)];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = {hello, sizeof(*hello)};
-	struct msghdr message = {.msg_iov = &iov,
-				 .msg_iovlen = 1,
-				 .msg_control = control.bytes,
-				 .msg_controllen = sizeof(control.bytes)};
-	ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	int memfd = -1;
-
-	if (n < 0)
-		return -1;
-	errno = 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-		size_t n_fds;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n_fds; i++) {
-			int got;
-
-			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
-			if (memfd < 0)
-				memfd = got;
-			else
-				close(got);
-		}
-	}
-	if (n != sizeof(*hello) && memfd >= 0) {
-		close(memfd);
-		return -1;
-	}
-	return memfd;
-}
-
-/* Returns false while the hello has not come. */
-static bool handle_hello(struct server *server, int fd)
-{
-	struct ft_hello hello;
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-	ft_auto_close int memfd = receive_hello(fd, &hello);
+	struct server *server = ctx;
+	uint64_t forked_from;
 	struct ft_error *error;
+	char why[64];
 
-	if (memfd < 0)
-		return errno != EAGAIN;
-	if (hello.magic != FT_HELLO_MAGIC || hello.segment_version != FT_SEGMENT_VERSION)
-		error = ft_error_create(FT_ERROR_INPUT, "a hello of another build");
-	else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
-		error = ft_error_os(errno, "no credentials of the peer");
-	else if (peer.uid != geteuid() && peer.uid != 0)
-		error = ft_error_create(FT_ERROR_USAGE, "process %d belongs to another user",
-					(int)peer.pid);
-	else
-		error = serve_image(server, fd, memfd, &peer);
+	if (!guest->is_image)
+		return;
+	forked_from = session_of_key(server, guest->hello.parent_key);
+	if (guest->hello.segment_version != FT_SEGMENT_VERSION) {
+		say(server, "refused", "a hello of another build");
+		return;
+	}
+	if (guest->uid != geteuid() && guest->uid != 0 && !forked_from) {
+		snprintf(why, sizeof(why), "process %d belongs to another user", (int)guest->pid);
+		refuse(server, guest, why);
+		return;
+	}
+	error = serve_image(server, guest, forked_from);
 	if (error)
-		say(server, "refused", error->message);
+		refuse(server, guest, error->message);
 	ft_error_destroy(error);
-	return true;
-}
-
-static void accept_all(struct server *server)
-{
-	for (;;) {
-		int fd = accept4(server->options.listen_fd, NULL, NULL,
-				 SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd < 0) {
-			/* Out of descriptors: the connection stays, and poll() says so at once. */
-			if (errno == EMFILE || errno == ENFILE)
-				usleep(10000);
-			return;
-		}
-		if (handle_hello(server, fd) || server->n_pending == MAX_PENDING)
-			close(fd);
-		else
-			server->pending[server->n_pending++] =
-				(struct pending){fd, co_clock_monotonic()};
-	}
-}
-
-static void serve_pending(struct server *server)
-{
-	int64_t now = co_clock_monotonic();
-
-	for (unsigned i = 0; i < server->n_pending;) {
-		struct pending *p = &server->pending[i];
-
-		if (handle_hello(server, p->fd) || now - p->since > PENDING_MS * INT64_C(1000000)) {
-			close(p->fd);
-			*p = server->pending[--server->n_pending];
-		} else {
-			i++;
-		}
-	}
 }
 
 /* ---- news of the write thread ---------------------------------------------------------------- */
@@ -476,6 +471,10 @@ static void handle_item(struct server *server, const struct item *item)
 	case CO_NEWS_FINISHED:
 		/* The sampler may have found out that the image was left. */
 		entry_end(server, entry, CO_END_UNKNOWN, -1);
+		if (!item->path) {
+			free(entry->path);
+			entry->path = NULL;
+		}
 		if (!entry->path) {
 			entry_remove(server, entry);
 		} else if (!server->options.symbols) {
@@ -549,7 +548,7 @@ static void handle_launcher(struct server *server)
 	server->exited_status = notice.status;
 	server->exited_seen = true;
 	/* What has connected before its parent's end is counted before the answer. */
-	accept_all(server);
+	co_door_accept_all(&server->door);
 	for (struct entry *e = server->entries; e; e = e->next)
 		if (e->pid == notice.pid && !e->ended)
 			entry_process_ended(server, e);
@@ -560,14 +559,14 @@ static void handle_launcher(struct server *server)
 
 static bool is_done(const struct server *server)
 {
-	return !server->entries && !server->n_pending && server->notify_fd < 0 &&
+	return !server->entries && !server->door.n_pending && server->notify_fd < 0 &&
 	       co_clock_monotonic() - server->idle_since >=
 		       server->options.linger_ms * INT64_C(1000000);
 }
 
 static int poll_timeout(const struct server *server)
 {
-	if (server->n_pending)
+	if (server->door.n_pending)
 		return 100;
 	if (server->entries || server->notify_fd >= 0)
 		return 10000;
@@ -580,12 +579,15 @@ static struct ft_error *serve(struct server *server)
 	unsigned capacity = 0;
 
 	while (!is_done(server)) {
-		unsigned n = 0, n_entries = 0, first_entry;
+		struct entry *polled;
+		bool any_ended;
+		unsigned n = 0, first_entry, wanted = 3 + co_door_n_polls(&server->door);
 
 		for (struct entry *e = server->entries; e; e = e->next)
-			n_entries++;
-		if (4 + MAX_PENDING + n_entries > capacity) {
-			unsigned wanted = 2 * (4 + MAX_PENDING + n_entries);
+			wanted++;
+		if (wanted > capacity) {
+			wanted *= 2;
+
 			struct pollfd *grown = realloc(polls, wanted * sizeof(*grown));
 
 			if (!grown)
@@ -593,12 +595,10 @@ static struct ft_error *serve(struct server *server)
 			polls = grown;
 			capacity = wanted;
 		}
-		polls[n++] = (struct pollfd){server->options.listen_fd, POLLIN, 0};
 		polls[n++] = (struct pollfd){server->signal_fd, POLLIN, 0};
 		polls[n++] = (struct pollfd){server->news_fd, POLLIN, 0};
 		polls[n++] = (struct pollfd){server->notify_fd, POLLIN, 0};
-		for (unsigned i = 0; i < server->n_pending; i++)
-			polls[n++] = (struct pollfd){server->pending[i].fd, POLLIN, 0};
+		n += co_door_polls(&server->door, polls + n);
 		first_entry = n;
 		for (struct entry *e = server->entries; e; e = e->next)
 			polls[n++] = (struct pollfd){e->ended ? -1 : e->pidfd, POLLIN, 0};
@@ -606,20 +606,25 @@ static struct ft_error *serve(struct server *server)
 		if (poll(polls, n, poll_timeout(server)) < 0 && errno != EINTR)
 			return ft_error_os(errno, "poll");
 
-		/* Ends first, while the list is as it was; then who is new, who may be the same
-		 * process in another image; then the rest. */
+		/* Who is new first: it may be an ended process in its last image. All who have
+		 * connected before the end that was seen are taken in; they come before `polled`
+		 * in the list. */
+		polled = server->entries;
+		any_ended = false;
+		for (unsigned i = first_entry; i < n; i++)
+			any_ended |= polls[i].revents != 0;
+		co_door_serve(&server->door, polls + 3);
+		if (any_ended)
+			co_door_accept_all(&server->door);
 		n = first_entry;
-		for (struct entry *e = server->entries; e; e = e->next)
+		for (struct entry *e = polled; e; e = e->next)
 			if (polls[n++].revents && !e->ended)
 				entry_process_ended(server, e);
-		if (polls[3].revents)
-			handle_launcher(server);
-		if (server->n_pending)
-			serve_pending(server);
-		accept_all(server);
 		if (polls[2].revents)
-			handle_news(server);
+			handle_launcher(server);
 		if (polls[1].revents)
+			handle_news(server);
+		if (polls[0].revents)
 			handle_signals(server);
 	}
 	return NULL;
@@ -643,6 +648,17 @@ static void *sample_main(void *ctx)
 {
 	co_sample_run(&((struct server *)ctx)->roster);
 	return NULL;
+}
+
+/* The name of an abstract socket, without the leading NUL. */
+static void read_name(int fd, char name[FT_ADDRESS_BYTES])
+{
+	struct sockaddr_un address = {0};
+	socklen_t bytes = sizeof(address);
+
+	if (getsockname(fd, (struct sockaddr *)&address, &bytes) == 0 && !address.sun_path[0])
+		snprintf(name, FT_ADDRESS_BYTES, "%.*s",
+			 (int)(sizeof(address.sun_path) - 1), address.sun_path + 1);
 }
 
 static struct ft_error *start_threads(struct server *server)
@@ -697,12 +713,16 @@ struct ft_error *co_server_run(const struct co_server_options *options)
 	server.news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (server.signal_fd < 0 || server.news_fd < 0)
 		return ft_error_os(errno, "no signalfd or eventfd");
-	fcntl(options->listen_fd, F_SETFL, O_NONBLOCK);
-	fcntl(options->listen_fd, F_SETFD, FD_CLOEXEC);
+	read_name(options->listen_fd, server.socket);
+	server.door.fn = welcome;
+	server.door.ctx = &server;
+	if (!co_door_add(&server.door, options->listen_fd, -1, 0))
+		return &ft_enomem;
 	if (options->notify_fd >= 0)
 		fcntl(options->notify_fd, F_SETFD, FD_CLOEXEC);
 
 	FT_TRY(co_write_create(&server.spill, post_news, &server, &server.write));
+	co_write_set_min_events(server.write, (uint64_t)options->min_events);
 	FT_TRY(start_threads(&server));
 
 	error = serve(&server);
@@ -719,7 +739,7 @@ struct ft_error *co_server_run(const struct co_server_options *options)
 	pthread_mutex_destroy(&server.news_lock);
 	close(server.signal_fd);
 	close(server.news_fd);
-	close(options->listen_fd);
+	co_door_deinit(&server.door);
 	if (server.notify_fd >= 0)
 		close(server.notify_fd);
 	return error;

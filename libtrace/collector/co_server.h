@@ -14,6 +14,7 @@ struct co_server_options {
 	int notify_fd;	  /* to the launcher, -1 without one */
 	bool symbols;	  /* resolve symbols at the end */
 	bool verbose;	  /* messages on stderr */
+	int min_events;	  /* images with fewer leave a row instead of a file */
 	int linger_ms;	  /* wait so long for children after the last image has ended */
 	const char *self; /* program to start with --symbolize FILE */
 };

@@ -403,7 +403,8 @@ static void answer_exit(struct co_session *session, uint64_t now, uint64_t bound
 	struct ft_segment_header *header = session->segment.header;
 
 	if (!session->exit_seen) {
-		if (!atomic_load_explicit(&header->exiting, memory_order_acquire))
+		if (atomic_load_explicit(&header->exiting, memory_order_acquire) !=
+		    FT_EXITING_WAITING)
 			return;
 		session->exit_seen = true;
 		session->exit_stamp = now;

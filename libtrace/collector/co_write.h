@@ -17,7 +17,7 @@
 enum co_news_kind {
 	CO_NEWS_OPENED,	  /* path */
 	CO_NEWS_FAILED,	  /* message */
-	CO_NEWS_FINISHED, /* path, and the totals */
+	CO_NEWS_FINISHED, /* path; NULL: there is no file (any more) */
 };
 
 struct co_news {
@@ -33,6 +33,10 @@ struct co_write;
 
 struct ft_error *co_write_create(struct co_spill *spill, co_news_fn *news, void *ctx,
 				 struct co_write **ret);
+
+/* Images of fewer events leave a row in the recording that they come of; 0, the default: none do.
+ * Before the first block. */
+void co_write_set_min_events(struct co_write *write, uint64_t min_events);
 
 /* Work until the spill is closed and empty: the body of the write thread. */
 void co_write_run(struct co_write *write);

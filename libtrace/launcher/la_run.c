@@ -88,7 +88,7 @@ static struct ft_error *listen_somewhere(struct run *run, int *ret)
 	FT_TRY(move_up(&fd));
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return ft_error_os(errno, "no random number");
-	snprintf(run->socket, sizeof(run->socket), "fragtrace.%d.%016llx", (int)getpid(),
+	snprintf(run->socket, sizeof(run->socket), FT_SOCKET_PREFIX "%d.%016llx", (int)getpid(),
 		 (unsigned long long)random);
 	memcpy(address.sun_path + 1, run->socket, strlen(run->socket));
 	len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(run->socket));
@@ -224,6 +224,8 @@ static struct ft_error *set_environment(struct run *run)
 		rc |= setenv("FRAGTRACE_UNWIND", options->unwind, 1);
 	if (options->sample)
 		rc |= setenv(FT_ENV_SAMPLE, options->sample, 1);
+	if (options->follow)
+		rc |= setenv(FT_ENV_FOLLOW, options->follow, 1);
 	if (options->self_check)
 		rc |= setenv("FRAGTRACE_SELF_CHECK", "1", 1);
 	if (options->free_stacks)
@@ -405,6 +407,9 @@ static struct ft_error *run_all(struct run *run, int *status)
 	FT_TRY(move_up(&run->signal_fd));
 
 	FT_TRY(set_output(run->options->output));
+	/* The collector reads it, and those that images of other users may start. */
+	if (run->options->min_events && setenv(FT_ENV_MIN_EVENTS, run->options->min_events, 1) < 0)
+		return &ft_enomem;
 	FT_TRY(start_collector(run));
 	FT_TRY(set_environment(run));
 	started = now_ms();

@@ -13,9 +13,10 @@ struct la_run_options {
 	const char *output; /* NULL: the default name */
 	bool no_symbols;
 	bool self_check, free_stacks;
-	const char *depth, *on_full, *stall_limit, *unwind; /* as given; NULL: the default */
+	/* As given; NULL: the default. */
+	const char *depth, *on_full, *stall_limit, *unwind, *follow, *min_events;
 	const char *sample; /* a size that ft_sample_parse() takes */
-	char **argv;	    /* the program's; NULL-terminated */
+	char **argv; /* the program's; NULL-terminated */
 };
 
 /*

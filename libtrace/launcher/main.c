@@ -46,6 +46,9 @@ static const char run_help[] =
 	"                        drop: never wait, losses are counted and shown\n"
 	"      --stall-limit MS  with wait: drop once the collector stands still for so long\n"
 	"                        (default 2000)\n"
+	"      --follow HOW      record children too: fork,exec (default), fork, exec or none\n"
+	"      --min-events N    a child that makes fewer calls leaves a row in its parent's\n"
+	"                        recording instead of a file (default 1000; 0: all get files)\n"
 	"      --no-symbols      leave names to `fraganalyze resolve`\n"
 	"      --help            this text\n"
 	"\n"
@@ -80,6 +83,16 @@ static bool is_unwind(const char *text)
 	return false;
 }
 
+static bool is_follow(const char *text)
+{
+	static const char *const words[] = {"fork,exec", "exec,fork", "fork", "exec", "none"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (strcmp(text, words[i]) == 0)
+			return true;
+	return false;
+}
+
 /* End by the signal that ended the program, so that shells and make see what happened; no second
  * core. If that does not end us, the exit status says it. */
 static void end_by(int sig)
@@ -106,6 +119,8 @@ static int run(int argc, char **argv)
 		ON_FULL,
 		STALL_LIMIT,
 		NO_SYMBOLS,
+		FOLLOW,
+		MIN_EVENTS,
 		HELP
 	};
 	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
@@ -117,6 +132,8 @@ static int run(int argc, char **argv)
 					      {"on-full", required_argument, NULL, ON_FULL},
 					      {"stall-limit", required_argument, NULL, STALL_LIMIT},
 					      {"no-symbols", no_argument, NULL, NO_SYMBOLS},
+					      {"follow", required_argument, NULL, FOLLOW},
+					      {"min-events", required_argument, NULL, MIN_EVENTS},
 					      {"help", no_argument, NULL, HELP},
 					      {0}};
 	struct la_run_options options = {0};
@@ -165,6 +182,17 @@ static int run(int argc, char **argv)
 				return usage("--stall-limit is a number of milliseconds, not ",
 					     optarg);
 			options.stall_limit = optarg;
+			break;
+		case FOLLOW:
+			if (!is_follow(optarg))
+				return usage("--follow is fork,exec or fork or exec or none, not ",
+					     optarg);
+			options.follow = optarg;
+			break;
+		case MIN_EVENTS:
+			if (!is_number(optarg))
+				return usage("--min-events is a number of calls, not ", optarg);
+			options.min_events = optarg;
 			break;
 		case NO_SYMBOLS:
 			options.no_symbols = true;

@@ -107,6 +107,9 @@ _Static_assert(sizeof(struct ft_ring_header) == 192, "shared layout");
  * ever empty a ring again: producers drop at once instead of waiting for room. */
 enum ft_attached { FT_ATTACHED_NOT_YET = 0, FT_ATTACHED_SERVED = 1, FT_ATTACHED_REFUSED = 2 };
 
+/* `exiting`: the program has come to its end by itself; WAITING, and sleeps on `committed`. */
+enum ft_exiting { FT_EXITING_NOT = 0, FT_EXITING_GOODBYE = 1, FT_EXITING_WAITING = 2 };
+
 struct ft_segment_header {
 	uint64_t magic;
 	uint32_t version; /* of this layout; collector and tracer of different builds refuse each
@@ -134,7 +137,7 @@ struct ft_segment_header {
 	_Alignas(64) _Atomic uint32_t n_rings_used; /* rings [0, n) have ever been used */
 	_Atomic uint32_t n_threads;		    /* serials given out */
 	_Atomic uint32_t n_nodes;		    /* node ids given out; ids are 1..n */
-	_Atomic uint32_t exiting; /* 1: the program waits for its events to be committed (futex) */
+	_Atomic uint32_t exiting;	/* enum ft_exiting */
 	_Atomic uint64_t n_no_node;	/* stacks that found no node free: their events say 0 */
 	_Atomic uint64_t n_no_ring;	/* events dropped because no ring was free */
 	_Atomic uint64_t n_sample_full; /* blocks that were struck but found no place in the set */
@@ -146,6 +149,7 @@ struct ft_segment_header {
 	_Atomic uint64_t n_checked, n_differences, n_explained;
 
 	/* The collector's side. */
+	char socket[108]; /* its own address, for forked children; set before `attached` */
 	_Alignas(64) _Atomic uint64_t heartbeat; /* grows while the collector makes progress */
 	_Atomic uint32_t attached;		 /* enum ft_attached (futex) */
 	_Atomic uint32_t

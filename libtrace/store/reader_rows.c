@@ -325,3 +325,45 @@ struct ft_error *ft_reader_symbols(struct ft_reader *reader,
 	       .file = S(4),
 	       .line = I(5)});
 }
+
+/* Files of earlier writers lack the table. */
+static struct ft_error *has_children(struct ft_reader *reader, bool *ret)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	FT_TRY(ft_db_prepare(reader->db, reader->path,
+			     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'child'",
+			     &stmt));
+	*ret = sqlite3_step(stmt) == SQLITE_ROW;
+	return NULL;
+}
+
+struct ft_error *ft_reader_children(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_child_row *row),
+				    void *ctx)
+{
+	bool there = false;
+
+	FT_TRY(has_children(reader, &there));
+	if (!there)
+		return NULL;
+	VISIT(reader,
+	      "SELECT start_ns, end_ns, pid, ppid, exe, argv, origin, exit_kind, exit_code,"
+	      " n_allocs, n_frees, bytes_allocated, peak_bytes, n_lost FROM child ORDER BY id",
+	      struct ft_child_row,
+	      {.start_ns = U(0),
+	       .end_ns = T(1),
+	       .pid = I(2),
+	       .ppid = I(3),
+	       .exe = S(4),
+	       .argv_json = S(5),
+	       .origin = S(6),
+	       .exit_kind = S(7),
+	       .exit_code = I(8),
+	       .n_allocs = U(9),
+	       .n_frees = U(10),
+	       .bytes_allocated = U(11),
+	       .peak_bytes = U(12),
+	       .n_lost = U(13)});
+}

@@ -74,9 +74,14 @@ const char ft_schema_sql[] =
 	" last_ns INTEGER NOT NULL, thread INTEGER NOT NULL, n_events INTEGER NOT NULL,"
 	" reason TEXT NOT NULL) STRICT;"
 	"CREATE TABLE clock(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, tsc INTEGER NOT NULL,"
-	" boottime_ns INTEGER NOT NULL, realtime_ns INTEGER NOT NULL) STRICT;";
+	" boottime_ns INTEGER NOT NULL, realtime_ns INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE child(id INTEGER PRIMARY KEY, start_ns INTEGER NOT NULL, end_ns INTEGER,"
+	" pid INTEGER, ppid INTEGER, exe TEXT, argv TEXT, origin TEXT, exit_kind TEXT,"
+	" exit_code INTEGER, n_allocs INTEGER NOT NULL, n_frees INTEGER NOT NULL,"
+	" bytes_allocated INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,"
+	" n_lost INTEGER NOT NULL) STRICT;";
 
-/* Those that every recording has; `residency` came later. */
+/* Those that every recording has; `residency` and `child` came later. */
 const char *const ft_schema_tables[] = {
 	"meta",	      "process",     "thread",	    "module", "event_chunk",  "stack_chunk",
 	"keyframe",   "site_rollup", "page_rollup", "string", "symbol_frame", "site",

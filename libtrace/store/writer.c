@@ -46,6 +46,7 @@ enum statement {
 	STMT_ERROR,
 	STMT_LOSS,
 	STMT_CLOCK,
+	STMT_CHILD,
 	STMT_EVENT_CHUNK,
 	STMT_STACK_CHUNK,
 	STMT_N
@@ -65,6 +66,7 @@ static const char *const statements[STMT_N] = {
 	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?)",
 	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
 	[STMT_CLOCK] = "INSERT INTO clock VALUES(NULL,?,?,?,?)",
+	[STMT_CHILD] = "INSERT INTO child VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_EVENT_CHUNK] = "INSERT OR REPLACE INTO event_chunk VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_STACK_CHUNK] = "INSERT INTO stack_chunk VALUES(NULL,?,?,?)",
 };
@@ -225,6 +227,22 @@ void ft_writer_close(struct ft_writer *writer)
 	/* Who closes without ft_writer_finish() is past caring about errors: what was committed
 	 * stays. */
 	ft_error_destroy(ft_writer_commit(writer, true));
+	writer_destroy(writer);
+}
+
+void ft_writer_discard(struct ft_writer *writer)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm"};
+	ft_auto_free char *path = strdup(writer->path);
+	size_t len = path ? strlen(path) : 0;
+	ft_auto_free char *name = path ? malloc(len + 8) : NULL;
+
+	/* SQLite still has it open: nobody gets its name, or its log's, meanwhile. */
+	for (size_t i = 0; name && i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		memcpy(name, path, len);
+		strcpy(name + len, suffixes[i]);
+		unlink(name);
+	}
 	writer_destroy(writer);
 }
 
@@ -471,4 +489,12 @@ struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock
 	FT_TRY(writer_begin(writer));
 	return RUN(writer, STMT_CLOCK, "uuii", row->time_ns, row->tsc, row->boottime_ns,
 		   row->realtime_ns);
+}
+
+struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_CHILD, "ttiissssiuuuuu", row->start_ns, row->end_ns, row->pid,
+		   row->ppid, row->exe, row->argv_json, row->origin, row->exit_kind, row->exit_code,
+		   row->n_allocs, row->n_frees, row->bytes_allocated, row->peak_bytes, row->n_lost);
 }

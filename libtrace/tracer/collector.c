@@ -57,36 +57,35 @@ static int open_socket(void)
 	return (int)tr_sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
-static int send_hello(int fd, int segment_fd)
+static int listen_on(const char *name)
 {
-	struct ft_hello hello = {.magic = FT_HELLO_MAGIC,
-				 .segment_version = FT_SEGMENT_VERSION,
-				 .pid = (int32_t)tr_sys(SYS_getpid)};
-	struct iovec data = {.iov_base = &hello, .iov_len = sizeof(hello)};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr message = {.msg_iov = &data,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
+	struct sockaddr_un address;
+	socklen_t bytes = address_of(name, &address);
+	int fd = open_socket(), result;
 
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.header), &segment_fd, sizeof(segment_fd));
-
-	long sent = tr_sys(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
-
-	return sent == (long)sizeof(hello) ? 0 : sent < 0 ? (int)sent : -EIO;
+	if (fd < 0)
+		return fd;
+	result = (int)tr_sys(SYS_bind, fd, &address, bytes);
+	if (!result)
+		result = (int)tr_sys(SYS_listen, fd, 128);
+	/* The collector may block in accept(); connecting ends do not. */
+	if (!result)
+		result = (int)tr_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
+	if (!result)
+		return fd;
+	tr_close(fd);
+	return result;
 }
 
-static int connect_to(const char *name, int segment_fd)
+/* A connection to `name`, or -errno. Names can be guessed: one that another user has bound is
+ * refused, unless this is a forked child, which was told the name. */
+static int connect_to(const char *name, bool forked)
 {
 	static const struct timespec pause = {.tv_nsec = 2 * 1000 * 1000};
 	struct sockaddr_un address;
 	socklen_t bytes = address_of(name, &address);
+	struct ucred peer;
+	socklen_t peer_bytes = sizeof(peer);
 	int fd = open_socket(), result;
 
 	if (fd < 0)
@@ -99,44 +98,191 @@ static int connect_to(const char *name, int segment_fd)
 		tr_sys(SYS_nanosleep, &pause, NULL);
 	}
 	if (!result)
-		result = send_hello(fd, segment_fd);
+		result = (int)tr_sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &peer,
+				     &peer_bytes);
+	if (!result && !forked && peer.uid != (uid_t)tr_sys(SYS_geteuid))
+		result = -EACCES;
+	if (!result)
+		return fd;
 	tr_close(fd);
 	return result;
 }
 
-static int listen_on_new_name(char *name, size_t size)
+uint64_t tr_random(void)
 {
-	struct sockaddr_un address;
-	uint64_t random[2] = {0};
-	int fd = open_socket(), result;
-	char *at;
+	uint64_t random = 0;
 
-	if (fd < 0)
-		return fd;
-	if (tr_sys(SYS_getrandom, random, sizeof(random), 1 /* GRND_NONBLOCK */) < 0) {
+	if (tr_sys(SYS_getrandom, &random, sizeof(random), 1 /* GRND_NONBLOCK */) < 0) {
 		struct timespec now;
 
 		clock_gettime(CLOCK_REALTIME, &now);
-		random[0] = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec;
-		random[1] = (uint64_t)tr_sys(SYS_getpid);
+		random = (uint64_t)now.tv_nsec << 32 ^ (uint64_t)now.tv_sec ^
+			 (uint64_t)tr_sys(SYS_getpid) << 48;
 	}
-	at = tr_append(name, name + size, "fragtrace-");
-	at = tr_append_number(at, name + size, random[0], 16);
-	tr_append_number(at, name + size, random[1], 16);
+	return random;
+}
 
-	socklen_t bytes = address_of(name, &address);
+static int listen_on_new_name(char *name, size_t size)
+{
+	char *at = tr_append(name, name + size, "fragtrace-");
 
-	result = (int)tr_sys(SYS_bind, fd, &address, bytes);
-	if (!result)
-		result = (int)tr_sys(SYS_listen, fd, 128);
-	/* The collector may block in accept(); connecting ends do not. */
-	if (!result)
-		result = (int)tr_sys(SYS_fcntl, fd, F_SETFL, O_RDWR);
-	if (result) {
-		tr_close(fd);
-		return result;
+	at = tr_append_number(at, name + size, tr_random(), 16);
+	tr_append_number(at, name + size, tr_random(), 16);
+	return listen_on(name);
+}
+
+/* ---- addresses of processes ------------------------------------------------------------------ */
+
+/* What /proc says of a process: pids as in the namespace of that /proc, which need not be ours. */
+struct relative {
+	int32_t pid, parent;
+	uint64_t start;
+};
+
+static uint64_t field_of(const char *at, unsigned field)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; *at && i < field; at++)
+		i += *at == ' ';
+	for (; *at >= '0' && *at <= '9'; at++)
+		n = n * 10 + (uint64_t)(*at - '0');
+	return n;
+}
+
+/* pid 0: this process. */
+static bool read_relative(int32_t pid, struct relative *relative)
+{
+	char path[32], text[1024], *at = path, *name_end;
+	const char *end = path + sizeof(path);
+
+	at = tr_append(at, end, "/proc/");
+	at = pid ? tr_append_number(at, end, (uint64_t)pid, 10) : tr_append(at, end, "self");
+	tr_append(at, end, "/stat");
+	if (!tr_read_file(path, text, sizeof(text)))
+		return false;
+	/* "PID (NAME) STATE PARENT ...": the name may hold anything. The start is field 22. */
+	name_end = strrchr(text, ')');
+	if (!name_end)
+		return false;
+	relative->pid = (int32_t)field_of(text, 0);
+	relative->parent = (int32_t)field_of(name_end, 2);
+	relative->start = field_of(name_end, 20);
+	return relative->start != 0;
+}
+
+static void address_name(const struct relative *relative, char name[FT_ADDRESS_BYTES])
+{
+	char space[64] = "";
+	const char *end = name + FT_ADDRESS_BYTES - 1;
+	long n = tr_sys(SYS_readlinkat, AT_FDCWD, "/proc/self/ns/pid", space, sizeof(space) - 1);
+	const char *digits = n > 5 ? space + 5 : "0"; /* "pid:[4026531836]" */
+	char *at = tr_append(name, end, FT_ADDRESS_PREFIX);
+
+	while (*digits >= '0' && *digits <= '9' && at < end)
+		*at++ = *digits++;
+	at = tr_append(at, end, "/");
+	at = tr_append_number(at, end, (uint64_t)relative->pid, 10);
+	at = tr_append(at, end, "/");
+	tr_append_number(at, end, relative->start, 10);
+}
+
+/* The launcher's pid, which is part of the name of its socket; 0 without one. */
+static int32_t launcher_pid(void)
+{
+	static const char prefix[] = FT_SOCKET_PREFIX;
+	const char *name = tr_settings.socket;
+
+	return strncmp(name, prefix, sizeof(prefix) - 1) == 0
+		       ? (int32_t)field_of(name + sizeof(prefix) - 1, 0)
+		       : 0;
+}
+
+/*
+ * A connection to the address of this process, which an earlier image of it has bound, or to that
+ * of the nearest ancestor that answers. Daemons that were re-parented are found as long as the
+ * process between bound its own address, as every traced image does.
+ */
+static int connect_to_ancestor(void)
+{
+	enum { MAX_GENERATIONS = 64 };
+	struct relative at;
+	int32_t next = 0, launcher = launcher_pid();
+
+	for (unsigned i = 0; i < MAX_GENERATIONS && read_relative(next, &at); i++) {
+		char name[FT_ADDRESS_BYTES];
+		int fd;
+
+		if (at.pid == launcher)
+			break;
+		address_name(&at, name);
+		fd = connect_to(name, false);
+		if (fd >= 0) {
+			tr_append(tr_settings.socket,
+				  tr_settings.socket + sizeof(tr_settings.socket), name);
+			return fd;
+		}
+		next = at.parent;
+		if (next <= 0)
+			break;
 	}
-	return fd;
+	return -ENOENT;
+}
+
+bool tr_collector_has_ancestor(void)
+{
+	int fd = connect_to_ancestor();
+
+	tr_close(fd);
+	return fd >= 0;
+}
+
+/* Who we are, for the collector, and the socket of our own address: -1 if an earlier image of this
+ * process has it bound already. */
+static int introduce(struct ft_hello *hello)
+{
+	struct relative self, parent;
+	char name[FT_ADDRESS_BYTES];
+
+	if (!read_relative(0, &self))
+		return -1;
+	hello->start = self.start;
+	hello->stat_pid = self.pid;
+	hello->stat_parent = self.parent;
+	if (self.parent && read_relative(self.parent, &parent))
+		hello->parent_start = parent.start;
+	address_name(&self, name);
+	return listen_on(name);
+}
+
+static int send_hello(int fd, int segment_fd, uint64_t key, uint64_t parent_key)
+{
+	struct ft_hello hello = {.magic = FT_HELLO_MAGIC,
+				 .segment_version = FT_SEGMENT_VERSION,
+				 .pid = (int32_t)tr_sys(SYS_getpid),
+				 .key = key,
+				 .parent_key = parent_key};
+	struct iovec data = {.iov_base = &hello, .iov_len = sizeof(hello)};
+	int fds[] = {segment_fd, introduce(&hello)};
+	size_t fd_bytes = fds[1] < 0 ? sizeof(int) : sizeof(fds);
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(fds))];
+	} control = {0};
+	struct msghdr message = {.msg_iov = &data,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = CMSG_SPACE(fd_bytes)};
+
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(fd_bytes);
+	memcpy(CMSG_DATA(&control.header), fds, fd_bytes);
+
+	long sent = tr_sys(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
+
+	tr_close(fds[1]);
+	return sent == (long)sizeof(hello) ? 0 : sent < 0 ? (int)sent : -EIO;
 }
 
 /* ---- the program ---------------------------------------------------------------------------- */
@@ -297,18 +443,28 @@ static int start_collector(void)
 	return stub < 0 ? (int)stub : 0;
 }
 
-int tr_collector_connect(int segment_fd)
+int tr_collector_connect(int segment_fd, uint64_t key, uint64_t parent_key)
 {
-	int failed = -ENOENT;
+	struct tr_settings *s = &tr_settings;
+	int fd = -ENOENT, failed;
 
-	if (tr_settings.socket[0])
-		failed = connect_to(tr_settings.socket, segment_fd);
-	if (failed && tr_settings.own_collector) {
+	if (s->socket[0])
+		fd = connect_to(s->socket, parent_key != 0);
+	/* An exec after a change of user: the launcher's collector is not this user's. */
+	if (fd == -EACCES)
+		s->own_collector = true;
+	if (fd < 0 && s->own_collector)
+		fd = connect_to_ancestor();
+	if (fd < 0 && s->own_collector) {
 		failed = start_collector();
-		if (!failed)
-			failed = connect_to(tr_settings.socket, segment_fd);
-		if (failed)
-			tr_settings.socket[0] = '\0';
+		s->socket_known = !failed;
+		fd = failed ? failed : connect_to(s->socket, true);
+		if (fd < 0)
+			s->socket[0] = '\0';
 	}
+	if (fd < 0)
+		return fd;
+	failed = send_hello(fd, segment_fd, key, parent_key);
+	tr_close(fd);
 	return failed;
 }

@@ -7,8 +7,8 @@
  * come after every destructor are recorded like any other.
  */
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/auxv.h>
-#include <time.h>
 
 #include "fragtrace/mark.h"
 #include "tr_collector.h"
@@ -19,8 +19,6 @@
 #include "tr_unwind.h"
 #endif
 
-#include <linux/futex.h>
-
 /* The TSC is a clock where the kernel, which has tested it, uses it as one. */
 static bool kernel_trusts_tsc(void)
 {
@@ -30,6 +28,8 @@ static bool kernel_trusts_tsc(void)
 		     sizeof(name));
 	return name[0] == 't' && name[1] == 's' && name[2] == 'c';
 }
+
+static void finish(void);
 
 __attribute__((constructor)) static void start(int argc, char **argv, char **envp)
 {
@@ -51,29 +51,41 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 		    pthread_atfork(tr_session_before_fork, tr_session_parent_forked,
 				   tr_session_after_fork) != 0)
 			tr_say("not recording: ", "no memory", 0);
-		else
+		else if (tr_settings.follow_exec || !tr_collector_has_ancestor())
 			tr_session_start(0, 0);
+		at_quick_exit(finish);
 	}
 	errno = saved_errno;
 }
 
+/* ---- the end --------------------------------------------------------------------------------- */
+
 /*
- * As PID 1 of a namespace the program takes the collector with it when it goes: give it a moment
- * to write. Anywhere else the collector outlives us and needs no waiting.
+ * exit() comes here, last of all destructors; quick_exit() by at_quick_exit(), where what was
+ * registered first runs last. What libc frees after that is recorded as long as the segment is
+ * mapped, but not waited for.
  */
 __attribute__((destructor)) static void finish(void)
 {
-	static const struct timespec limit = {.tv_sec = 2};
-	struct ft_segment_header *segment = tr_session.header;
+	tr_session_goodbye();
+}
 
-	if (!tr_session_live())
-		return;
-	atomic_store(&segment->exiting, 1);
-	atomic_fetch_add(&segment->doorbell, 1);
-	tr_sys(SYS_futex, &segment->doorbell, FUTEX_WAKE, 1);
-	if (tr_session.pid == 1 && atomic_load(&segment->attached) == FT_ATTACHED_SERVED &&
-	    !atomic_load(&segment->committed))
-		tr_sys(SYS_futex, &segment->committed, FUTEX_WAIT, 0, &limit);
+static _Noreturn void end_now(int status)
+{
+	tr_session_goodbye();
+	for (;;)
+		tr_sys(SYS_exit_group, status);
+}
+
+/* Nothing of libc runs in these, so that nothing of it has to be called. */
+__attribute__((visibility("default"))) _Noreturn void _exit(int status)
+{
+	end_now(status);
+}
+
+__attribute__((visibility("default"))) _Noreturn void _Exit(int status)
+{
+	end_now(status);
 }
 
 __attribute__((visibility("default"))) void fragtrace_mark_(const char *label)

@@ -3,6 +3,7 @@
 #include "tr_session.h"
 
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/memfd.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -109,6 +110,24 @@ static bool is_on(char **envp, const char *name)
 	return text && strcmp(text, "1") == 0;
 }
 
+/* Is `what` a word of the list? All are where nothing is said. */
+static bool follows(const char *list, const char *what)
+{
+	size_t n = strlen(what);
+
+	if (!list || !*list)
+		return true;
+	while (*list) {
+		size_t word = strcspn(list, ",");
+
+		if (word == n && strncmp(list, what, n) == 0)
+			return true;
+		list += word;
+		list += *list == ',';
+	}
+	return false;
+}
+
 bool tr_settings_read(char **envp)
 {
 	struct tr_settings *s = &tr_settings;
@@ -138,6 +157,9 @@ bool tr_settings_read(char **envp)
 	s->usual_stacks = s->unwind == FT_UNWIND_AUTO && !s->self_check;
 	copy_text(s->socket, sizeof(s->socket), lookup(envp, FT_ENV_SOCKET));
 	s->own_collector = !s->socket[0];
+	s->socket_known = s->socket[0];
+	s->follow_fork = follows(lookup(envp, FT_ENV_FOLLOW), "fork");
+	s->follow_exec = follows(lookup(envp, FT_ENV_FOLLOW), "exec");
 	copy_text(s->output, sizeof(s->output), lookup(envp, FT_ENV_OUTPUT));
 	copy_text(s->collector, sizeof(s->collector), lookup(envp, FT_ENV_COLLECTOR));
 	copy_environment(envp);
@@ -168,7 +190,7 @@ static struct layout plan(uint32_t n_rings, uint64_t max_nodes)
 	return l;
 }
 
-/* Past RLIMIT_FSIZE the kernel would send SIGXFSZ; of RLIMIT_AS and RLIMIT_DATA, which count what
+/* Past RLIMIT_FSIZE the kernel would send SIGXFSZ (set_size() lifts the soft one); of RLIMIT_AS and RLIMIT_DATA, which count what
  * is reserved and not only what is touched, we leave the program most. */
 static bool fits_limits(const struct layout *l)
 {
@@ -176,7 +198,7 @@ static bool fits_limits(const struct layout *l)
 	uint64_t private_bytes = l->n_rings * sizeof(*tr_lanes) + tr_index_bytes(l->max_nodes);
 	struct rlimit limit = {0};
 
-	if (tr_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) == 0 && bytes > limit.rlim_cur)
+	if (tr_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) == 0 && bytes > limit.rlim_max)
 		return false;
 	if (tr_sys(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit) == 0 &&
 	    limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur / 8)
@@ -187,6 +209,23 @@ static bool fits_limits(const struct layout *l)
 	return true;
 }
 
+/* This thread is the only one there is. */
+static long set_size(int fd, uint64_t size)
+{
+	struct rlimit limit = {.rlim_cur = RLIM_INFINITY}, lifted;
+	long failed;
+
+	tr_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit);
+	lifted = limit;
+	lifted.rlim_cur = limit.rlim_max;
+	if (limit.rlim_cur < size)
+		tr_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, &lifted, NULL);
+	failed = tr_sys(SYS_ftruncate, fd, size);
+	if (limit.rlim_cur < size)
+		tr_sys(SYS_prlimit64, 0, RLIMIT_FSIZE, &limit, NULL);
+	return failed;
+}
+
 static int map_segment(const struct layout *l, struct ft_segment_header **ret)
 {
 	int fd = (int)tr_sys(SYS_memfd_create, "fragtrace", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -194,7 +233,7 @@ static int map_segment(const struct layout *l, struct ft_segment_header **ret)
 
 	if (fd < 0)
 		return fd;
-	if (tr_sys(SYS_ftruncate, fd, l->size) < 0) {
+	if (set_size(fd, l->size) < 0) {
 		tr_close(fd);
 		return -ENOSPC;
 	}
@@ -334,6 +373,7 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp)
 	struct tr_session *s = &tr_session;
 	struct layout l;
 	struct ft_segment_header *header;
+	uint64_t parent_key;
 	int fd, failed;
 
 	if (!s->alive)
@@ -348,7 +388,9 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp)
 		return false;
 	}
 	fill_header(header, &l, parent_pid, fork_stamp);
-	failed = tr_collector_connect(fd);
+	parent_key = fork_stamp ? s->key : 0;
+	s->key = tr_random();
+	failed = tr_collector_connect(fd, s->key, parent_key);
 	tr_close(fd);
 	if (failed) {
 		tr_say("not recording: ", "no collector", failed);
@@ -381,8 +423,20 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp)
  * is forgotten, lest a later child of _Fork() or a raw clone take it for its own. */
 static __thread uint64_t fork_stamp;
 
+/* The child finds the collector by the name that this has given, also if nobody of its ancestors is
+ * left by then. Many threads may write the same at one time. */
+static void learn_socket(const struct ft_segment_header *header)
+{
+	if (tr_session_live() && !tr_settings.socket_known &&
+	    atomic_load_explicit(&header->attached, memory_order_acquire) == FT_ATTACHED_SERVED) {
+		copy_text(tr_settings.socket, sizeof(tr_settings.socket), header->socket);
+		tr_settings.socket_known = true;
+	}
+}
+
 void tr_session_before_fork(void)
 {
+	learn_socket(tr_session.header);
 	fork_stamp = tr_stamp();
 }
 
@@ -417,6 +471,37 @@ void tr_session_after_fork(void)
 	tr_lanes = NULL;
 	s->header = NULL;
 	tr_threads_reset();
-	tr_session_start(parent, fork_stamp ? fork_stamp : tr_stamp());
+	if (tr_settings.follow_fork)
+		tr_session_start(parent, fork_stamp ? fork_stamp : tr_stamp());
 	fork_stamp = 0;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+void tr_session_goodbye(void)
+{
+	struct ft_segment_header *segment = tr_session.header;
+	bool waits = tr_session.pid == 1;
+	uint64_t until;
+
+	/* A vfork child shares our memory, but not our end. */
+	if (!tr_session_live() || tr_sys(SYS_getpid) != tr_session.pid)
+		return;
+	atomic_store(&segment->exiting, waits ? FT_EXITING_WAITING : FT_EXITING_GOODBYE);
+	if (!waits)
+		return;
+	atomic_fetch_add(&segment->doorbell, 1);
+	tr_sys(SYS_futex, &segment->doorbell, FUTEX_WAKE, 1);
+	until = tr_stamp_clock() + UINT64_C(2000000000);
+	/* A collector that has not come yet is on its way, and is waited for, too. */
+	while (atomic_load(&segment->attached) != FT_ATTACHED_REFUSED &&
+	       !atomic_load(&segment->committed)) {
+		uint64_t now = tr_stamp_clock();
+		struct timespec left = {.tv_sec = (time_t)((until - now) / 1000000000),
+					.tv_nsec = (long)((until - now) % 1000000000)};
+
+		if (now >= until)
+			break;
+		tr_sys(SYS_futex, &segment->committed, FUTEX_WAIT, 0, &left);
+	}
 }

@@ -30,7 +30,9 @@ struct tr_settings {
 	bool usual_stacks;	 /* unwind is AUTO, and nothing is compared */
 	uint64_t ring_bytes;	 /* FRAGTRACE_RING_KIB, a power of two */
 	bool own_collector;	 /* no FRAGTRACE_SOCKET: we start a collector ourselves */
+	bool follow_fork, follow_exec; /* FRAGTRACE_FOLLOW */
 	char socket[108];	 /* abstract name, without the leading NUL */
+	bool socket_known;	 /* it is the collector's own, not an ancestor's */
 	char output[1024];
 	char collector[1024];	   /* path of the program; "" if there is none */
 	char environment[8 << 10]; /* for the collector: NAME=VALUE strings */
@@ -48,6 +50,7 @@ struct tr_session {
 	_Atomic uint32_t state;
 	const uint32_t *alive; /* 1 in the process that owns this session */
 	int32_t pid;
+	uint64_t key; /* ft_hello.h; a forked child inherits it, and shows it as its parent's */
 	struct ft_segment_header *header;
 	struct ft_ring_header *rings;
 	struct ft_segment_node *nodes;
@@ -73,6 +76,11 @@ bool tr_settings_read(char **envp);
 /* Make the segment, find or start the collector, and become TR_READY. False: stays TR_OFF.
  * fork_stamp 0: not a forked child. */
 bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp);
+
+/* The program ends by itself. Says so, and waits, at most 2 s, until what was published is in the
+ * file, if its end is the end of the collector too: PID 1 of a namespace takes all others with it.
+ * Once is enough; more calls do no harm. */
+void tr_session_goodbye(void);
 
 /* Tell the collector how much private memory we have touched, at most. */
 void tr_session_account(void);

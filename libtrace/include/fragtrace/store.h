@@ -169,6 +169,17 @@ struct ft_clock_row {
 	int64_t boottime_ns, realtime_ns;
 };
 
+/* An image of few calls that comes of this one and has no recording of its own. */
+struct ft_child_row {
+	uint64_t start_ns, end_ns; /* in this recording's time; end may lie after the recording's */
+	int64_t pid, ppid;
+	const char *exe, *argv_json;
+	const char *origin;    /* "fork", "exec" */
+	const char *exit_kind; /* as in ft_process_row */
+	int64_t exit_code;
+	uint64_t n_allocs, n_frees, bytes_allocated, peak_bytes, n_lost;
+};
+
 /* A resolved frame of an address: depth 0 is the innermost inlined function. */
 struct ft_symbol_row {
 	uint32_t module; /* module id, or 0 when the pc is in none; offset is then the pc itself */
@@ -222,6 +233,7 @@ struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_r
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row);
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row);
 struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row);
+struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row);
 
 /*
  * Make everything so far durable. A pending chunk is written even if it is short when `flush_chunk`
@@ -236,6 +248,9 @@ struct ft_error *ft_writer_set_ending(struct ft_writer *writer);
 /* Last commit: pending chunk, state "complete", WAL folded into one plain file, closed. The writer
  * is gone afterwards whatever is returned. */
 struct ft_error *ft_writer_finish(struct ft_writer *writer);
+
+/* Close and remove the file: it was not worth one. */
+void ft_writer_discard(struct ft_writer *writer);
 
 /* Bytes handed to SQLite so far for event chunks and for stack chunks; for the ledger. */
 uint64_t ft_writer_event_bytes(const struct ft_writer *writer);
@@ -336,6 +351,10 @@ struct ft_error *ft_reader_clocks(struct ft_reader *reader,
 				  struct ft_error *(*visit)(void *ctx,
 							    const struct ft_clock_row *row),
 				  void *ctx);
+struct ft_error *ft_reader_children(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_child_row *row),
+				    void *ctx);
 struct ft_error *ft_reader_symbols(struct ft_reader *reader,
 				   struct ft_error *(*visit)(void *ctx,
 							     const struct ft_symbol_row *row),

@@ -98,7 +98,8 @@ child(libc._Fork())
 
 @suite.case("a child that no handler announced has its own time of birth", 30)
 def raw_fork(scratch):
-    run(launcher(os.path.join(scratch, "%p.frag"), [sys.executable, "-c", FORKS])).check_status(0)
+    run(launcher(os.path.join(scratch, "%p.frag"), [sys.executable, "-c", FORKS]),
+        env=environment(FRAGTRACE_MIN_EVENTS="0")).check_status(0)
     times = sorted(row[0] for path in recordings_in(scratch) for row in
                    sqlite3.connect(path).execute("SELECT fork_ns FROM process WHERE fork_ns IS NOT NULL"))
     check_equal(len(times), 2, "forked images")

@@ -213,6 +213,18 @@ struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock
 	return NULL;
 }
 
+struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row)
+{
+	fake.n_children++;
+	return NULL;
+}
+
+void ft_writer_discard(struct ft_writer *writer)
+{
+	fake.n_discarded++;
+	free(writer);
+}
+
 struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
 {
 	fake.n_commits++;

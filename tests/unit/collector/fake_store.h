@@ -43,7 +43,7 @@ struct fake_store {
 	char argv_json[8192], parent[512], exit_kind[32];
 	int64_t exit_code;
 	char path[4096];
-	size_t n_clocks, n_commits, n_files;
+	size_t n_clocks, n_commits, n_files, n_children, n_discarded;
 	bool finished;
 
 	int create_errno;   /* ft_writer_create() fails with this */

@@ -166,7 +166,7 @@ START_TEST(the_exiting_program_is_answered_after_a_commit)
 	program_settle(&program);
 	n_commits = fake.n_commits;
 	program_alloc(&program, 0, 200, 0x2000, 5, 0);
-	atomic_store(&program.header->exiting, 1);
+	atomic_store(&program.header->exiting, FT_EXITING_WAITING);
 	for (int i = 0; i < 10000 && !atomic_load(&program.header->committed); i++)
 		program_settle(&program);
 	ck_assert_uint_eq(atomic_load(&program.header->committed), 1);
@@ -209,7 +209,7 @@ START_TEST(a_folder_that_is_not_writable_refuses_the_segment)
 	program_alloc(&program, 0, 100, 0x1000, 5, 0);
 	program_settle(&program);
 	ck_assert_uint_eq(atomic_load(&program.header->attached), FT_ATTACHED_REFUSED);
-	atomic_store(&program.header->exiting, 1);
+	atomic_store(&program.header->exiting, FT_EXITING_WAITING);
 	for (int i = 0; i < 10000 && !atomic_load(&program.header->committed); i++)
 		program_settle(&program);
 	ck_assert_uint_eq(atomic_load(&program.header->committed), 1);

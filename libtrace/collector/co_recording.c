@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/* One recording: see co_recording.h. */
+#include "co_recording.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "co_name.h"
+#include "ft_cleanup.h"
+#include "ft_error.h"
+#include "ft_strbuf.h"
+
+enum { MAX_NAMES = 100000 };
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+struct co_writer_state *co_recording_create(struct co_session *session)
+{
+	struct co_writer_state *recording = calloc(1, sizeof(*recording));
+	uint64_t random = 0;
+
+	if (!recording)
+		return NULL;
+	recording->session = co_session_ref(session);
+	recording->born_ns = recording->committed_ns = co_clock_monotonic();
+	recording->held_tail = &recording->held;
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+		random = (uint64_t)recording->born_ns;
+	recording->own.id = session->id;
+	recording->own.start_ns = session->segment.start_monotonic_ns;
+	recording->own.fork_ns = FT_TIME_NONE;
+	snprintf(recording->own.image, sizeof(recording->own.image), "%016llx",
+		 (unsigned long long)random);
+	return recording;
+}
+
+void co_recording_destroy(struct co_writer_state *recording)
+{
+	ft_writer_close(recording->writer);
+	co_ancestry_clear(&recording->own);
+	co_ancestry_clear(&recording->parent);
+	co_session_unref(recording->session);
+	free(recording);
+}
+
+bool co_ancestry_copy(struct co_ancestry *to, const struct co_ancestry *from)
+{
+	char *path = from->path ? strdup(from->path) : NULL;
+
+	if (from->path && !path)
+		return false;
+	free(to->path);
+	*to = *from;
+	to->path = path;
+	return true;
+}
+
+void co_ancestry_clear(struct co_ancestry *ancestry)
+{
+	free(ancestry->path);
+	*ancestry = (struct co_ancestry){0};
+}
+
+uint64_t co_recording_fork_ns(const struct co_writer_state *recording,
+			      const struct co_ancestry *parent)
+{
+	const struct co_segment *segment = &recording->session->segment;
+	int64_t at;
+	double ago;
+
+	if (segment->origin.kind != CO_ORIGIN_FORK || !parent->path)
+		return FT_TIME_NONE;
+	/* What the parent did since it parted from the owner of that file is not known. */
+	if (parent->owner != parent->id)
+		return parent->fork_ns;
+	/* The fork was before our time 0; both starts are on the same clock. */
+	ago = segment->start_stamp > segment->fork_stamp
+		      ? (double)(segment->start_stamp - segment->fork_stamp) *
+				recording->session->rate
+		      : 0;
+	if (!segment->fork_stamp || ago >= 1e18)
+		return FT_TIME_NONE;
+	at = segment->start_monotonic_ns - (int64_t)ago - parent->start_ns;
+	return at >= 0 ? (uint64_t)at : FT_TIME_NONE;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Append text as a JSON string; bytes that are no UTF-8 become U+FFFD. */
+static void add_json_string(struct ft_strbuf *buf, const char *text)
+{
+	const unsigned char *c = (const unsigned char *)text;
+
+	ft_strbuf_addc(buf, '"');
+	while (*c) {
+		unsigned n = *c < 0x80		       ? 1
+			     : *c >= 0xc2 && *c < 0xe0 ? 2
+			     : *c >= 0xe0 && *c < 0xf0 ? 3
+			     : *c >= 0xf0 && *c < 0xf5 ? 4
+						       : 0;
+
+		for (unsigned i = 1; i < n; i++)
+			if ((c[i] & 0xc0) != 0x80)
+				n = 0;
+		if ((n == 3 && ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f))) ||
+		    (n == 4 && ((c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))))
+			n = 0;
+		if (n == 0)
+			ft_strbuf_adds(buf, "\xef\xbf\xbd");
+		else if (*c == '"' || *c == '\\')
+			ft_strbuf_addf(buf, "\\%c", *c);
+		else if (*c < ' ' || *c == 0x7f)
+			ft_strbuf_addf(buf, "\\u%04x", *c);
+		else
+			ft_strbuf_add(buf, c, n);
+		c += n ? n : 1;
+	}
+	ft_strbuf_addc(buf, '"');
+}
+
+static void add_argv(struct ft_strbuf *buf, const struct co_segment *segment)
+{
+	char word[sizeof(segment->argv) + 1];
+	uint32_t at = 0;
+
+	ft_strbuf_addc(buf, '[');
+	while (at < segment->argv_bytes) {
+		size_t len = strnlen(segment->argv + at, segment->argv_bytes - at);
+
+		memcpy(word, segment->argv + at, len);
+		word[len] = 0;
+		if (at)
+			ft_strbuf_addc(buf, ',');
+		add_json_string(buf, word);
+		at += (uint32_t)len + 1;
+	}
+	ft_strbuf_addc(buf, ']');
+}
+
+static const char *session_exe(const struct co_session *session)
+{
+	return session->segment.exe[0] ? session->segment.exe : session->host_exe;
+}
+
+static struct ft_error *write_process(struct co_writer_state *recording, uint64_t end_ns,
+				      const char *exit_kind, int64_t exit_code)
+{
+	const struct co_session *session = recording->session;
+	ft_auto_strbuf struct ft_strbuf argv;
+
+	ft_strbuf_init(&argv);
+	add_argv(&argv, &session->segment);
+	if (argv.failed)
+		return &ft_enomem;
+
+	struct ft_process_row row = {.pid = session->pid,
+				     .ppid = session->segment.ppid,
+				     .exe = session_exe(session),
+				     .argv_json = argv.data,
+				     .parent_recording = recording->parent.path,
+				     .fork_ns = co_recording_fork_ns(recording, &recording->parent),
+				     .start_realtime_ns = session->segment.start_realtime_ns,
+				     .end_ns = end_ns,
+				     .exit_kind = exit_kind,
+				     .exit_code = exit_code};
+
+	return ft_writer_process(recording->writer, &row);
+}
+
+/* Create the file under the first name that is free. */
+static struct ft_error *create_file(struct co_writer_state *recording)
+{
+	const struct co_session *session = recording->session;
+	struct co_name_facts facts = {.cwd = session->segment.cwd,
+				      .argv0 = session->segment.argv,
+				      .exe = session_exe(session),
+				      .pid = session->pid,
+				      .start_realtime_ns = session->segment.start_realtime_ns};
+
+	for (unsigned attempt = 1; attempt <= MAX_NAMES; attempt++) {
+		ft_auto_free char *path = co_name_expand(session->segment.output, &facts, attempt);
+		struct ft_error *error;
+
+		if (!path)
+			return &ft_enomem;
+		error = ft_writer_create(path, &recording->writer);
+		if (!error) {
+			recording->own.path = ft_take(path);
+			return NULL;
+		}
+		if (error->kind != FT_ERROR_OS || error->os_errno != EEXIST)
+			return error;
+		ft_error_destroy(error);
+	}
+	return ft_error_create(FT_ERROR_USAGE, "no free name for the recording %s",
+			       session->segment.output);
+}
+
+/* Settings of the tracer that a reader of the recording should know. */
+static struct ft_error *write_settings(struct ft_writer *writer, const struct co_segment *segment)
+{
+	static const char *const names[FT_UNWIND_N] = {"auto", "dwarf", "fp", "none", "libunwind"};
+	uint32_t unwind = segment->options & FT_OPTION_UNWIND_MASK;
+
+	FT_TRY(ft_writer_meta(writer, "unwind", unwind < FT_UNWIND_N ? names[unwind] : "unknown"));
+	FT_TRY(ft_writer_meta_int(writer, "free_stacks",
+				  !!(segment->options & FT_OPTION_FREE_STACKS)));
+	if (!segment->sample_bytes)
+		return NULL;
+	return ft_writer_meta_int(writer, "sample_bytes", (int64_t)segment->sample_bytes);
+}
+
+static const char *origin_name(const struct co_session *session)
+{
+	static const char *const names[] = {
+		[CO_ORIGIN_START] = "start", [CO_ORIGIN_FORK] = "fork", [CO_ORIGIN_EXEC] = "exec"};
+
+	return names[session->segment.origin.kind];
+}
+
+struct ft_error *co_recording_open(struct co_writer_state *recording)
+{
+	struct co_session *session = recording->session;
+	struct ft_writer *writer;
+
+	recording->undecided = false;
+	FT_TRY(create_file(recording));
+	recording->own.owner = recording->own.id;
+	writer = recording->writer;
+	FT_TRY(write_process(recording, FT_TIME_NONE, NULL, -1));
+	FT_TRY(ft_writer_meta(writer, "collector_version", FT_VERSION));
+	FT_TRY(ft_writer_meta(writer, "clock",
+			      session->segment.clock_source == FT_CLOCK_TSC ? "tsc" : "monotonic"));
+	FT_TRY(ft_writer_meta(writer, "origin", origin_name(session)));
+	FT_TRY(ft_writer_meta(writer, "image", recording->own.image));
+	if (recording->parent.path)
+		FT_TRY(ft_writer_meta(writer, "parent_image", recording->parent.image));
+	FT_TRY(write_settings(writer, &session->segment));
+	return ft_writer_commit(writer, false);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static struct ft_error *write_sites(struct ft_writer *writer, const struct co_op *op)
+{
+	const struct ft_site_total_row *rows = (const void *)op->data;
+
+	for (size_t i = 0; i < op->n_sites; i++)
+		FT_TRY(ft_writer_site_total(writer, &rows[i]));
+	return NULL;
+}
+
+static struct ft_error *write_op(struct co_writer_state *recording, const struct co_op *op)
+{
+	struct ft_writer *writer = recording->writer;
+
+	switch (op->kind) {
+	case CO_OP_META:
+		return ft_writer_meta(writer, op->meta.key, op->meta.text);
+	case CO_OP_META_INT:
+		return ft_writer_meta_int(writer, op->meta.key, op->meta.value);
+	case CO_OP_THREAD:
+		return ft_writer_thread(writer, &op->thread);
+	case CO_OP_MODULE:
+		return ft_writer_module(writer, &op->module);
+	case CO_OP_TIMELINE:
+		return ft_writer_timeline(writer, &op->timeline);
+	case CO_OP_SITES:
+		return write_sites(writer, op);
+	case CO_OP_SAMPLE:
+		return ft_writer_sample(writer, &op->sample);
+	case CO_OP_MAPPING:
+		return ft_writer_mapping(writer, &op->mapping);
+	case CO_OP_RESIDENCY:
+		return ft_writer_residency(writer, &op->residency);
+	case CO_OP_MARK:
+		return ft_writer_mark(writer, &op->mark);
+	case CO_OP_ERROR:
+		return ft_writer_error(writer, &op->error);
+	case CO_OP_LOSS:
+		return ft_writer_loss(writer, &op->loss);
+	case CO_OP_CLOCK:
+		return ft_writer_clock(writer, &op->clock);
+	case CO_OP_OPEN:
+	case CO_OP_COMMIT:
+	case CO_OP_END:
+		break; /* not rows: see write_block() */
+	}
+	return NULL;
+}
+
+struct ft_error *co_recording_rows(struct co_writer_state *recording,
+				   const struct co_spill_block *block)
+{
+	for (const struct co_op *op = block->ops; op; op = op->next)
+		FT_TRY(write_op(recording, op));
+	for (uint32_t i = 0; i < block->n_nodes; i++)
+		FT_TRY(ft_writer_stack_node(recording->writer, &block->nodes[i]));
+	for (uint32_t i = 0; i < block->n_events; i++)
+		FT_TRY(ft_writer_event(recording->writer, &block->events[i], NULL));
+	recording->dirty = true;
+	return NULL;
+}
+
+struct ft_error *co_recording_commit(struct co_writer_state *recording)
+{
+	/* The program has ended and there is more than a moment's work left: readers are told. */
+	if (atomic_load_explicit(&recording->session->ended, memory_order_acquire))
+		FT_TRY(ft_writer_set_ending(recording->writer));
+	FT_TRY(ft_writer_commit(recording->writer, true));
+	recording->dirty = false;
+	recording->committed_ns = co_clock_monotonic();
+	atomic_store_explicit(&recording->session->file_bytes,
+			      ft_writer_event_bytes(recording->writer), memory_order_relaxed);
+	return NULL;
+}
+
+struct ft_error *co_recording_end(struct co_writer_state *recording, const struct co_op *end)
+{
+	struct ft_error *error =
+		write_process(recording, end->end.end_ns, end->end.exit_kind, end->end.exit_code);
+
+	if (!error)
+		error = ft_writer_meta_int(recording->writer, "event_bytes",
+					   (int64_t)ft_writer_event_bytes(recording->writer));
+	if (error)
+		return error;
+	error = ft_writer_finish(recording->writer);
+	recording->writer = NULL; /* gone whatever was returned */
+	return error;
+}
+
+struct ft_error *co_recording_add_child(struct co_writer_state *parent,
+					const struct co_writer_state *child,
+					const struct co_op *end)
+{
+	const struct co_session *session = child->session;
+	const struct co_timeline *timeline = &session->timeline;
+	int64_t since = session->segment.start_monotonic_ns - parent->own.start_ns;
+	ft_auto_strbuf struct ft_strbuf argv;
+
+	ft_strbuf_init(&argv);
+	add_argv(&argv, &session->segment);
+	if (argv.failed)
+		return &ft_enomem;
+
+	uint64_t start_ns = since > 0 ? (uint64_t)since : 0;
+	struct ft_child_row row = {.start_ns = start_ns,
+				   .end_ns = start_ns + end->end.end_ns,
+				   .pid = session->pid,
+				   .ppid = session->segment.ppid,
+				   .exe = session_exe(session),
+				   .argv_json = argv.data,
+				   .origin = origin_name(session),
+				   .exit_kind = end->end.exit_kind,
+				   .exit_code = end->end.exit_code,
+				   .n_allocs = co_timeline_blocks(timeline, timeline->n_allocs),
+				   .n_frees = co_timeline_blocks(timeline, timeline->n_frees),
+				   .bytes_allocated = timeline->bytes_allocated,
+				   .peak_bytes = timeline->peak_bytes,
+				   .n_lost = session->counters.n_lost};
+
+	parent->dirty = true;
+	return ft_writer_child(parent->writer, &row);
+}
