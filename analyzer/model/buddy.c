@@ -320,7 +320,9 @@ bool fa_buddy_give(struct fa_buddy *buddy, uint32_t page, unsigned order)
 {
 	unsigned high;
 
-	if (!inside(buddy, page, order) || fa_buddy_free_block(buddy, page, &high) != FA_BUDDY_NONE)
+	if (!inside(buddy, page, order) ||
+	    block_of(buddy, page, FA_PAGE_FREE, &high) != FA_BUDDY_NONE ||
+	    block_of(buddy, page, FA_PAGE_PARKED, &high) != FA_BUDDY_NONE)
 		return false;
 	for (uint32_t i = page; i < page + pages_of(order); i++)
 		if (buddy->state[i] & FA_PAGE_FREE) /* absent pages have the bit too */
