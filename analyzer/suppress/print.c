@@ -7,15 +7,29 @@
 
 enum { PRINT_FRAMES_MAX = 23 }; /* Valgrind takes 24, the call included */
 
-/* Untrusted text on one line. `wild`: characters that mean something in a pattern, each of which
- * becomes `as`. */
-static void add_text(struct ft_strbuf *out, const char *text, const char *wild, char as)
+/* Whether a character can't stand for itself in a pattern: it means something there, or ends a
+ * line. */
+static bool is_wild(char c, const char *wild)
 {
-	for (; *text; text++) {
-		char c = (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text;
+	return (unsigned char)c < 0x20 || c == 0x7f || strchr(wild, c);
+}
 
-		ft_strbuf_addc(out, strchr(wild, c) ? as : c);
+/* A pattern of Valgrind's that matches the text, on one line. Blanks at its ends would be lost. */
+static void add_glob(struct ft_strbuf *out, const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		bool end = *p == ' ' && (p == text || !p[1] || p[1] == ' ' || p[-1] == ' ');
+
+		ft_strbuf_addc(out, end || is_wild(*p, "*") ? '?' : *p);
 	}
+}
+
+/* The name of an entry: any text that is no comment and no end of it. */
+static void add_name(struct ft_strbuf *out, const char *name)
+{
+	ft_strbuf_adds(out, *name && !strchr("#}{ ", *name) ? "" : "site ");
+	for (; *name; name++)
+		ft_strbuf_addc(out, is_wild(*name, "") ? '?' : *name);
 }
 
 /* "ns::Foo<int>::bar(char) const" -> "_Z*2ns*3Foo*3bar*": the identifiers of the qualified name,
@@ -26,8 +40,16 @@ static void add_mangled(struct ft_strbuf *out, const char *function)
 	int depth = 0;
 
 	ft_strbuf_adds(out, "_Z*");
-	for (const char *p = function; *p && !(*p == '(' && !depth);) {
+	for (const char *p = function; *p;) {
+		static const char anonymous[] = "(anonymous namespace)";
 		size_t len = 0;
+
+		if (!strncmp(p, anonymous, sizeof(anonymous) - 1)) {
+			p += sizeof(anonymous) - 1;
+			continue;
+		}
+		if (*p == '(' && !depth)
+			break;
 
 		if (*p == '<' || *p == '{')
 			depth++;
@@ -35,7 +57,7 @@ static void add_mangled(struct ft_strbuf *out, const char *function)
 			depth--;
 		while (isalnum((unsigned char)p[len]) || p[len] == '_')
 			len++;
-		if (len && !depth && strncmp(p, "operator", 8) != 0)
+		if (len && !depth && !isdigit((unsigned char)*p) && strncmp(p, "operator", 8) != 0)
 			ft_strbuf_addf(out, "%zu%.*s*", len, (int)len, p);
 
 		/* What stood before a blank was the type that is returned. */
@@ -58,7 +80,7 @@ static void print_valgrind(const char *name, const struct fa_suppress_frame *fra
 			   struct ft_strbuf *out)
 {
 	ft_strbuf_adds(out, "{\n   ");
-	add_text(out, name, "{}", '?');
+	add_name(out, name);
 	ft_strbuf_adds(out, "\n   Memcheck:Leak\n");
 	for (size_t i = 0; i < n && i < PRINT_FRAMES_MAX; i++) {
 		const struct fa_suppress_frame *frame = &frames[i];
@@ -75,13 +97,13 @@ static void print_valgrind(const char *name, const struct fa_suppress_frame *fra
 			add_mangled(out, function);
 		} else if (public) {
 			ft_strbuf_adds(out, "fun:*");
-			add_text(out, public, "*", '?');
+			add_glob(out, public);
 		} else if (function) {
 			ft_strbuf_adds(out, "fun:");
-			add_text(out, function, "*", '?');
+			add_glob(out, function);
 		} else if (frame->module) {
 			ft_strbuf_adds(out, "obj:");
-			add_text(out, frame->module, "*", '?');
+			add_glob(out, frame->module);
 		} else {
 			ft_strbuf_adds(out, "obj:*");
 		}
@@ -97,7 +119,16 @@ void fa_suppress_print(enum fa_suppress_format format, const char *name,
 		print_valgrind(name, frames, n, out);
 		return;
 	}
+	bool whole = true;
+
 	ft_strbuf_adds(out, "leak:^");
-	add_text(out, name, "*$^", '*');
-	ft_strbuf_adds(out, "$\n");
+	for (const char *p = name; *p; p++) {
+		bool wild = is_wild(*p, "*$");
+
+		ft_strbuf_addc(out, wild ? '*' : *p);
+		whole &= !wild;
+	}
+	/* LeakSanitizer takes the first place where a part fits: behind a '*' that may not be the
+	 * last one, and an end would then miss. */
+	ft_strbuf_adds(out, whole && *name ? "$\n" : "*\n");
 }
