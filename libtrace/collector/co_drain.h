@@ -3,8 +3,8 @@
  * The drain thread: all sessions, one pass after the other
  *
  * Comes back at once while rings hold more than a batch, after a millisecond while there is
- * something to do, and sleeps up to CO_NAP_NS while there is nothing; a program that fills a ring
- * or ends rings its doorbell.
+ * something to do, and sleeps up to CO_NAP_NS while there is nothing; a program that has
+ * filled half a ring, or ends, rings its doorbell.
  */
 #ifndef CO_DRAIN_H
 #define CO_DRAIN_H

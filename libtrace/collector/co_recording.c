@@ -299,8 +299,7 @@ struct ft_error *co_recording_rows(struct co_writer_state *recording,
 		FT_TRY(write_op(recording, op));
 	for (uint32_t i = 0; i < block->n_nodes; i++)
 		FT_TRY(ft_writer_stack_node(recording->writer, &block->nodes[i]));
-	for (uint32_t i = 0; i < block->n_events; i++)
-		FT_TRY(ft_writer_event(recording->writer, &block->events[i], NULL));
+	FT_TRY(ft_writer_events(recording->writer, block->events, block->n_events));
 	recording->dirty = true;
 	return NULL;
 }

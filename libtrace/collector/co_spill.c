@@ -273,7 +273,8 @@ void co_spill_put(struct co_spill *spill, struct co_spill_block *block)
 	block->next = NULL;
 	*spill->last = block;
 	spill->last = &block->next;
-	pthread_cond_signal(&spill->filled);
+	if (++spill->n_waiting >= CO_BLOCKS_WAKE || block->ops)
+		pthread_cond_signal(&spill->filled);
 	pthread_mutex_unlock(&spill->lock);
 }
 
@@ -291,6 +292,7 @@ struct co_spill_block *co_spill_take(struct co_spill *spill, int timeout_ms)
 
 	if (block) {
 		spill->first = block->next;
+		spill->n_waiting--;
 		if (!spill->first)
 			spill->last = &spill->first;
 	}

@@ -23,7 +23,7 @@ struct co_session;
 
 #define CO_SPILL_BYTES (UINT64_C(64) << 20)
 
-enum { CO_BLOCK_EVENTS = 1024, CO_BLOCK_NODES = 1024, CO_BLOCKS_KEPT = 16 };
+enum { CO_BLOCK_EVENTS = 1024, CO_BLOCK_NODES = 1024, CO_BLOCKS_KEPT = 16, CO_BLOCKS_WAKE = 4 };
 
 enum co_op_kind {
 	CO_OP_OPEN, /* create the file; process row */
@@ -105,7 +105,7 @@ struct co_spill {
 	uint64_t peak_bytes;
 	uint64_t n_written; /* blocks that the write thread has done: its progress */
 	uint64_t n_waits;   /* times that the drain thread had to wait */
-	uint32_t n_spare;
+	uint32_t n_spare, n_waiting;
 	bool closed;
 };
 
@@ -127,7 +127,8 @@ static inline void co_block_add(struct co_spill_block *block, struct co_op *op)
 	block->ops_tail = &op->next;
 }
 
-/* Hand a block to the write thread. */
+/* Hand a block to the write thread. It is woken when the block has rows or when CO_BLOCKS_WAKE wait
+ * for it: a block of events alone is not worth a change of threads. */
 void co_spill_put(struct co_spill *spill, struct co_spill_block *block);
 
 /* The next block, waiting at most `timeout_ms`; NULL on timeout, and when closed and empty. */

@@ -27,12 +27,17 @@ struct ft_ring_producer {
 	uint64_t *body;
 	uint64_t mask;	      /* body size in bytes - 1 */
 	uint64_t tail;	      /* ours; published by ft_ring_publish() */
-	uint64_t cached_head; /* last head seen: the consumer's line is read only when this says
-				 full */
+	uint64_t cached_head; /* last head seen: the consumer's line is read again only when this
+				 says that more than `limit` bytes are in use */
+	uint64_t limit;	      /* half of the body, or, once that has been told, all of it */
+	bool half_full;	      /* it has become half full: for the caller to tell, and to clear */
 };
 
 void ft_ring_producer_init(struct ft_ring_producer *producer, struct ft_ring_header *header,
 			   uint64_t *body, uint64_t ring_bytes);
+
+/* Look how far the consumer is. False: there is no room for `need` bytes. */
+bool ft_ring_look(struct ft_ring_producer *producer, uint64_t need);
 
 /* Room for `words` contiguous words, or NULL when the ring is full. Nothing is visible to the
  * consumer before ft_ring_publish(); reserving again without publishing replaces the reservation.
@@ -43,14 +48,9 @@ static inline uint64_t *ft_ring_reserve(struct ft_ring_producer *producer, unsig
 	uint64_t room_to_end = producer->mask + 1 - (tail & producer->mask);
 	uint64_t need = bytes <= room_to_end ? bytes : room_to_end + bytes;
 
-	if (tail - producer->cached_head + need > producer->mask + 1) {
-		/* Acquire pairs with the release in ft_ring_release(): the consumer is done with
-		 * it. */
-		producer->cached_head =
-			atomic_load_explicit(&producer->header->head, memory_order_acquire);
-		if (tail - producer->cached_head + need > producer->mask + 1)
-			return NULL;
-	}
+	if (__builtin_expect(tail - producer->cached_head + need > producer->limit, 0) &&
+	    !ft_ring_look(producer, need))
+		return NULL;
 	if (need != bytes) {
 		/* PAD holds its length in bytes in the upper half: it may be longer than 255 words.
 		 */

@@ -142,8 +142,9 @@ struct ft_segment_header {
 	_Atomic uint64_t n_no_ring;	/* events dropped because no ring was free */
 	_Atomic uint64_t n_sample_full; /* blocks that were struck but found no place in the set */
 	_Atomic uint64_t tracer_bytes;	/* private memory of the tracer */
-	_Atomic uint32_t doorbell; /* bumped, then FUTEX_WAKE, when a producer finds its ring full
-				      and after setting `exiting`: ends an idle collector's nap */
+	_Atomic uint32_t
+		doorbell; /* bumped, then FUTEX_WAKE, when a producer finds its ring half full or
+			     full and after setting `exiting`: ends an idle collector's nap */
 	/* The self-check: stacks compared with libunwind's; of these, ones that differ, and ones
 	 * that differ where the reference is known to be wrong (not among n_differences). */
 	_Atomic uint64_t n_checked, n_differences, n_explained;

@@ -13,8 +13,24 @@ void ft_ring_producer_init(struct ft_ring_producer *producer, struct ft_ring_hea
 					      .body = body,
 					      .mask = ring_bytes - 1,
 					      .tail = tail,
-					      .cached_head = tail};
+					      .limit = ring_bytes / 2};
 	producer->cached_head = atomic_load_explicit(&header->head, memory_order_acquire);
+}
+
+bool ft_ring_look(struct ft_ring_producer *producer, uint64_t need)
+{
+	uint64_t size = producer->mask + 1, used;
+
+	/* Acquire pairs with the release in ft_ring_release(): the consumer is done with it. */
+	producer->cached_head = atomic_load_explicit(&producer->header->head, memory_order_acquire);
+	used = producer->tail - producer->cached_head + need;
+	if (used <= size / 2) {
+		producer->limit = size / 2;
+	} else if (producer->limit < size) {
+		producer->limit = size;
+		producer->half_full = true;
+	}
+	return used <= size;
 }
 
 void ft_ring_consumer_init(struct ft_ring_consumer *consumer, struct ft_ring_header *header,

@@ -123,7 +123,7 @@ static bool encoder_reset(struct ft_encoder *encoder, const struct ft_event *eve
 	return true;
 }
 
-static size_t address_home(const struct ft_encoder *encoder, uint64_t address)
+static inline size_t address_home(const struct ft_encoder *encoder, uint64_t address)
 {
 	uint64_t hash = (address ^ address >> 29) * UINT64_C(0x9e3779b97f4a7c15);
 
@@ -131,7 +131,7 @@ static size_t address_home(const struct ft_encoder *encoder, uint64_t address)
 }
 
 /* The slot of an address, or the empty one where it would go: who fills it sets the address. */
-static struct address_slot *address_slot(struct ft_encoder *encoder, uint64_t address)
+static inline struct address_slot *address_slot(struct ft_encoder *encoder, uint64_t address)
 {
 	for (size_t i = address_home(encoder, address);; i = (i + 1) & encoder->address_mask) {
 		struct address_slot *slot = &encoder->addresses[i];
@@ -141,47 +141,79 @@ static struct address_slot *address_slot(struct ft_encoder *encoder, uint64_t ad
 	}
 }
 
-static void encode_code(struct ft_encoder *encoder, const struct ft_code *code)
+/* A code while it is put together: the fields of struct ft_code in one word, which is also its key
+ * in the table of codes. */
+enum {
+	AT_KIND = 0,
+	AT_API = 8,
+	AT_FLAGS = 16,
+	AT_ALIGN = 24,
+	AT_REF = 32,
+	AT_ADDR = 40,
+	AT_SIZE = 48,
+	AT_USABLE = 52,
+	AT_STACK = 56,
+};
+_Static_assert((int)SIZE_N <= 16 && (int)USABLE_N <= 16, "four bits each");
+
+static inline void set_field(uint64_t *code, unsigned at, uint64_t value)
 {
-	uint8_t bytes[CODE_BYTES];
-	uint64_t key = (uint64_t)code->kind | (uint64_t)code->api << 8 |
-		       (uint64_t)code->flags << 16 | (uint64_t)code->align_log2 << 24 |
-		       (uint64_t)code->ref << 32 | (uint64_t)code->addr << 40 |
-		       (uint64_t)code->size << 48 | (uint64_t)code->usable << 52 |
-		       (uint64_t)code->stack << 56;
-	uint32_t i = (uint32_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 54);
+	*code |= value << at;
+}
 
-	memcpy(bytes, code, CODE_BYTES);
-	while (encoder->codes[i].used && encoder->codes[i].key != key)
+static void code_bytes(uint64_t code, uint8_t bytes[CODE_BYTES])
+{
+	const struct ft_code fields = {
+		.kind = (uint8_t)(code >> AT_KIND),
+		.api = (uint8_t)(code >> AT_API),
+		.flags = (uint8_t)(code >> AT_FLAGS),
+		.align_log2 = (uint8_t)(code >> AT_ALIGN),
+		.ref = (uint8_t)(code >> AT_REF),
+		.addr = (uint8_t)(code >> AT_ADDR),
+		.size = (uint8_t)(code >> AT_SIZE & 15),
+		.usable = (uint8_t)(code >> AT_USABLE & 15),
+		.stack = (uint8_t)(code >> AT_STACK),
+	};
+
+	memcpy(bytes, &fields, CODE_BYTES);
+}
+
+/* The first event with this code in the chunk, or one more than the dictionary has room for.
+ * Returns the byte that stands for it. */
+static uint8_t add_code(struct ft_encoder *encoder, uint32_t slot, uint64_t code)
+{
+	bool is_full = encoder->n_codes == CODE_ESCAPE;
+	struct ft_column_out *to = &encoder->columns[is_full ? COL_ESCAPE : COL_DICT];
+
+	code_bytes(code, to->data + to->len);
+	to->len += CODE_BYTES;
+	if (is_full)
+		return CODE_ESCAPE;
+	encoder->codes[slot].used = true;
+	encoder->codes[slot].key = code;
+	encoder->codes[slot].code = (uint16_t)encoder->n_codes++;
+	return (uint8_t)encoder->codes[slot].code;
+}
+
+static inline void encode_code(struct ft_encoder *encoder, uint64_t code)
+{
+	uint32_t i = (uint32_t)((code * UINT64_C(0x9e3779b97f4a7c15)) >> 54);
+
+	while (encoder->codes[i].used && encoder->codes[i].key != code)
 		i = (i + 1) % CODE_SLOTS;
-	if (!encoder->codes[i].used) {
-		if (encoder->n_codes == CODE_ESCAPE) {
-			struct ft_column_out *escape = &encoder->columns[COL_ESCAPE];
-
-			memcpy(escape->data + escape->len, bytes, CODE_BYTES);
-			escape->len += CODE_BYTES;
-			ft_put_byte(&encoder->columns[COL_CODE], CODE_ESCAPE);
-			return;
-		}
-		struct ft_column_out *dict = &encoder->columns[COL_DICT];
-
-		memcpy(dict->data + dict->len, bytes, CODE_BYTES);
-		dict->len += CODE_BYTES;
-		encoder->codes[i].used = true;
-		encoder->codes[i].key = key;
-		encoder->codes[i].code = (uint16_t)encoder->n_codes++;
-	}
-	ft_put_byte(&encoder->columns[COL_CODE], (uint8_t)encoder->codes[i].code);
+	ft_put_byte(&encoder->columns[COL_CODE], encoder->codes[i].used
+							 ? (uint8_t)encoder->codes[i].code
+							 : add_code(encoder, i, code));
 }
 
 /* Returns the stack's index in this chunk. */
-static uint32_t encode_stack(struct ft_encoder *encoder, struct ft_code *code, uint32_t stack,
-			     uint32_t *one, uint32_t *two)
+static inline uint32_t encode_stack(struct ft_encoder *encoder, uint64_t *code, uint32_t stack,
+				    uint32_t *one, uint32_t *two)
 {
 	struct ft_model *model = &encoder->model;
 
 	if (!stack) {
-		code->stack = STACK_NONE;
+		set_field(code, AT_STACK, STACK_NONE);
 		return 0;
 	}
 
@@ -193,36 +225,36 @@ static uint32_t encode_stack(struct ft_encoder *encoder, struct ft_code *code, u
 	uint32_t index = encoder->stacks[i].index;
 
 	if (!index) {
-		code->stack = STACK_NEW;
+		set_field(code, AT_STACK, STACK_NEW);
 		ft_put_varint(&encoder->columns[COL_NEW_STACK],
 			      ft_zigzag((uint64_t)stack - model->max_stack));
 		index = ft_model_stack_add(model, stack);
 		encoder->stacks[i].stack = stack;
 		encoder->stacks[i].index = index;
 	} else if (model->pair_next[ft_model_pair_slot(*one, *two)] == index) {
-		code->stack = STACK_PAIR;
+		set_field(code, AT_STACK, STACK_PAIR);
 	} else if (model->single_next[*one] == index) {
-		code->stack = STACK_SINGLE;
+		set_field(code, AT_STACK, STACK_SINGLE);
 	} else {
-		code->stack = STACK_GIVEN;
+		set_field(code, AT_STACK, STACK_GIVEN);
 		ft_put_varint(&encoder->columns[COL_STACK], index);
 	}
 	ft_model_stack_seen(model, one, two, index);
 	return index;
 }
 
-static void encode_size(struct ft_encoder *encoder, struct ft_code *code,
-			const struct ft_event *event, uint32_t stack)
+static inline void encode_size(struct ft_encoder *encoder, uint64_t *code,
+			       const struct ft_event *event, uint32_t stack)
 {
 	struct ft_model *model = &encoder->model;
 	uint64_t size = event->size, usable = event->usable;
 
 	if (size == model->last_size[stack]) {
-		code->size = SIZE_LAST;
+		set_field(code, AT_SIZE, SIZE_LAST);
 	} else if (size == model->before_size[stack]) {
-		code->size = SIZE_BEFORE;
+		set_field(code, AT_SIZE, SIZE_BEFORE);
 	} else {
-		code->size = SIZE_GIVEN;
+		set_field(code, AT_SIZE, SIZE_GIVEN);
 		ft_put_varint(&encoder->columns[COL_SIZE], size);
 	}
 	ft_model_size_seen(model, stack, size);
@@ -230,50 +262,48 @@ static void encode_size(struct ft_encoder *encoder, struct ft_code *code,
 	size_t slot = ft_model_usable_slot(size);
 
 	if (!usable) {
-		code->usable = USABLE_NONE;
+		set_field(code, AT_USABLE, USABLE_NONE);
 		return;
 	}
 	if (usable == ft_model_rule(size)) {
-		code->usable = USABLE_RULE;
+		set_field(code, AT_USABLE, USABLE_RULE);
 		return;
 	}
 	if (model->usables[slot].size == size && model->usables[slot].usable == usable) {
-		code->usable = USABLE_CACHED;
+		set_field(code, AT_USABLE, USABLE_CACHED);
 		return;
 	}
-	code->usable = USABLE_GIVEN;
+	set_field(code, AT_USABLE, USABLE_GIVEN);
 	ft_put_varint(&encoder->columns[COL_USABLE], ft_zigzag(usable - size));
 	model->usables[slot].size = size;
 	model->usables[slot].usable = usable;
 }
 
-/* How the block that dies is named. *birth gets its number in this chunk, or 0. */
-static void encode_ref(struct ft_encoder *encoder, struct ft_code *code, uint64_t address,
-		       uint32_t *birth)
+/* How the block that dies is named, `birth` being its number in this chunk, or 0. */
+static inline void encode_ref(struct ft_encoder *encoder, uint64_t *code, uint64_t address,
+			      uint32_t birth)
 {
 	struct ft_model *model = &encoder->model;
-	struct address_slot *slot = address_slot(encoder, address);
 
-	*birth = slot->birth;
-	if (!*birth) {
+	if (!birth) {
 		uint64_t delta = address - model->last_gone;
 
-		code->ref = delta & 15 ? REF_GONE_ODD : REF_GONE;
+		set_field(code, AT_REF, delta & 15 ? REF_GONE_ODD : REF_GONE);
 		ft_put_varint(&encoder->columns[COL_GONE],
 			      delta & 15 ? ft_zigzag(delta)
 					 : ft_zigzag((uint64_t)((int64_t)delta >> 4)));
 		return;
 	}
-	if (*birth == model->older[0]) {
-		code->ref = REF_TOP;
+	if (birth == model->older[0]) {
+		set_field(code, AT_REF, REF_TOP);
 		return;
 	}
-	if (model->last_dead && *birth == model->newer[model->last_dead]) {
-		code->ref = REF_NEWER;
+	if (model->last_dead && birth == model->newer[model->last_dead]) {
+		set_field(code, AT_REF, REF_NEWER);
 		return;
 	}
-	if (model->last_dead && *birth == model->older[model->last_dead]) {
-		code->ref = REF_OLDER;
+	if (model->last_dead && birth == model->older[model->last_dead]) {
+		set_field(code, AT_REF, REF_OLDER);
 		return;
 	}
 
@@ -281,46 +311,45 @@ static void encode_ref(struct ft_encoder *encoder, struct ft_code *code, uint64_
 
 	for (unsigned rank = 1; rank <= MODEL_RANKS && at; rank++) {
 		at = model->older[at];
-		if (at == *birth) {
-			code->ref = REF_RANK;
+		if (at == birth) {
+			set_field(code, AT_REF, REF_RANK);
 			ft_put_byte(&encoder->columns[COL_RANK], (uint8_t)rank);
 			return;
 		}
 	}
-	code->ref = REF_DIST;
-	ft_put_varint(&encoder->columns[COL_DIST], model->n_births - *birth);
+	set_field(code, AT_REF, REF_DIST);
+	ft_put_varint(&encoder->columns[COL_DIST], model->n_births - birth);
 }
 
-static void encode_address(struct ft_encoder *encoder, struct ft_code *code,
-			   const struct ft_event *event)
+static inline void encode_address(struct ft_encoder *encoder, uint64_t *code,
+				  const struct ft_event *event, const struct address_slot *slot)
 {
 	struct ft_model *model = &encoder->model;
 	uint64_t address = event->address, class = event->usable ? event->usable : event->size;
 	struct ft_model_list *list = ft_model_list(model, event->thread, class);
 	struct ft_model_thread *thread = &model->threads[event->thread % MODEL_THREADS];
-	struct address_slot *slot = address_slot(encoder, address);
 
 	for (uint32_t depth = 0; depth < list->n; depth++) {
 		if (list->address[list->n - 1 - depth] != address)
 			continue;
-		code->addr = depth ? ADDR_DEPTH : ADDR_TOP;
+		set_field(code, AT_ADDR, depth ? ADDR_DEPTH : ADDR_TOP);
 		if (depth)
 			ft_put_byte(&encoder->columns[COL_DEPTH], (uint8_t)depth);
 		ft_model_list_take(list, depth);
 		return;
 	}
 	if (address == thread->next) {
-		code->addr = ADDR_NEXT;
+		set_field(code, AT_ADDR, ADDR_NEXT);
 	} else if (address == list->last + class) {
-		code->addr = ADDR_STRIDE;
+		set_field(code, AT_ADDR, ADDR_STRIDE);
 	} else if (slot->death) {
-		code->addr = ADDR_REUSE;
+		set_field(code, AT_ADDR, ADDR_REUSE);
 		ft_put_varint(&encoder->columns[COL_REUSE], model->n_deaths - slot->death);
 		return;
 	} else {
 		uint64_t delta = address - (list->last ? list->last : thread->next);
 
-		code->addr = delta & 15 ? ADDR_DELTA_ODD : ADDR_DELTA;
+		set_field(code, AT_ADDR, delta & 15 ? ADDR_DELTA_ODD : ADDR_DELTA);
 		ft_put_varint(&encoder->columns[COL_DELTA],
 			      delta & 15 ? ft_zigzag(delta)
 					 : ft_zigzag((uint64_t)((int64_t)delta >> 4)));
@@ -329,11 +358,12 @@ static void encode_address(struct ft_encoder *encoder, struct ft_code *code,
 	list->last = address;
 }
 
-/* The model's side of a death. `birth` 0: born before this chunk. */
-static void encode_death(struct ft_encoder *encoder, uint32_t thread, uint64_t address,
-			 uint32_t birth, bool reusable)
+/* The model's side of a death of slot->birth; 0: born before this chunk. */
+static inline void encode_death(struct ft_encoder *encoder, uint32_t thread, uint64_t address,
+				struct address_slot *slot, bool reusable)
 {
 	struct ft_model *model = &encoder->model;
+	uint32_t birth = slot->birth;
 
 	if (birth) {
 		ft_model_died(model, birth);
@@ -343,84 +373,77 @@ static void encode_death(struct ft_encoder *encoder, uint32_t thread, uint64_t a
 	} else {
 		ft_model_gone(model, address);
 	}
-	*address_slot(encoder, address) =
-		(struct address_slot){.address = address, .death = model->n_deaths};
+	*slot = (struct address_slot){.address = address, .death = model->n_deaths};
 }
 
-static void encode_birth(struct ft_encoder *encoder, const struct ft_event *event)
+static inline void encode_birth(struct ft_encoder *encoder, const struct ft_event *event,
+				struct address_slot *slot)
 {
 	ft_model_born(&encoder->model, event->address, event->usable ? event->usable : event->size);
-
-	struct address_slot *slot = address_slot(encoder, event->address);
-
 	slot->address = event->address;
 	slot->birth = encoder->model.n_births;
 }
 
-static void encode_event(struct ft_encoder *encoder, const struct ft_event *event)
+static void encode_realloc(struct ft_encoder *encoder, const struct ft_event *event, uint64_t *code)
 {
-	struct ft_code code = {
-		.kind = event->kind,
-		.api = event->api,
-		.flags = event->flags,
-		.align_log2 = event->align_log2,
-	};
-	struct ft_model *model = &encoder->model;
-	struct ft_model_thread *thread = &model->threads[event->thread % MODEL_THREADS];
-	uint32_t dead = 0;
+	bool moved = event->address != event->old_address;
+	struct address_slot *old = address_slot(encoder, event->old_address);
 
-	if (event->kind == FT_EVENT_FREE) {
-		encode_stack(encoder, &code, event->stack, &thread->death1, &thread->death2);
-		encode_ref(encoder, &code, event->address, &dead);
-		encode_death(encoder, event->thread, event->address, dead, true);
-		encode_code(encoder, &code);
-		return;
-	}
-
-	uint32_t stack =
-		encode_stack(encoder, &code, event->stack, &thread->stack1, &thread->stack2);
-
-	encode_size(encoder, &code, event, stack);
-	if (event->kind == FT_EVENT_REALLOC) {
-		bool moved = event->address != event->old_address;
-
-		encode_ref(encoder, &code, event->old_address, &dead);
-		if (moved)
-			encode_address(encoder, &code, event);
-		else
-			code.addr = ADDR_SAME;
-		encode_death(encoder, event->thread, event->old_address, dead, moved);
-	} else {
-		encode_address(encoder, &code, event);
-	}
-	encode_birth(encoder, event);
-	encode_code(encoder, &code);
+	encode_ref(encoder, code, event->old_address, old->birth);
+	if (moved)
+		encode_address(encoder, code, event, address_slot(encoder, event->address));
+	else
+		set_field(code, AT_ADDR, ADDR_SAME);
+	encode_death(encoder, event->thread, event->old_address, old, moved);
+	/* Looked up again: the old address may just have taken the slot that was free for it. */
+	encode_birth(encoder, event, address_slot(encoder, event->address));
 }
 
-static void facts_of(const struct ft_event *events, size_t n, struct ft_chunk_facts *facts)
+static inline void encode_event(struct ft_encoder *encoder, const struct ft_event *event)
 {
-	*facts = (struct ft_chunk_facts){
-		.first_ns = ft_tick_floor(events[0].time_ns),
-		.last_ns = ft_tick_floor(events[n - 1].time_ns),
-		.min_address = UINT64_MAX,
-	};
-	for (size_t i = 0; i < n; i++) {
-		const struct ft_event *event = &events[i];
-		uint64_t low = event->address, high = event->address;
+	uint64_t code = (uint64_t)event->kind << AT_KIND | (uint64_t)event->api << AT_API |
+			(uint64_t)event->flags << AT_FLAGS |
+			(uint64_t)event->align_log2 << AT_ALIGN;
+	struct ft_model_thread *thread = &encoder->model.threads[event->thread % MODEL_THREADS];
+	struct address_slot *slot;
+	uint32_t stack;
 
-		if (event->kind == FT_EVENT_REALLOC && event->old_address < low)
-			low = event->old_address;
-		if (event->kind == FT_EVENT_REALLOC && event->old_address > high)
-			high = event->old_address;
-		if (low < facts->min_address)
-			facts->min_address = low;
-		if (high > facts->max_address)
-			facts->max_address = high;
-		if (event->stack > facts->max_stack)
-			facts->max_stack = event->stack;
-		if (event->thread > facts->max_thread)
-			facts->max_thread = event->thread;
+	if (event->kind == FT_EVENT_FREE) {
+		slot = address_slot(encoder, event->address);
+		encode_stack(encoder, &code, event->stack, &thread->death1, &thread->death2);
+		encode_ref(encoder, &code, event->address, slot->birth);
+		encode_death(encoder, event->thread, event->address, slot, true);
+	} else {
+		stack = encode_stack(encoder, &code, event->stack, &thread->stack1,
+				     &thread->stack2);
+		encode_size(encoder, &code, event, stack);
+		if (event->kind == FT_EVENT_REALLOC) {
+			encode_realloc(encoder, event, &code);
+		} else {
+			slot = address_slot(encoder, event->address);
+			encode_address(encoder, &code, event, slot);
+			encode_birth(encoder, event, slot);
+		}
 	}
+	encode_code(encoder, code);
+}
+
+static inline void add_facts(const struct ft_event *event, struct ft_chunk_facts *facts)
+{
+	uint64_t low = event->address, high = event->address;
+
+	if (event->kind == FT_EVENT_REALLOC) {
+		low = event->old_address < low ? event->old_address : low;
+		high = event->old_address > high ? event->old_address : high;
+	}
+	if (low < facts->min_address)
+		facts->min_address = low;
+	if (high > facts->max_address)
+		facts->max_address = high;
+	if (event->stack > facts->max_stack)
+		facts->max_stack = event->stack;
+	if (event->thread > facts->max_thread)
+		facts->max_thread = event->thread;
 }
 
 static bool encode(struct ft_encoder *encoder, enum ft_columns_type type,
@@ -433,6 +456,11 @@ static bool encode(struct ft_encoder *encoder, enum ft_columns_type type,
 
 	if (!encoder_reset(encoder, events, n))
 		return false;
+	*facts = (struct ft_chunk_facts){
+		.first_ns = ft_tick_floor(events[0].time_ns),
+		.last_ns = ft_tick_floor(events[n - 1].time_ns),
+		.min_address = UINT64_MAX,
+	};
 	for (size_t i = 0; i < n; i++) {
 		uint64_t now = events[i].time_ns >> FT_TICK_SHIFT;
 
@@ -451,9 +479,9 @@ static bool encode(struct ft_encoder *encoder, enum ft_columns_type type,
 			ft_put_varint(&columns[COL_SEQ], events[i].seq - seq);
 			seq = events[i].seq;
 		}
+		add_facts(&events[i], facts);
 		encode_event(encoder, &events[i]);
 	}
-	facts_of(events, n, facts);
 
 	const struct ft_columns_head head = {
 		.type = (uint8_t)type,

@@ -10,7 +10,7 @@
  * A commit that flushes writes the waiting events as the tail chunk, which later commits replace as
  * long as it is shorter than TAIL_EVENTS: a program with few events does not leave a row a second.
  *
- *   seq of events[i] == tail_seq + i        the chunk `tail_id` in the file is a prefix of `events`
+ *   events[i] is number tail_seq + i        the chunk `tail_id` in the file is a prefix of `events`
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -300,26 +300,41 @@ static struct ft_error *write_events(struct ft_writer *writer)
 	return NULL;
 }
 
-struct ft_error *ft_writer_event(struct ft_writer *writer, const struct ft_event *event,
-				 uint64_t *seq)
+static struct ft_error *event_refused(const struct ft_writer *writer, const struct ft_event *event)
 {
-	if (event->kind < FT_EVENT_ALLOC || event->kind > FT_EVENT_REALLOC ||
-	    event->api >= FT_API_N || event->align_log2 > 63)
-		return ft_error_create(FT_ERROR_USAGE, "%s: an event of kind %u, call %u, 2^%u",
-				       writer->path, event->kind, event->api, event->align_log2);
 	if (event->time_ns < writer->last_ns)
 		return ft_error_create(FT_ERROR_USAGE, "%s: an event goes back in time",
 				       writer->path);
+	return ft_error_create(FT_ERROR_USAGE, "%s: an event of kind %u, call %u, 2^%u",
+			       writer->path, event->kind, event->api, event->align_log2);
+}
 
-	struct ft_event *slot = &writer->events[writer->n_events];
+struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_event *events, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct ft_event *event = &events[i];
 
-	*slot = *event;
-	slot->seq = writer->tail_seq + writer->n_events;
-	writer->last_ns = event->time_ns;
-	writer->n_events++;
+		if (event->kind < FT_EVENT_ALLOC || event->kind > FT_EVENT_REALLOC ||
+		    event->api >= FT_API_N || event->align_log2 > 63 ||
+		    event->time_ns < writer->last_ns)
+			return event_refused(writer, event);
+		writer->last_ns = event->time_ns;
+		writer->events[writer->n_events++] = *event;
+		if (writer->n_events == FT_CHUNK_EVENTS)
+			FT_TRY(write_events(writer));
+	}
+	return NULL;
+}
+
+struct ft_error *ft_writer_event(struct ft_writer *writer, const struct ft_event *event,
+				 uint64_t *seq)
+{
+	uint64_t own = writer->tail_seq + writer->n_events;
+
+	FT_TRY(ft_writer_events(writer, event, 1));
 	if (seq)
-		*seq = slot->seq;
-	return writer->n_events == FT_CHUNK_EVENTS ? write_events(writer) : NULL;
+		*seq = own;
+	return NULL;
 }
 
 struct ft_error *ft_writer_stack_node(struct ft_writer *writer, const struct ft_stack_node *node)

@@ -18,6 +18,15 @@ enum {
 	ATTACH_LIMIT_MS = 5000, /* a collector that has not come by then does not come */
 };
 
+/* Ends an idle collector's nap. */
+static void ring_doorbell(void)
+{
+	struct ft_segment_header *segment = tr_session.header;
+
+	atomic_fetch_add_explicit(&segment->doorbell, 1, memory_order_release);
+	tr_sys(SYS_futex, &segment->doorbell, FUTEX_WAKE, 1);
+}
+
 /* Sleep until there is room for `words`, the collector stalls, or nobody will ever read. */
 static uint64_t *wait_for_room(struct tr_lane *lane, unsigned words)
 {
@@ -31,8 +40,7 @@ static uint64_t *wait_for_room(struct tr_lane *lane, unsigned words)
 	if (atomic_load_explicit(&tr_session.stalled_at, memory_order_relaxed) == beat + 1)
 		return NULL;
 	atomic_fetch_add_explicit(&ring->n_waits, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&segment->doorbell, 1, memory_order_release);
-	tr_sys(SYS_futex, &segment->doorbell, FUTEX_WAKE, 1);
+	ring_doorbell();
 
 	for (;;) {
 		uint32_t turn = atomic_load_explicit(&ring->futex, memory_order_acquire);
@@ -116,8 +124,14 @@ uint64_t *tr_reserve(struct tr_lane *lane, unsigned words, uint64_t stamp)
 	if (tr_likely(!lane->owing)) {
 		uint64_t *room = ft_ring_reserve(&lane->producer, words);
 
-		if (tr_likely(room))
+		if (tr_likely(room)) {
+			/* Before it is full: who rings only then has to wait. */
+			if (tr_unlikely(lane->producer.half_full)) {
+				lane->producer.half_full = false;
+				ring_doorbell();
+			}
 			return room;
+		}
 	}
 	return reserve_slow(lane, words, stamp);
 }

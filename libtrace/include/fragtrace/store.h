@@ -212,6 +212,10 @@ void ft_writer_close(struct ft_writer *writer);
 struct ft_error *ft_writer_event(struct ft_writer *writer, const struct ft_event *event,
 				 uint64_t *seq);
 
+/* The same for many. Those before one that is refused have been appended. */
+struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_event *events,
+				  size_t n);
+
 /* The stack node must be known before the first event that names it is committed; any order within
  * a commit. Writing a node twice is an error of the caller. */
 struct ft_error *ft_writer_stack_node(struct ft_writer *writer, const struct ft_stack_node *node);

@@ -86,6 +86,15 @@ struct ft_error *ft_writer_event(struct ft_writer *writer, const struct ft_event
 	return NULL;
 }
 
+struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_event *events, size_t n)
+{
+	struct ft_error *error = NULL;
+
+	for (size_t i = 0; i < n && !error; i++)
+		error = ft_writer_event(writer, &events[i], NULL);
+	return error;
+}
+
 struct ft_error *ft_writer_stack_node(struct ft_writer *writer, const struct ft_stack_node *node)
 {
 	ck_assert_uint_eq(node->id, fake.n_nodes + 1);

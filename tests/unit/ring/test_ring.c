@@ -105,6 +105,31 @@ START_TEST(a_full_ring_refuses_until_bytes_are_released)
 }
 END_TEST
 
+START_TEST(a_ring_tells_once_that_it_is_half_full)
+{
+	struct fixture f;
+	uint64_t w[FT_WIRE_MAX_WORDS];
+
+	fixture_init(&f, 0);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		unsigned told = 0, n = 0;
+
+		while (write_record(&f, 8, n)) {
+			n++;
+			told += f.producer.half_full;
+			/* Not before there is something to tell. */
+			CHECK(!f.producer.half_full || n * 64 > BYTES / 2);
+			f.producer.half_full = false;
+		}
+		ck_assert_uint_eq(told, 1);
+		while (ft_ring_read(&f.consumer, w))
+			;
+		ft_ring_release(&f.consumer);
+	}
+	fixture_deinit(&f);
+}
+END_TEST
+
 START_TEST(release_tells_of_a_sleeper_once)
 {
 	struct fixture f;
@@ -321,6 +346,7 @@ int main(void)
 	tcase_set_timeout(tcase, 120);
 	tcase_add_test(tcase, what_is_not_published_is_not_seen);
 	tcase_add_test(tcase, a_full_ring_refuses_until_bytes_are_released);
+	tcase_add_test(tcase, a_ring_tells_once_that_it_is_half_full);
 	tcase_add_test(tcase, release_tells_of_a_sleeper_once);
 	tcase_add_loop_test(tcase, random_traffic_comes_out_as_it_went_in, 0, 3);
 	tcase_add_loop_test(tcase, records_written_short_are_read_as_they_were, 0, 3);
