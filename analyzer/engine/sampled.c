@@ -32,11 +32,11 @@ struct ft_error *fa_engine_find_rate(struct fa_engine *engine)
 	    engine->sample_bytes > UINT64_C(1) << SAMPLE_MAX_BITS)
 		return ft_error_create(FT_ERROR_INPUT, "%s: meta.sample_bytes is no sampling rate",
 				       ft_reader_path(engine->reader));
-	snprintf(
-		engine->refusal, sizeof(engine->refusal),
-		"the recording is a sample (--sample, one block per %s): that can only be told from "
-		"every block",
-		fa_format_bytes(engine->sample_bytes, &rate));
+	snprintf(engine->refusal, sizeof(engine->refusal),
+		 "the recording is a sample (--sample, one block per %s): that can only be told "
+		 "from "
+		 "every block",
+		 fa_format_bytes(engine->sample_bytes, &rate));
 	engine->site_errors = calloc(engine->n_stacks, sizeof(*engine->site_errors));
 	return engine->site_errors ? NULL : &ft_enomem;
 }
