@@ -121,26 +121,76 @@ def redis(scratch):
                    drive=drive, cost="cpu", real=True)
 
 
+# One module of a project: the same in every revision, unlike the project's own sources.
+MODULE_HEAD = """#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct item { struct item *next; char name[32]; double weight; int flags[4]; };
+"""
+MODULE_PART = r"""
+static struct item *find_@(struct item *list, const char *name)
+{
+	for (; list; list = list->next)
+		if (strcmp(list->name, name) == 0 && !(list->flags[@ % 4] & 1 << @ % 7))
+			return list;
+	return NULL;
+}
+
+struct item *add_@(struct item **list, const char *name, double weight)
+{
+	struct item *item = find_@(*list, name);
+
+	if (!item) {
+		item = calloc(1, sizeof(*item));
+		if (!item)
+			return NULL;
+		snprintf(item->name, sizeof(item->name), "%s-%d", name, @);
+		item->next = *list;
+		*list = item;
+	}
+	for (int i = 0; i < 4; i++)
+		item->flags[i] += i * @ ^ (int)weight;
+	item->weight += sqrt(weight * @) / (1 + fabs(item->weight));
+	return item;
+}
+
+int print_@(const struct item *list, FILE *out)
+{
+	int n = 0;
+
+	for (; list; list = list->next, n++)
+		switch (list->flags[0] % 5) {
+		case 0: fprintf(out, "%s %f\n", list->name, list->weight); break;
+		case 1: fprintf(out, "%s\n", list->name); break;
+		case 2: fputs(list->name, out); break;
+		default: fprintf(out, "%d %d\n", list->flags[1], list->flags[2]);
+		}
+	return errno ? -errno : n;
+}
+"""
+
+
 def make(scratch):
-    """Sources of this project through gcc. A tool that does not follow a program into its children
+    """Modules of C through gcc. A tool that does not follow a program into its children
     is put before each process of the compiler (-wrapper)."""
     if not shutil.which("make") or not shutil.which("gcc"):
         return
-    root = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-    sources = sorted(glob.glob(os.path.join(root, "libtrace/base/*.c")) +
-                     glob.glob(os.path.join(root, "analyzer/model/*.c")) +
-                     glob.glob(os.path.join(root, "analyzer/emit/*.c")))
-    folders = ["libtrace/include/fragtrace", "libtrace/include", "libtrace/base", "libtrace/store", "analyzer/model",
-               "analyzer/emit", "analyzer/engine"]
-    makefile = os.path.join(scratch, "Makefile")
-    with open(makefile, "w") as f:
-        f.write("all:")
-        f.writelines(" o%d" % i for i in range(len(sources)))
-        f.write("\n.PHONY: all\n")
-        for i, source in enumerate(sources):
-            f.write("o%d:\n\tgcc $(WRAPPER) -std=gnu11 -O2 -g -w -D_GNU_SOURCE %s -c -o /dev/null %s\n.PHONY: o%d\n" % (
-                i, " ".join("-I%s/%s" % (root, folder) for folder in folders), source, i))
-    yield Workload("make -j2", [shutil.which("make"), "-s", "-f", makefile, "-j2"], real=True, family=True)
+    tree = os.path.join(scratch, "tree")
+    os.mkdir(tree)
+    for i in range(12):
+        with open(os.path.join(tree, "m%d.c" % i), "w") as f:
+            f.write(MODULE_HEAD + "".join(MODULE_PART.replace("@", "%d" % n) for n in range(20)))
+    with open(os.path.join(tree, "Makefile"), "w") as f:
+        f.write("all: %s\n.PHONY: all\n%%.o: %s/%%.c\n\tgcc $(WRAPPER) -std=gnu11 -O2 -g -c -o /dev/null $<\n" % (
+            " ".join("m%d.o" % i for i in range(12)), tree))
+    yield Workload("make -j2", [shutil.which("make"), "-s", "-f", os.path.join(tree, "Makefile"), "-j2"], real=True,
+                   family=True)
 
 
 def workloads(build, scratch):
