@@ -198,6 +198,52 @@ static void emit_waterfall(const struct frag *frag, struct fa_json *json)
 	fa_json_object_end(json);
 }
 
+static int magnitude_order(const void *a, const void *b)
+{
+	const double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double p95(double *values, size_t n)
+{
+	qsort(values, n, sizeof(*values), magnitude_order);
+	return values[(n * 95 + 99) / 100 - 1];
+}
+
+/* How well the waterfall closes: residuals of the samples after the first second. */
+static void emit_closing(const struct frag *frag, struct fa_json *json)
+{
+	const struct frag_samples *samples = &frag->samples;
+	ft_auto_free double *bytes = calloc(samples->n_series + 1, sizeof(*bytes));
+	ft_auto_free double *pct = calloc(samples->n_series + 1, sizeof(*pct));
+	size_t n = 0, n_within = 0;
+
+	for (size_t i = 0; bytes && pct && i < samples->n_series; i++) {
+		const struct frag_waterfall *w = &samples->series[i];
+		double limit = (double)w->rss / 100 > 1 << 20 ? (double)w->rss / 100 : 1 << 20;
+
+		if (w->time_ns < 1000000000 || w->rss <= 0)
+			continue;
+		bytes[n] = fabs((double)w->residual);
+		pct[n] = 100 * bytes[n] / (double)w->rss;
+		n_within += bytes[n] <= limit;
+		n++;
+	}
+	fa_json_key(json, "closing");
+	if (!n) {
+		fa_json_null(json);
+		return;
+	}
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "samples", n);
+	fa_json_kv_u64(json, "p95_bytes", (uint64_t)p95(bytes, n));
+	fa_json_kv_u64(json, "max_bytes", (uint64_t)bytes[n - 1]);
+	fa_json_kv_f64(json, "p95_pct", p95(pct, n));
+	fa_json_kv_f64(json, "within_pct", 100 * (double)n_within / (double)n);
+	fa_json_object_end(json);
+}
+
 static void emit_regions(const struct frag *frag, struct fa_json *json)
 {
 	const struct frag_moment *moment = &frag->moment;
@@ -548,6 +594,7 @@ struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 		fa_json_kv_null(json, "sample_ns");
 	fa_json_kv_u64(json, "unplaced_blocks", frag->n_refused);
 	emit_waterfall(frag, json);
+	emit_closing(frag, json);
 	emit_regions(frag, json);
 	emit_sites(frag, engine, json);
 	emit_sets(frag, engine, json);

@@ -97,6 +97,10 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		return 2;
 
+	static char output[256];
+
+	setvbuf(stdout, output, _IOFBF, sizeof(output)); /* no block after the last free */
+
 	int clustered = strcmp(argv[1], "clustered") == 0;
 
 	for (unsigned i = 0; i < BLOCKS; i++) {
@@ -114,6 +118,7 @@ int main(int argc, char **argv)
 					      : site_c(16 + below(500));
 	}
 	free_all('a');
+	usleep(2200000); /* longer than samples of its pages are apart */
 
 	long pages = trim();
 
