@@ -71,7 +71,7 @@ def short_threads(scratch):
 @suite.case("some hundred thousand nodes in the tree of stacks", 60)
 def many_stacks(scratch):
     # Just after a table has grown is the worst moment, so that one size would not do.
-    for n in (40000, 55000, 65000):
+    for n in (20000, 55000, 82000, 100000):
         compare(scratch, [PROGRAM, "stacks", str(n)], 1, name="stacks-%d" % n)
 
 
