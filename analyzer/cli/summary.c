@@ -15,8 +15,10 @@ enum {
 	LINES_TABLE = 2,  /* of the suspects, beside its rows */
 	SUSPECTS = 5,
 	NOTES = 3,
-	LABEL = 8, /* columns */
-	SPARK_WIDTH = 56
+	LABEL = 8,	  /* columns */
+	SPARK_WIDTH = 56, /* at most */
+	SCORE_MIN = 10,	  /* of what is worth a row */
+	N_NEXT = 3
 };
 
 static void print_head(const struct fa_value *summary)
@@ -28,7 +30,7 @@ static void print_head(const struct fa_value *summary)
 	const char *name = fa_value_text(program, "name");
 
 	printf("%s", term_on(STYLE_BOLD));
-	term_text(name ? name : "(unknown program)", 32);
+	term_text(name ? name : "(unknown program)", term_width() ? 26 : 0);
 	printf("%s (pid %" PRId64 ")  %s  %s events  %" PRIu64 " thread%s\n", term_off(),
 	       fa_value_i64(program, "pid"),
 	       fa_format_time(fa_value_u64(summary, "duration_ns"), &duration),
@@ -127,58 +129,96 @@ static void print_sparks(const struct fa_doc *doc)
 	ft_auto_free uint64_t *rss = rss_on_ticks(doc, ticks);
 	uint64_t live_max = maximum(live->data, live->n);
 	uint64_t rss_max = rss ? maximum(rss, ticks->n) : 0;
+	unsigned width = term_width() && term_width() < 76 ? term_width() - 20 : SPARK_WIDTH;
 
 	fputs("  live |", stdout);
-	term_spark(live->data, live->n, live_max, SPARK_WIDTH);
+	term_spark(live->data, live->n, live_max, width);
 	printf("| %s\n", term_bytes(live_max, &text));
 	if (rss) {
 		fputs("  RSS  |", stdout);
-		term_spark(rss, ticks->n, rss_max, SPARK_WIDTH);
+		term_spark(rss, ticks->n, rss_max, width);
 		printf("| %s\n", term_bytes(rss_max, &text));
 	}
 }
 
-static const struct fa_value *next_suspect(const struct fa_value *leaks,
-					   const struct fa_value *const *shown, size_t n_shown)
+/* A row of the table: a group of sites that grows, or a site of its own. */
+struct suspect {
+	const struct fa_value *row;
+	uint64_t score;
+};
+
+static const struct fa_value *group_of(const struct fa_value *groups, const struct fa_value *site)
 {
-	const struct fa_value *best = NULL;
+	const struct fa_value *group = groups ? groups->first : NULL;
 
-	for (const struct fa_value *row = leaks ? leaks->first : NULL; row; row = row->next) {
-		bool seen = false;
-
-		for (size_t i = 0; i < n_shown; i++)
-			seen |= shown[i] == row;
-		if (!seen && (!best || fa_value_u64(row, "score") > fa_value_u64(best, "score")))
-			best = row;
-	}
-	return best && fa_value_u64(best, "score") >= 10 ? best : NULL;
+	if (fa_value_is_null(fa_value_get(site, "group")))
+		return NULL;
+	for (uint64_t i = fa_value_u64(site, "group"); group && i > 0; i--)
+		group = group->next;
+	return group;
 }
 
-static void print_suspects(const struct fa_value *leaks, size_t max)
+/* Put the row where its score belongs, unless it is there; at most SUSPECTS are kept. */
+static size_t insert_suspect(struct suspect *list, size_t n, const struct fa_value *row,
+			     uint64_t score)
 {
-	const struct fa_value *shown[SUSPECTS];
+	size_t at = n;
+
+	for (size_t i = 0; i < n; i++)
+		if (list[i].row == row)
+			return n;
+	while (at > 0 && list[at - 1].score < score)
+		at--;
+	if (at == SUSPECTS)
+		return n;
+	if (n < SUSPECTS)
+		n++;
+	memmove(list + at + 1, list + at, (n - at - 1) * sizeof(*list));
+	list[at] = (struct suspect){row, score};
+	return n;
+}
+
+/* The worst rows; sites that one caller answers for are one. */
+static size_t find_suspects(const struct fa_value *section, struct suspect *list)
+{
+	const struct fa_value *leaks = fa_value_get(section, "leaks");
+	const struct fa_value *groups = fa_value_get(section, "groups");
+	size_t n = 0;
+
+	for (const struct fa_value *site = leaks ? leaks->first : NULL; site; site = site->next) {
+		const struct fa_value *group = group_of(groups, site);
+		uint64_t score = fa_value_u64(site, "score");
+
+		if (score >= SCORE_MIN)
+			n = insert_suspect(list, n, group ? group : site, score);
+	}
+	return n;
+}
+
+static void print_suspects(const struct suspect *list, size_t n)
+{
 	unsigned width = term_width();
 
-	for (size_t n = 0; n < SUSPECTS && n < max; n++) {
-		const struct fa_value *row = next_suspect(leaks, shown, n);
+	if (n)
+		printf("\n%s  %10s %8s %12s  %-11s  %s%s\n", term_on(STYLE_BOLD), "LIVE", "BLOCKS",
+		       "RATE", "VERDICT", "SITE", term_off());
+	for (size_t i = 0; i < n; i++) {
+		const struct fa_value *row = list[i].row;
 		struct fa_text bytes, blocks, rate;
 
-		if (!row)
-			return;
-		shown[n] = row;
-		if (n == 0)
-			printf("\n%s  %10s %8s %12s  %-11s  %s%s\n", term_on(STYLE_BOLD), "LIVE",
-			       "BLOCKS", "RATE", "VERDICT", "SITE", term_off());
 		printf("  %10s %8s %12s  %-11s  ", term_bytes(fa_value_u64(row, "bytes"), &bytes),
 		       fa_format_count(fa_value_u64(row, "blocks"), &blocks),
 		       fa_value_is_null(fa_value_get(row, "rate_bytes_per_s"))
 			       ? "-"
 			       : term_rate(fa_value_f64(row, "rate_bytes_per_s"), &rate),
 		       fa_value_text(row, "verdict"));
-		term_name(fa_value_text(row, "name"), width > 60 ? width - 50 : width ? 30 : 0);
+		term_name(fa_value_text(row, "name"), width > 66 ? width - 50 : width ? 16 : 0);
 		putchar('\n');
 	}
 }
+
+/* ---- what to do next ---------------------------------------------------------------------------
+ */
 
 /* A path as a shell takes it: in quotes unless it is plain. */
 static void print_quoted(const char *path)
@@ -199,43 +239,83 @@ static void print_quoted(const char *path)
 	putchar('\'');
 }
 
-static void print_next(const char *path, bool estimated)
-{
-	static const char *const verbs[] = {"leaks", "frag", "report"};
-	static const char *const why[] = {"the stacks", "the layout: pages, holes",
-					  "all of it as HTML"};
+struct next {
+	const char *verb, *why;
+};
 
-	for (size_t i = 0; i < 3; i++) {
-		/* Of a sample the layout can't be told. */
-		if (estimated && i == 1)
-			continue;
-		printf("%s fraganalyze %-6s ", i ? "     " : "next:", verbs[i]);
-		print_quoted(path);
-		printf("   %s# %s%s\n", term_on(STYLE_DIM), why[i], term_off());
-	}
+static void print_command(const char *path, const struct next *next, bool first)
+{
+	unsigned width = term_width();
+
+	printf("%s fraganalyze %-6s ", first ? "next:" : "     ", next->verb);
+	print_quoted(path);
+	/* A path that fills the line needs no comment. */
+	if (!width || strlen(path) + strlen(next->why) + 32 <= width)
+		printf("   %s# %s%s", term_on(STYLE_DIM), next->why, term_off());
+	putchar('\n');
 }
 
-int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
+static bool has_finding(const struct fa_value *findings, const char *section, const char *but)
 {
-	struct cli_analysis a;
-	int status = cli_analyse(options, verb->passes, &a);
+	for (const struct fa_value *f = findings ? findings->first : NULL; f; f = f->next) {
+		const char *own = fa_value_text(f, "section");
+		const char *code = fa_value_text(f, "code");
 
-	if (status != CLI_OK)
-		return status;
-	if (options->json) {
-		cli_print_json(&a, "summary");
-		cli_analysis_deinit(&a);
-		return CLI_OK;
+		if (own && code && !strcmp(own, section) && strcmp(code, but) != 0)
+			return true;
 	}
+	return false;
+}
 
-	const struct fa_value *summary = cli_section(&a, "summary");
+/* Three commands: what answers the findings first, then what tells more, at last all of it. */
+static void print_next(const char *path, const struct fa_value *summary, bool estimated)
+{
+	static const struct next errors = {"errors", "the bad frees"},
+				 leaks = {"leaks", "the stacks"},
+				 sites = {"sites", "the peak, lifetimes, reallocs"},
+				 frag = {"frag", "the layout: pages, holes"},
+				 report = {"report", "all of it as HTML"};
+	const struct fa_value *totals = fa_value_get(summary, "totals");
+	const struct fa_value *findings = fa_value_get(summary, "findings");
+	bool grows = has_finding(findings, "leaks", "plateau");
+	/* Most of what there was at the peak is gone: the question is what it was. */
+	bool peaked = fa_value_u64(totals, "peak_bytes") / 2 > fa_value_u64(totals, "live_bytes");
+	const struct next *list[5];
+	size_t n = 0;
+
+	if (has_finding(findings, "errors", ""))
+		list[n++] = &errors;
+	if (grows || !peaked)
+		list[n++] = &leaks;
+	/* Of a sample the layout can't be told. */
+	if (!estimated && (has_finding(findings, "frag", "fine") || !peaked))
+		list[n++] = &frag;
+	if (peaked)
+		list[n++] = &sites;
+	for (size_t i = 0; i < n && i < N_NEXT - 1; i++)
+		print_command(path, list[i], i == 0);
+	print_command(path, &report, n == 0);
+}
+
+static void print_suppressed(const struct fa_value *suppressed)
+{
+	uint64_t sites = fa_value_u64(suppressed, "sites");
+	struct fa_text bytes;
+
+	if (!fa_value_is_null(suppressed))
+		printf("  suppressed   %-10s of %" PRIu64 " site%s\n",
+		       term_bytes(fa_value_u64(suppressed, "bytes"), &bytes), sites,
+		       sites == 1 ? "" : "s");
+}
+
+/* The verdict and what else there is to say, in at most `max` lines. Returns how many. */
+static unsigned print_judgements(const struct fa_value *summary, unsigned max)
+{
 	const struct fa_value *verdict = fa_value_get(summary, "verdict");
 	const struct fa_value *findings = fa_value_get(summary, "findings");
 	const char *said = fa_value_text(verdict, "text");
-	bool estimated = fa_value_true(summary, "estimated");
-	unsigned notes = 0, lines = judgement_lines(verdict) + estimated, room;
+	unsigned notes = 0, lines = judgement_lines(verdict);
 
-	print_head(summary);
 	print_judgement(verdict);
 	for (const struct fa_value *f = findings ? findings->first : NULL; f && notes < NOTES;
 	     f = f->next) {
@@ -246,23 +326,51 @@ int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
 		if (!text || (said && !strcmp(text, said)) || !strcmp(code, "growing") ||
 		    !strcmp(code, "suspect") || !strcmp(code, "estimated"))
 			continue;
-		if (lines + judgement_lines(f) > LINES - LINES_FIXED - LINES_TABLE - SUSPECTS)
+		if (lines + judgement_lines(f) > max)
 			break;
 		print_judgement(f);
 		lines += judgement_lines(f);
 		notes++;
 	}
+	return lines;
+}
+
+static void print_summary(struct cli_analysis *a, const char *path)
+{
+	const struct fa_value *summary = cli_section(a, "summary");
+	const struct fa_value *leaks = cli_section(a, "leaks");
+	const struct fa_value *suppressed = fa_value_get(leaks, "suppressed");
+	bool estimated = fa_value_true(summary, "estimated");
+	unsigned fixed = LINES_FIXED + LINES_TABLE + estimated + !fa_value_is_null(suppressed);
+	struct suspect suspects[SUSPECTS];
+	size_t n = find_suspects(leaks, suspects), room;
+	unsigned lines;
+
+	print_head(summary);
+	lines = fixed + print_judgements(summary, LINES - fixed - SUSPECTS);
 	putchar('\n');
 	print_numbers(summary);
+	print_suppressed(suppressed);
 	putchar('\n');
-	print_sparks(a.doc);
+	print_sparks(a->doc);
 	/* A long sentence takes the place of rows of the table, but not of the first. */
-	room = lines + 1 < LINES - LINES_FIXED - LINES_TABLE
-		       ? LINES - LINES_FIXED - LINES_TABLE - lines
-		       : 1;
-	print_suspects(fa_value_get(cli_section(&a, "leaks"), "leaks"), room);
+	room = lines + 1 < LINES ? LINES - lines : 1;
+	print_suspects(suspects, n < room ? n : room);
 	putchar('\n');
-	print_next(options->path, estimated);
+	print_next(path, summary, estimated);
+}
+
+int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
+{
+	struct cli_analysis a;
+	int status = cli_analyse(options, verb->passes, &a);
+
+	if (status != CLI_OK)
+		return status;
+	if (options->json)
+		cli_print_json(&a, "summary");
+	else
+		print_summary(&a, options->path);
 	cli_analysis_deinit(&a);
 	return CLI_OK;
 }

@@ -6,16 +6,21 @@ Usage: run.py MAKE_RECORDING (TAP on stdout). The recordings are synthetic.
 """
 
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
 import re
+import shlex
 import resource
 import signal
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
+import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from fttest import (Suite, analyze, analyze_json, check, check_equal, environment, run,  # noqa: E402
@@ -168,11 +173,89 @@ def _(scratch):
     check_equal(bare.stdout, named.stdout, "summary without the verb")
     check_equal(named.stderr, b"", "stderr")
     check(len(named.stdout.splitlines()) <= 25, "more than 25 lines:\n%s" % named.stdout.decode())
-    check(b"next: fraganalyze leaks" in named.stdout, "no next command")
+    check(b"next: fraganalyze " in named.stdout, "no next command")
     lines = named.stdout.decode().splitlines() + analyze("frag", path).stdout.decode().splitlines()
     for line in lines:
         check(len(line) <= 80 or path in line, "%d columns: %s" % (len(line), line))
         check_equal(line, line.rstrip(), "blanks at the end of a line")
+
+
+def on_terminal(columns, *arguments, **changes):
+    """What the tool prints on a terminal of so many columns, and its status."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    env = environment(**{"TERM": "xterm", "LC_ALL": "C.UTF-8", **changes})
+    process = subprocess.Popen([tool("FRAGANALYZE"), *arguments], env=env, stdout=secondary,
+                               stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    os.close(secondary)
+    output = b""
+    try:
+        while block := os.read(primary, 65536):
+            output += block
+    except OSError:  # the other end is closed
+        pass
+    os.close(primary)
+    return output.decode().replace("\r\n", "\n"), process.wait()
+
+
+def without_colour(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@suite.case("a summary fits the terminal, whatever it has to say", 60)
+def _(scratch):
+    os.chdir(scratch)  # a short path: that of the file is never cut
+    plain = os.path.basename(record(scratch))
+    long = os.path.basename(record(scratch, "-t", "32", name="b.frag"))
+    with sqlite3.connect(long) as db:
+        db.execute("UPDATE process SET exe = ?, argv = ?", ("/opt/" + "x" * 200, json.dumps(["/opt/" + "y" * 200])))
+        db.execute("INSERT INTO loss(first_ns, last_ns, thread, n_events, reason) VALUES(1, 2, 0, 5, 'ring_full')")
+        for kind in ("double_free", "interior_free", "invalid_free", "bad_size"):
+            db.execute("INSERT INTO error(time_ns, kind, address, thread, stack, alloc_stack, free_stack)"
+                       " VALUES(1000000, ?, 64, 1, 1, 0, 0)", (kind,))
+    supp = os.path.join(scratch, "a.supp")
+    with open(supp, "w") as file:
+        file.write("leak:nothing\n")
+    for columns in (72, 80, 132, 250):
+        for path in (plain, long):
+            for options in ([], ["--suppressions", supp]):
+                text, status = on_terminal(columns, *options, path)
+                check_equal(status, 0, "status")
+                lines = without_colour(text).splitlines()
+                check(len(lines) <= 25, "%d lines at %d columns:\n%s" % (len(lines), columns, text))
+                for line in lines:
+                    check(len(line) <= columns, "%d columns of %d: %s" % (len(line), columns, line))
+    text, _ = on_terminal(80, "--suppressions", supp, plain)
+    check("suppressed" in text, "nothing about suppressions: " + text)
+
+
+@suite.case("what a summary suggests can be typed", 60)
+def _(scratch):
+    os.chdir(scratch)
+    names = ["a.frag", "it's $HOME.frag"]
+    for name in names:
+        record(scratch, name=name)
+        for text in (on_terminal(80, name)[0], tool_run(name).stdout.decode()):
+            found = re.findall(r"^(?:next:|     ) (fraganalyze [a-z]+ .*?)(?:   (?:\x1b\[2m)?# .*)?$",
+                               text, re.M)
+            check_equal(len(found), 3, "commands in:\n" + text)
+            check_equal(len(set(found)), 3, "commands, each once")
+            for line in found:
+                words = shlex.split(line)
+                check_equal(words[-1], name, "the file in " + line)
+                extra = ["-o", "-"] if words[1] == "report" else []
+                tool_run(*words[1:], *extra).check_status(0)
+
+
+@suite.case("a terminal gets colour unless somebody minds", 60)
+def _(scratch):
+    path = record(scratch)
+    check("\x1b[" in on_terminal(80, "leaks", path)[0], "no colour on a terminal")
+    check("\x1b[" in on_terminal(80, "leaks", path, NO_COLOR="")[0], "an empty NO_COLOR is none")
+    check("\x1b[" in on_terminal(80, "leaks", "--color=always", path, NO_COLOR="1")[0], "--color wins")
+    for changes in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        check("\x1b[" not in on_terminal(80, "leaks", path, **changes)[0], "colour with %r" % changes)
+    check("\x1b[" not in on_terminal(80, "leaks", "--color=never", path, CLICOLOR_FORCE="1")[0], "--color wins")
 
 
 @suite.case("colour and characters beyond ASCII are for those who want them", 60)
