@@ -40,6 +40,12 @@ static void print_thread(const struct fa_value *thread)
 	       fa_value_is_null(fa_value_get(thread, "rate_bytes_per_s"))
 		       ? "-"
 		       : term_rate(fa_value_f64(thread, "rate_bytes_per_s"), &rate));
+	if (fa_value_true(thread, "folded")) {
+		term_text(name ? name : "(other threads)", term_width() ? 20 : 0);
+		printf(" %s%" PRIu64 " threads%s\n", term_on(STYLE_DIM),
+		       fa_value_u64(thread, "threads"), term_off());
+		return;
+	}
 	if (fa_value_is_null(fa_value_get(thread, "tid")))
 		fputs("(unknown)", stdout);
 	else
@@ -128,6 +134,17 @@ static void print_matrix(const struct fa_value *section)
 		printf("%10s  %zu more pairs\n", "", n_pairs - PAIRS_MAX);
 }
 
+/* Arenas of which one grows while others have memory free. */
+static void print_arenas(const struct fa_value *arenas)
+{
+	uint64_t imbalance = fa_value_u64(arenas, "imbalance_bytes");
+	struct fa_text text;
+
+	if (!fa_value_is_null(arenas) && imbalance)
+		printf("\n%s are free in arenas of malloc that do not grow, while another does.\n",
+		       term_bytes(imbalance, &text));
+}
+
 static int print_text(struct cli_analysis *a, unsigned top)
 {
 	const struct fa_value *section = cli_section(a, "threads");
@@ -150,6 +167,7 @@ static int print_text(struct cli_analysis *a, unsigned top)
 	if (n > top)
 		printf("%zu more threads (--top N shows more)\n", n - top);
 	print_matrix(section);
+	print_arenas(fa_value_get(section, "arenas"));
 	return CLI_OK;
 }
 

@@ -87,14 +87,22 @@ struct fa_cohorts {
 	uint64_t freed_bytes, freed_old_bytes;
 };
 
-/* The window of a birth, given the share of the life that has passed since (1: its begin), or -1.
- */
-int fa_cohort_window(double age, int span);
-/* Add a block that was freed: `birth` and `death` as shares of the life. */
-void fa_cohort_freed(struct fa_cohorts cohorts[FA_GROWTH_SPANS], double birth, double death,
-		     uint64_t bytes);
-/* The shortest age, as a share of the life, that fa_cohort_freed() counts. */
-double fa_cohort_min_age(void);
+/* The window that is judged, and where the working life ends in it. */
+struct fa_life {
+	uint64_t from_ns, to_ns, end_ns;
+	uint64_t min_freed_age_ns; /* frees of younger blocks say nothing: fa_life_freed() */
+	double window_s, life_s;
+	size_t n_steps; /* of FA_TRACK_STEPS in the working life */
+	bool too_short;
+};
+void fa_life_init(struct fa_life *life, uint64_t from_ns, uint64_t to_ns, uint64_t end_ns);
+uint64_t fa_life_step_end(const struct fa_life *life, uint32_t step); /* UINT64_MAX past the last */
+/* Count a block that is live at the end of the working life. */
+void fa_life_survivor(const struct fa_life *life, uint64_t born_ns, uint64_t bytes, uint64_t blocks,
+		      struct fa_cohorts cohorts[FA_GROWTH_SPANS], float births[FA_TRACK_STEPS]);
+/* Count a block that was freed, at an age of min_freed_age_ns at least. */
+void fa_life_freed(const struct fa_life *life, uint64_t born_ns, uint64_t died_ns, uint64_t bytes,
+		   struct fa_cohorts cohorts[FA_GROWTH_SPANS]);
 
 struct fa_evidence {
 	uint64_t low[FA_TRACK_STEPS], end[FA_TRACK_STEPS]; /* live bytes on steps of the window */
@@ -108,7 +116,7 @@ struct fa_evidence {
 	uint64_t blocks, bytes, doubtful_bytes; /* live at the end of the working life */
 	/* of the whole window */
 	uint64_t allocations, frees, bytes_allocated, end_blocks;
-	bool too_short; /* of the run as a whole: fa_growth_too_short() */
+	bool too_short; /* struct fa_life */
 	/* Of a sampled recording: its rate, and the variances of `bytes` and `bytes_allocated` in
 	 * bytes^2; 0: exact. */
 	double sample_bytes, variance, allocated_variance;
@@ -131,9 +139,6 @@ struct fa_growth {
 
 /* Add the evidence of another site of the same window: that of a group. */
 void fa_evidence_add(struct fa_evidence *sum, const struct fa_evidence *part);
-
-/* Whether a working life is too short for the tests (under 2 s, or under 12 steps). */
-bool fa_growth_too_short(double life_s, size_t n_life);
 
 void fa_growth_judge(const struct fa_evidence *evidence, struct fa_growth *ret);
 

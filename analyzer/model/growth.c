@@ -66,7 +66,9 @@ const char *fa_reason_name(enum fa_reason reason)
 /* ---- cohorts -----------------------------------------------------------------------------------
  */
 
-int fa_cohort_window(double age, int span)
+/* The window of a birth, given the share of the life that has passed since (1: its begin), or -1.
+ */
+static int cohort_window(double age, int span)
 {
 	double oldest = cohort_spans[span], youngest = oldest / 4;
 	double window = (oldest - age) / (oldest - youngest) * COHORTS;
@@ -74,17 +76,20 @@ int fa_cohort_window(double age, int span)
 	return window >= 0 && window < COHORTS ? (int)window : -1;
 }
 
-double fa_cohort_min_age(void)
+void fa_life_freed(const struct fa_life *life, uint64_t born_ns, uint64_t died_ns, uint64_t bytes,
+		   struct fa_cohorts cohorts[FA_GROWTH_SPANS])
 {
-	return cohort_spans[FA_GROWTH_SPANS - 1] / 4;
-}
+	double length = (double)(life->end_ns - life->from_ns);
 
-void fa_cohort_freed(struct fa_cohorts cohorts[FA_GROWTH_SPANS], double birth, double death,
-		     uint64_t bytes)
-{
+	if (died_ns >= life->end_ns || born_ns < life->from_ns)
+		return;
+
+	double birth = (double)(born_ns - life->from_ns) / length;
+	double age = (double)(died_ns - born_ns) / length;
+
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
-		int window = fa_cohort_window(1 - birth, span);
-		double age = death - birth, youngest = cohort_spans[span] / 4;
+		int window = cohort_window(1 - birth, span);
+		double youngest = cohort_spans[span] / 4;
 
 		if (window < 0 || age < youngest)
 			continue;
@@ -93,6 +98,52 @@ void fa_cohort_freed(struct fa_cohorts cohorts[FA_GROWTH_SPANS], double birth, d
 		if (window < COHORTS / 2 && age >= (cohort_spans[span] + youngest) / 2)
 			cohorts[span].freed_old_bytes += bytes;
 	}
+}
+
+void fa_life_survivor(const struct fa_life *life, uint64_t born_ns, uint64_t bytes, uint64_t blocks,
+		      struct fa_cohorts cohorts[FA_GROWTH_SPANS], float births[FA_TRACK_STEPS])
+{
+	if (born_ns < life->from_ns || life->end_ns <= life->from_ns)
+		return;
+
+	double since = (double)(born_ns - life->from_ns);
+	double age = 1 - since / (double)(life->end_ns - life->from_ns);
+	size_t step = (size_t)(since / (double)(life->to_ns - life->from_ns) * STEPS);
+
+	births[step < STEPS ? step : STEPS - 1] += (float)bytes;
+	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
+		int window = cohort_window(age, span);
+
+		if (window < 0)
+			continue;
+		cohorts[span].bytes[window] += bytes;
+		cohorts[span].blocks[window] += blocks;
+	}
+}
+
+uint64_t fa_life_step_end(const struct fa_life *life, uint32_t step)
+{
+	if (step >= STEPS)
+		return UINT64_MAX;
+	return life->from_ns +
+	       (uint64_t)((unsigned __int128)(life->to_ns - life->from_ns) * (step + 1) / STEPS);
+}
+
+void fa_life_init(struct fa_life *life, uint64_t from_ns, uint64_t to_ns, uint64_t end_ns)
+{
+	double length = (double)(end_ns - from_ns), window = (double)(to_ns - from_ns);
+
+	*life = (struct fa_life){
+		.from_ns = from_ns,
+		.to_ns = to_ns,
+		.end_ns = end_ns,
+		.min_freed_age_ns = (uint64_t)(length * cohort_spans[FA_GROWTH_SPANS - 1] / 4),
+		.window_s = window / 1e9,
+		.life_s = length / 1e9,
+		.n_steps = end_ns >= to_ns ? (size_t)STEPS : (size_t)(length / window * STEPS),
+	};
+	life->too_short = life->life_s < min_life_s ||
+			  (double)life->n_steps * trough_spans[0] < FA_TREND_TROUGHS;
 }
 
 static uint64_t sum(const uint64_t *values, size_t n)
@@ -596,11 +647,6 @@ void fa_evidence_add(struct fa_evidence *to, const struct fa_evidence *from)
 	to->end_blocks += from->end_blocks;
 	to->variance += from->variance;
 	to->allocated_variance += from->allocated_variance;
-}
-
-bool fa_growth_too_short(double life_s, size_t n_life)
-{
-	return life_s < min_life_s || (double)n_life * trough_spans[0] < FA_TREND_TROUGHS;
 }
 
 void fa_growth_judge(const struct fa_evidence *e, struct fa_growth *ret)

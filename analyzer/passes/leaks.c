@@ -26,14 +26,6 @@ enum { MIN_MARKS = 8 };
 /* ---- window, losses, marks ---------------------------------------------------------------------
  */
 
-static uint64_t step_end(const struct leaks *l, uint32_t step)
-{
-	if (step >= LEAKS_STEPS)
-		return UINT64_MAX;
-	return l->from_ns +
-	       (uint64_t)((unsigned __int128)(l->to_ns - l->from_ns) * (step + 1) / LEAKS_STEPS);
-}
-
 static struct ft_error *find_loss(void *ctx, const struct ft_loss_row *row)
 {
 	struct leaks *l = ctx;
@@ -41,7 +33,7 @@ static struct ft_error *find_loss(void *ctx, const struct ft_loss_row *row)
 	/* What is missing at the end hides no free of what we call alive before it. */
 	if (row->reason && !strcmp(row->reason, "cut_off"))
 		return NULL;
-	if (row->first_ns <= l->to_ns && row->last_ns >= l->doubtful_before_ns)
+	if (row->first_ns <= l->life.to_ns && row->last_ns >= l->doubtful_before_ns)
 		l->doubtful_before_ns = row->last_ns + 1;
 	return NULL;
 }
@@ -64,7 +56,7 @@ static struct ft_error *count_label(void *ctx, const struct ft_mark_row *row)
 	size_t i = 0;
 
 	if (!row->label || !row->kind || strcmp(row->kind, "user") != 0 ||
-	    row->time_ns < labels->l->from_ns || row->time_ns > labels->l->life_end_ns ||
+	    row->time_ns < labels->l->life.from_ns || row->time_ns > labels->l->life.end_ns ||
 	    (labels->wanted && strcmp(labels->wanted, row->label) != 0))
 		return NULL;
 	while (i < labels->n && strcmp(labels->list[i].text, row->label) != 0)
@@ -86,8 +78,8 @@ static struct ft_error *take_mark(void *ctx, const struct ft_mark_row *row)
 	struct leaks *l = ctx;
 
 	if (row->label && row->kind && !strcmp(row->kind, "user") &&
-	    !strcmp(row->label, l->mark_label) && row->time_ns >= l->from_ns &&
-	    row->time_ns <= l->life_end_ns)
+	    !strcmp(row->label, l->mark_label) && row->time_ns >= l->life.from_ns &&
+	    row->time_ns <= l->life.end_ns)
 		l->marks[l->n_marks++] = row->time_ns;
 	return NULL;
 }
@@ -138,29 +130,20 @@ static struct ft_error *leaks_init(struct fa_pass *pass)
 	struct leaks *l = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 	size_t n_stacks = fa_engine_n_stacks(engine);
-	uint64_t seq;
+	uint64_t seq, end_ns;
 
 	ft_arena_init(&l->arena);
 	ft_map_init(&l->by_stack);
 	l->totals = fa_engine_totals(engine);
-	l->from_ns = fa_engine_from_ns(engine);
-	l->to_ns = fa_engine_to_ns(engine);
-	l->next_step_ns = step_end(l, 0);
-	if (!fa_engine_teardown(engine, &seq, &l->life_end_ns))
-		l->life_end_ns = l->to_ns;
-	l->life_s = (double)(l->life_end_ns - l->from_ns) / 1e9;
-	l->min_freed_age_ns =
-		(uint64_t)((double)(l->life_end_ns - l->from_ns) * fa_cohort_min_age());
-	l->n_life = l->life_end_ns >= l->to_ns
-			    ? LEAKS_STEPS
-			    : (size_t)((double)(l->life_end_ns - l->from_ns) /
-				       (double)(l->to_ns - l->from_ns) * LEAKS_STEPS);
-	l->too_short = fa_growth_too_short(l->life_s, l->n_life);
+	if (!fa_engine_teardown(engine, &seq, &end_ns))
+		end_ns = fa_engine_to_ns(engine);
+	fa_life_init(&l->life, fa_engine_from_ns(engine), fa_engine_to_ns(engine), end_ns);
+	l->next_step_ns = fa_life_step_end(&l->life, 0);
 	l->tracks = calloc(n_stacks, sizeof(*l->tracks));
 	l->freed = calloc(n_stacks, sizeof(*l->freed));
 	if (!l->tracks || !l->freed)
 		return &ft_enomem;
-	for (size_t i = 0; i < n_stacks && l->from_ns; i++) {
+	for (size_t i = 0; i < n_stacks && l->life.from_ns; i++) {
 		struct fa_site site;
 
 		fa_engine_site(engine, (uint32_t)i, &site);
@@ -178,20 +161,16 @@ static void next_step(struct leaks *l, uint64_t time_ns)
 		if (l->step < LEAKS_STEPS)
 			l->activity[l->step] = l->totals->n_allocs - l->activity_seen;
 		l->activity_seen = l->totals->n_allocs;
-		l->next_step_ns = step_end(l, ++l->step);
+		l->next_step_ns = fa_life_step_end(&l->life, ++l->step);
 	}
 }
 
 static void count_freed(struct leaks *l, const struct fa_block *died, uint64_t time_ns)
 {
-	double life = (double)(l->life_end_ns - l->from_ns);
 	struct fa_cohorts cohorts[FA_GROWTH_SPANS] = {0};
 	struct leak_freed *freed = &l->freed[died->stack];
 
-	if (time_ns >= l->life_end_ns || died->born_ns < l->from_ns)
-		return;
-	fa_cohort_freed(cohorts, (double)(died->born_ns - l->from_ns) / life,
-			(double)(time_ns - l->from_ns) / life, died->bytes);
+	fa_life_freed(&l->life, died->born_ns, time_ns, died->bytes, cohorts);
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
 		freed->bytes[span] += cohorts[span].freed_bytes;
 		freed->old_bytes[span] += cohorts[span].freed_old_bytes;
@@ -218,7 +197,7 @@ static struct ft_error *leaks_on_step(struct fa_pass *pass, const struct fa_step
 				   &l->arena);
 	} else if (died) {
 		ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes, &l->arena);
-		if (time_ns - died->born_ns >= l->min_freed_age_ns)
+		if (time_ns - died->born_ns >= l->life.min_freed_age_ns)
 			count_freed(l, died, time_ns);
 	} else if (born) {
 		ok &= fa_track_add(&l->tracks[born->stack], l->step, born->bytes, &l->arena);
@@ -256,8 +235,6 @@ static struct ft_error *survey(struct fa_pass *pass)
 {
 	struct leaks *l = fa_pass_state(pass);
 	const struct fa_engine *engine = fa_pass_engine(pass);
-	double life = (double)(l->life_end_ns - l->from_ns);
-	double window = (double)(l->to_ns - l->from_ns);
 	const struct fa_block *block;
 	size_t cursor = 0;
 
@@ -271,21 +248,8 @@ static struct ft_error *survey(struct fa_pass *pass)
 		s->variance += fa_engine_variance(engine, block);
 		if (block->born_ns < l->doubtful_before_ns)
 			s->doubtful_bytes += block->bytes;
-		if (block->born_ns < l->from_ns || life <= 0)
-			continue;
-
-		double since = (double)(block->born_ns - l->from_ns);
-		size_t step = (size_t)(since / window * LEAKS_STEPS);
-
-		s->births[step < LEAKS_STEPS ? step : LEAKS_STEPS - 1] += (float)block->bytes;
-		for (int span = 0; span < FA_GROWTH_SPANS; span++) {
-			int cohort = fa_cohort_window(1 - since / life, span);
-
-			if (cohort < 0)
-				continue;
-			s->cohorts[span].bytes[cohort] += block->bytes;
-			s->cohorts[span].blocks[cohort] += block->blocks;
-		}
+		fa_life_survivor(&l->life, block->born_ns, block->bytes, block->blocks, s->cohorts,
+				 s->births);
 	}
 	return NULL;
 }
@@ -326,7 +290,7 @@ static struct ft_error *leaks_finish(struct fa_pass *pass)
 	struct leaks *l = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 
-	next_step(l, l->to_ns);
+	next_step(l, l->life.to_ns);
 	if (l->step < LEAKS_STEPS)
 		l->activity[l->step] = l->totals->n_allocs - l->activity_seen;
 	if (!l->surveyed)

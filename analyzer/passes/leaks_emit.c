@@ -125,30 +125,31 @@ static struct ft_error *find_none(const struct leaks *l, struct fa_engine *engin
 	struct fa_text rate, life;
 	char text[256];
 	struct fa_param params[] = {
-		param_u64("life_ns", l->life_end_ns - l->from_ns),
+		param_u64("life_ns", l->life.end_ns - l->life.from_ns),
 		param_u64("suspects", suspects),
 		param_f64("resolvable_bytes_per_s", l->has_resolvable ? l->resolvable : NAN),
 	};
 
-	if (l->too_short)
+	if (l->life.too_short)
 		snprintf(text, sizeof(text),
 			 "%s of work is too short to tell growth from start-up (2 s at least)",
-			 fa_format_time(l->life_end_ns - l->from_ns, &life));
+			 fa_format_time(l->life.end_ns - l->life.from_ns, &life));
 	else if (l->has_resolvable)
 		snprintf(text, sizeof(text), "No %ssite grows (rates from about %s would show)",
 			 suspects ? "other " : "", fa_format_rate(l->resolvable, &rate));
 	else
 		snprintf(text, sizeof(text), "No %ssite grows", suspects ? "other " : "");
-	return fa_engine_finding_add(engine, &(struct fa_finding){
-						     .code = l->too_short ? "unsure" : "plateau",
-						     .severity = l->too_short ? FA_INFO : FA_OK,
-						     .text = text,
-						     .params = params,
-						     .n_params = 3,
-						     .section = "leaks",
-						     /* Not "fine": before all facts. */
-						     .weight = l->too_short ? UINT64_MAX : 0,
-					     });
+	return fa_engine_finding_add(engine,
+				     &(struct fa_finding){
+					     .code = l->life.too_short ? "unsure" : "plateau",
+					     .severity = l->life.too_short ? FA_INFO : FA_OK,
+					     .text = text,
+					     .params = params,
+					     .n_params = 3,
+					     .section = "leaks",
+					     /* Not "fine": before all facts. */
+					     .weight = l->life.too_short ? UINT64_MAX : 0,
+				     });
 }
 
 /* When the limit can be reached at the earliest. */
@@ -325,7 +326,7 @@ static void emit_process(const struct leaks *l, struct fa_json *json)
 	emit_number(json, "rate_bytes_per_s", growing, l->rate);
 	emit_number(json, "rate_low", growing, l->rate_low);
 	emit_number(json, "rate_high", growing, l->rate_high);
-	fa_json_kv_u64(json, "life_end_ns", l->life_end_ns);
+	fa_json_kv_u64(json, "life_end_ns", l->life.end_ns);
 	fa_json_key(json, "operation");
 	if (l->mark_label) {
 		fa_json_object_begin(json);

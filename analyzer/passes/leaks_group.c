@@ -413,8 +413,7 @@ static struct ft_error *find_first(struct leaks *l, struct fa_engine *engine, st
 	for (size_t i = 0; i < l->n_survivors; i++) {
 		uint64_t path[MAX_DEPTH];
 
-		if (!l->survivors[i].suppressed &&
-		    functions(engine, l->survivors[i].stack, path))
+		if (!l->survivors[i].suppressed && functions(engine, l->survivors[i].stack, path))
 			list[n++] = (struct first_function){path[0], (uint32_t)i};
 	}
 	if (n)
@@ -453,16 +452,16 @@ static double member_weight(const struct leaks *l, const struct fa_engine *engin
 		return 0;
 	for (size_t i = 0; i < FA_TREND_COHORTS; i++)
 		kept += evidence.cohorts[0].bytes[i];
-	return l->life_s > 0 ? (double)kept / (0.6 * l->life_s) : 0;
+	return l->life.life_s > 0 ? (double)kept / (0.6 * l->life.life_s) : 0;
 }
 
 static bool is_active(const struct leaks *l, uint32_t stack)
 {
 	const struct fa_track *track = &l->tracks[stack];
-	unsigned n = track->step >= l->n_life / 5;
+	unsigned n = track->step >= l->life.n_steps / 5;
 
 	for (uint16_t i = 0; i < track->n; i++)
-		n += track->values[i].step >= l->n_life / 5;
+		n += track->values[i].step >= l->life.n_steps / 5;
 	return n >= ACTIVE_STEPS;
 }
 
@@ -577,7 +576,7 @@ struct ft_error *leaks_group(struct leaks *l, struct fa_engine *engine)
 	size_t n = 0;
 
 	ft_map_init(&first);
-	error = l->too_short ? NULL : find_first(l, engine, &first);
+	error = l->life.too_short ? NULL : find_first(l, engine, &first);
 	if (!error && ft_map_count(&first))
 		error = find_members(l, engine, &first, &members, &n);
 	if (!error)

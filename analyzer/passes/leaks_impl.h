@@ -18,7 +18,7 @@
 
 enum { LEAKS_STEPS = FA_TRACK_STEPS, LEAKS_MAX_GROUPS = 64, LEAKS_MAX_GROUP_SITES = 64 };
 
-/* What was freed at an age at which cohorts are counted; see struct fa_cohorts. */
+/* What was freed at an age at which cohorts are counted: fa_life_freed(). */
 struct leak_freed {
 	uint64_t bytes[FA_GROWTH_SPANS], old_bytes[FA_GROWTH_SPANS];
 };
@@ -67,11 +67,8 @@ struct leaks {
 	uint64_t activity[LEAKS_STEPS], activity_seen; /* allocations in each step, and so far */
 	uint32_t step;
 	uint64_t next_step_ns;
-	uint64_t from_ns, to_ns, life_end_ns; /* life_end: where the working life ends */
-	uint64_t min_freed_age_ns;
-	double life_s;
-	size_t n_life; /* steps of the working life */
-	bool surveyed, too_short;
+	struct fa_life life;
+	bool surveyed;
 	uint64_t doubtful_before_ns; /* blocks born before may have died in a loss */
 
 	struct survivors *survivors;

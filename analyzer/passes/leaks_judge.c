@@ -22,10 +22,10 @@ static double squared(double x)
 static void evidence_of_run(const struct leaks *l, struct fa_evidence *e)
 {
 	*e = (struct fa_evidence){
-		.n_life = l->n_life,
-		.window_s = (double)(l->to_ns - l->from_ns) / 1e9,
-		.life_s = l->life_s,
-		.too_short = l->too_short,
+		.n_life = l->life.n_steps,
+		.window_s = l->life.window_s,
+		.life_s = l->life.life_s,
+		.too_short = l->life.too_short,
 	};
 	memcpy(e->activity, l->activity, sizeof(e->activity));
 }
@@ -166,7 +166,7 @@ static void judge_process(struct leaks *l, const struct fa_engine *engine)
 	struct fa_evidence e;
 	struct fa_growth growth;
 
-	l->process_verdict = l->too_short ? "unsure" : "plateau";
+	l->process_verdict = l->life.too_short ? "unsure" : "plateau";
 	for (size_t i = 0; i < l->n_groups; i++) {
 		const struct fa_growth *g = &l->groups[i].growth;
 
@@ -221,8 +221,8 @@ struct ft_error *leaks_judge(struct leaks *l, struct fa_engine *engine)
 
 size_t leaks_operations(const struct leaks *l, const struct fa_growth *growth, double *seconds)
 {
-	double from = (double)l->from_ns + growth->from_share * l->life_s * 1e9;
-	double to = (double)l->from_ns + growth->to_share * l->life_s * 1e9;
+	double from = (double)l->life.from_ns + growth->from_share * l->life.life_s * 1e9;
+	double to = (double)l->life.from_ns + growth->to_share * l->life.life_s * 1e9;
 	size_t n = 0;
 
 	*seconds = (to - from) / 1e9;
@@ -246,7 +246,7 @@ static struct ft_error *find_limit(void *ctx, const struct ft_sample_row *row)
 {
 	struct sampled *s = ctx;
 
-	if (row->time_ns <= s->l->to_ns && row->source && row->key && row->value > 0 &&
+	if (row->time_ns <= s->l->life.to_ns && row->source && row->key && row->value > 0 &&
 	    !strcmp(row->source, "cgroup") && !strcmp(row->key, "memory.max"))
 		s->cgroup_max = (uint64_t)row->value;
 	return NULL;
@@ -256,7 +256,7 @@ static struct ft_error *find_rss(void *ctx, const struct ft_timeline_row *row)
 {
 	struct sampled *s = ctx;
 
-	if (row->rss < 0 || row->time_ns > s->l->to_ns)
+	if (row->rss < 0 || row->time_ns > s->l->life.to_ns)
 		return NULL;
 	s->has_rss = true;
 	s->rss = (uint64_t)row->rss;

@@ -4,35 +4,108 @@
  *
  * A block belongs to the thread that allocated it, whoever frees it: allocations minus frees of one
  * thread would make every producer look like a leak. The matrix shows the traffic.
+ *
+ * Threads that have ended are folded by start routine and name when there are many of a kind, so
+ * that a leak of one block a thread is seen, and so that a server's thousands of threads stay a
+ * table. Growth of a row is judged by the tests that sites have.
  */
+#include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "fa_doc.h"
-#include "fa_engine.h"
-#include "fa_trend.h"
-#include "ft_cleanup.h"
-#include "ft_map.h"
+#include "threads_impl.h"
 
-enum { SERIES = 128, MATRIX_MAX = 16, VAGUE = 8 };
+/* ---- rows --------------------------------------------------------------------------------------
+ */
 
-struct thread_account {
-	uint64_t allocated_bytes, allocations;
-	uint64_t live_bytes, live_blocks;
-	uint64_t live_variance, allocated_variance;
-	uint64_t freed_by_others_bytes;
-	uint64_t freed_own_bytes; /* of its own blocks */
-	uint64_t freed_bytes;	  /* of anybody's */
-};
+/* Digits of a name are numbers of a pool: "conn-17" and "conn-4" are "conn-#". */
+static const char *folded_name(struct threads *t, const char *name)
+{
+	char *copy = name ? ft_arena_strdup(&t->arena, name) : NULL, *to = copy;
 
-struct threads {
-	struct thread_account *accounts; /* by thread id */
-	size_t n;
-	bool estimated;
-	uint64_t *series;		 /* by thread, then step */
-	size_t n_filled;		 /* steps of the series that are there */
-	struct ft_map foreign;		 /* allocating thread << 32 | freeing thread -> bytes */
-	uint64_t last_pair, *last_bytes; /* the latest entry of `foreign`: pairs come in runs */
-};
+	for (const char *from = copy; from && *from; from++) {
+		if (isdigit((unsigned char)*from)) {
+			if (to == copy || to[-1] != '#')
+				*to++ = '#';
+		} else {
+			*to++ = *from;
+		}
+	}
+	if (copy)
+		*to = '\0';
+	return copy;
+}
+
+static uint64_t kind_of(const struct fa_thread *thread, const char *name)
+{
+	uint64_t hash = ft_hash_u64(thread->start_pc + 1);
+
+	for (; name && *name; name++)
+		hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+static bool has_ended(const struct threads *t, const struct fa_thread *thread)
+{
+	return thread->end_ns != FT_TIME_NONE && thread->end_ns < t->life.to_ns;
+}
+
+static uint32_t row_add(struct threads *t, uint32_t id, const char *name)
+{
+	if (t->n_rows == THREADS_ROWS) {
+		t->rows[THREADS_ROWS - 1].other = true;
+		t->rows[THREADS_ROWS - 1].name = NULL;
+		return THREADS_ROWS - 1;
+	}
+	t->rows[t->n_rows] = (struct thread_row){.id = id, .name = name};
+	return (uint32_t)t->n_rows++;
+}
+
+/* Which row counts each thread. */
+static struct ft_error *rows_init(struct threads *t, const struct fa_engine *engine)
+{
+	struct ft_map kinds, rows; /* how many have ended; the row of a folded kind */
+	struct ft_error *error = NULL;
+
+	ft_map_init(&kinds);
+	ft_map_init(&rows);
+	for (int pass = 0; pass < 2 && !error; pass++) {
+		for (uint32_t id = 0; id < t->n_threads && !error; id++) {
+			const struct fa_thread *thread = fa_engine_thread(engine, id);
+			bool created = true, ended = thread && has_ended(t, thread);
+			const char *name = ended ? folded_name(t, thread->name) : NULL;
+			uint64_t kind = ended ? kind_of(thread, name) : 0, *n = NULL, *row = NULL;
+
+			if (ended)
+				n = ft_map_put(&kinds, kind, NULL);
+			if (ended && !n)
+				error = &ft_enomem;
+			if (pass == 0) {
+				if (n)
+					++*n;
+				continue;
+			}
+			if (n && *n > THREADS_FOLD) {
+				row = ft_map_put(&rows, kind, &created);
+				if (!row)
+					error = &ft_enomem;
+			}
+			t->row_of[id] = row && !created ? (uint32_t)*row
+					: row		? row_add(t, id, name)
+					      : row_add(t, id, thread ? thread->name : NULL);
+			if (row)
+				*row = t->row_of[id];
+			t->rows[t->row_of[id]].folded |= row != NULL;
+			t->rows[t->row_of[id]].n_threads += thread != NULL;
+		}
+	}
+	ft_map_deinit(&kinds);
+	ft_map_deinit(&rows);
+	return error;
+}
+
+/* ---- gather ------------------------------------------------------------------------------------
+ */
 
 /* Asked for each event: where nothing is estimated, without a call. */
 static inline uint64_t variance_of(const struct threads *t, const struct fa_engine *engine,
@@ -46,37 +119,75 @@ static struct ft_error *threads_init(struct fa_pass *pass)
 	struct threads *t = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 	const struct fa_block *block;
+	uint64_t seq, end_ns;
 	size_t cursor = 0;
 
-	t->n = fa_engine_n_threads(engine);
-	t->estimated = fa_engine_sample_bytes(engine) != 0;
+	ft_arena_init(&t->arena);
 	ft_map_init(&t->foreign);
-	t->accounts = calloc(t->n, sizeof(*t->accounts));
-	t->series = calloc(t->n * SERIES, sizeof(*t->series));
-	if (!t->accounts || !t->series)
+	ft_map_init(&t->by_base);
+	t->n_threads = fa_engine_n_threads(engine);
+	t->estimated = fa_engine_sample_bytes(engine) != 0;
+	t->has_arenas = !t->estimated && !strcmp(fa_engine_allocator(engine), "glibc");
+	if (!fa_engine_teardown(engine, &seq, &end_ns))
+		end_ns = fa_engine_to_ns(engine);
+	fa_life_init(&t->life, fa_engine_from_ns(engine), fa_engine_to_ns(engine), end_ns);
+	t->next_step_ns = fa_life_step_end(&t->life, 0);
+	t->row_of = calloc(t->n_threads, sizeof(*t->row_of));
+	t->rows = calloc(THREADS_ROWS, sizeof(*t->rows));
+	t->series = calloc(THREADS_ROWS * THREADS_SERIES, sizeof(*t->series));
+	if (!t->row_of || !t->rows || !t->series)
 		return &ft_enomem;
+	FT_TRY(rows_init(t, engine));
 	while (fa_engine_next_live(engine, &cursor, &block)) {
-		t->accounts[block->thread].live_bytes += block->bytes;
-		t->accounts[block->thread].live_blocks += block->blocks;
-		t->accounts[block->thread].live_variance += variance_of(t, engine, block);
+		struct thread_row *row = &t->rows[t->row_of[block->thread]];
+
+		row->live_bytes += block->bytes;
+		row->live_blocks += block->blocks;
+		row->live_variance += variance_of(t, engine, block);
+		if (t->has_arenas)
+			FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
 	}
+	for (size_t i = 0; i < t->n_rows; i++)
+		t->rows[i].track.live = t->rows[i].track.low = t->rows[i].live_bytes;
 	return NULL;
 }
 
-static struct ft_error *count_foreign(struct threads *t, const struct fa_block *died,
-				      uint32_t thread)
+static struct ft_error *count_foreign(struct threads *t, uint32_t from, uint32_t to, uint64_t bytes)
 {
-	uint64_t pair = (uint64_t)died->thread << 32 | thread;
+	uint64_t pair = (uint64_t)from << 32 | to;
 
-	t->accounts[died->thread].freed_by_others_bytes += died->bytes;
+	t->rows[from].freed_by_others_bytes += bytes;
 	if (!t->last_bytes || t->last_pair != pair) {
 		t->last_bytes = ft_map_put(&t->foreign, pair, NULL);
 		if (!t->last_bytes)
 			return &ft_enomem;
 		t->last_pair = pair;
 	}
-	*t->last_bytes += died->bytes;
+	*t->last_bytes += bytes;
 	return NULL;
+}
+
+static struct ft_error *count_died(struct threads *t, const struct fa_engine *engine,
+				   const struct fa_step *step)
+{
+	const struct fa_block *died = step->died;
+	uint32_t thread = step->event->thread < t->n_threads ? step->event->thread : 0;
+	struct thread_row *owner = &t->rows[t->row_of[died->thread]];
+
+	owner->live_bytes -= died->bytes;
+	owner->live_blocks -= died->blocks;
+	owner->live_variance -= variance_of(t, engine, died);
+	t->rows[t->row_of[thread]].freed_bytes += died->bytes;
+	if (!fa_track_add(&owner->track, t->step, 0 - died->bytes, &t->arena))
+		return &ft_enomem;
+	if (!step->born && step->event->time_ns - died->born_ns >= t->life.min_freed_age_ns)
+		fa_life_freed(&t->life, died->born_ns, step->event->time_ns, died->bytes,
+			      owner->cohorts);
+	if (thread == died->thread) {
+		owner->freed_own_bytes += died->bytes;
+		return NULL;
+	}
+	return count_foreign(t, t->row_of[died->thread], t->row_of[thread], died->bytes);
 }
 
 static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_step *step)
@@ -84,32 +195,25 @@ static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_st
 	struct threads *t = fa_pass_state(pass);
 	const struct fa_engine *engine = fa_pass_engine(pass);
 
-	if (step->died) {
-		const struct fa_block *died = step->died;
-		struct thread_account *owner = &t->accounts[died->thread];
-		uint32_t thread = step->event->thread < t->n ? step->event->thread : 0;
-
-		owner->live_bytes -= died->bytes;
-		owner->live_blocks -= died->blocks;
-		owner->live_variance -= variance_of(t, engine, died);
-		t->accounts[thread].freed_bytes += died->bytes;
-		if (thread == died->thread)
-			owner->freed_own_bytes += died->bytes;
-		else
-			FT_TRY(count_foreign(t, died, thread));
-	}
+	while (__builtin_expect(step->event->time_ns > t->next_step_ns, 0))
+		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
+	if (t->has_arenas)
+		FT_TRY(threads_arena_step(t, engine, step));
+	if (step->died)
+		FT_TRY(count_died(t, engine, step));
 	if (step->born) {
-		struct thread_account *owner = &t->accounts[step->born->thread];
+		const struct fa_block *born = step->born;
+		struct thread_row *owner = &t->rows[t->row_of[born->thread]];
+		uint64_t variance = variance_of(t, engine, born);
 
-		owner->live_bytes += step->born->bytes;
-		owner->live_blocks += step->born->blocks;
-		owner->allocated_bytes += step->born->bytes;
-		owner->allocations += step->born->blocks;
-
-		uint64_t variance = variance_of(t, engine, step->born);
-
+		owner->live_bytes += born->bytes;
+		owner->live_blocks += born->blocks;
+		owner->allocated_bytes += born->bytes;
+		owner->allocations += born->blocks;
 		owner->live_variance += variance;
 		owner->allocated_variance += variance;
+		if (!fa_track_add(&owner->track, t->step, born->bytes, &t->arena))
+			return &ft_enomem;
 	}
 	return NULL;
 }
@@ -117,205 +221,154 @@ static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_st
 static struct ft_error *threads_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
 {
 	struct threads *t = fa_pass_state(pass);
-	size_t n_steps = (tick + UINT64_C(1)) * SERIES / fa_engine_n_ticks(fa_pass_engine(pass));
+	size_t n_steps =
+		(tick + UINT64_C(1)) * THREADS_SERIES / fa_engine_n_ticks(fa_pass_engine(pass));
 
 	for (; t->n_filled < n_steps; t->n_filled++)
-		for (size_t i = 0; i < t->n; i++)
-			t->series[i * SERIES + t->n_filled] = t->accounts[i].live_bytes;
+		for (size_t i = 0; i < t->n_rows; i++)
+			t->series[i * THREADS_SERIES + t->n_filled] = t->rows[i].live_bytes;
 	return NULL;
 }
 
-static bool is_listed(const struct threads *t, const struct fa_engine *engine, size_t id)
+/* The survivors at the end of the working life. */
+static struct ft_error *survey(struct fa_pass *pass)
 {
-	const struct thread_account *account = &t->accounts[id];
+	struct threads *t = fa_pass_state(pass);
+	const struct fa_block *block;
+	size_t cursor = 0;
 
-	return fa_engine_thread(engine, (uint32_t)id) || account->allocations ||
-	       account->freed_bytes || account->live_blocks;
+	t->surveyed = true;
+	while (fa_engine_next_live(fa_pass_engine(pass), &cursor, &block)) {
+		struct thread_row *row = &t->rows[t->row_of[block->thread]];
+
+		row->survivor_blocks += block->blocks;
+		row->survivor_bytes += block->bytes;
+		fa_life_survivor(&t->life, block->born_ns, block->bytes, block->blocks,
+				 row->cohorts, row->births);
+	}
+	return NULL;
 }
 
-/* Rate after the first third, from troughs; false when the window is too short to say. */
-static bool thread_rate(const struct fa_engine *engine, const uint64_t *series, double *ret)
+/* ---- judge -------------------------------------------------------------------------------------
+ */
+
+static void judge_row(const struct threads *t, struct thread_row *row)
 {
-	double seconds = (double)(fa_engine_to_ns(engine) - fa_engine_from_ns(engine)) / 1e9;
-	double troughs[FA_TREND_TROUGHS];
+	struct fa_evidence e = {
+		.n_life = t->life.n_steps,
+		.window_s = t->life.window_s,
+		.life_s = t->life.life_s,
+		.too_short = t->life.too_short,
+		.blocks = row->survivor_blocks,
+		.bytes = row->survivor_bytes,
+		.allocations = row->allocations,
+		.frees = row->freed_own_bytes + row->freed_by_others_bytes ? 1 : 0,
+		.bytes_allocated = row->allocated_bytes,
+		.end_blocks = row->live_blocks,
+	};
 
-	if (seconds < 2)
-		return false;
-	fa_troughs(series, SERIES / 3, SERIES, troughs);
-
-	double window_s = seconds * 2 / 3 / FA_TREND_TROUGHS;
-
-	*ret = fa_theil_sen(troughs, FA_TREND_TROUGHS).slope / window_s;
-	return true;
+	fa_track_expand(&row->track, e.low, e.end);
+	memcpy(e.cohorts, row->cohorts, sizeof(e.cohorts));
+	memcpy(e.births, row->births, sizeof(e.births));
+	fa_growth_judge(&e, &row->growth);
 }
 
-static void emit_thread(const struct threads *t, const struct fa_engine *engine, size_t id,
-			struct fa_json *json)
+static uint64_t traffic(const struct thread_row *row)
 {
-	const struct thread_account *account = &t->accounts[id];
-	const struct fa_thread *thread = fa_engine_thread(engine, (uint32_t)id);
-	double rate;
-
-	fa_json_object_begin(json);
-	fa_json_kv_u64(json, "id", id);
-	if (thread)
-		fa_json_kv_i64(json, "tid", thread->tid);
-	else
-		fa_json_kv_null(json, "tid");
-	fa_json_kv_string(json, "name", thread ? thread->name : NULL);
-	fa_json_kv_string(json, "start_function", thread ? thread->start_function : NULL);
-	if (thread)
-		fa_json_kv_u64(json, "start_ns", thread->start_ns);
-	else
-		fa_json_kv_null(json, "start_ns");
-	if (thread && thread->end_ns != FT_TIME_NONE)
-		fa_json_kv_u64(json, "end_ns", thread->end_ns);
-	else
-		fa_json_kv_null(json, "end_ns");
-	fa_json_kv_u64(json, "allocated_bytes", account->allocated_bytes);
-	fa_json_kv_u64(json, "allocations", account->allocations);
-	fa_json_kv_u64(json, "live_bytes", account->live_bytes);
-	fa_json_kv_u64(json, "live_blocks", account->live_blocks);
-	fa_json_kv_u64(json, "freed_by_others_bytes", account->freed_by_others_bytes);
-	fa_engine_emit_error(engine, "allocated_error", "allocated_relative_error",
-			     account->allocated_bytes, account->allocated_variance, json);
-	fa_engine_emit_error(engine, "live_error", "live_relative_error", account->live_bytes,
-			     account->live_variance, json);
-	/* Of few samples, their noise would be the rate. */
-	if (fa_engine_error(engine, account->live_variance) * VAGUE <=
-		    (double)account->live_bytes &&
-	    thread_rate(engine, t->series + id * SERIES, &rate))
-		fa_json_kv_f64(json, "rate_bytes_per_s", rate);
-	else
-		fa_json_kv_null(json, "rate_bytes_per_s");
-	fa_json_object_end(json);
+	return row->allocated_bytes + row->freed_bytes;
 }
 
-/* The threads with most traffic, by id; all of them if they are few. `has_other`: some are left. */
-static size_t choose_ids(const struct threads *t, const struct fa_engine *engine,
-			 uint32_t ids[MATRIX_MAX], bool *has_other)
+static bool before(const struct threads *t, uint32_t a, uint32_t b)
 {
-	size_t n = 0;
+	const struct thread_row *x = &t->rows[a], *y = &t->rows[b];
 
-	*has_other = false;
-	for (size_t id = 0; id < t->n; id++) {
-		const struct thread_account *account = &t->accounts[id];
-		uint64_t traffic = account->allocated_bytes + account->freed_bytes;
+	if (x->live_bytes != y->live_bytes)
+		return x->live_bytes > y->live_bytes;
+	return traffic(x) != traffic(y) ? traffic(x) > traffic(y) : a < b;
+}
 
-		if (!is_listed(t, engine, id))
-			continue;
+static void row_merge(struct threads *t, struct thread_row *to, size_t from)
+{
+	const struct thread_row *row = &t->rows[from];
+	uint64_t *sum = &t->series[(size_t)(to - t->rows) * THREADS_SERIES];
 
-		/* Insertion by traffic; the loser of a full list is out. */
-		size_t at = n;
+	to->n_threads += row->n_threads;
+	to->allocated_bytes += row->allocated_bytes;
+	to->allocations += row->allocations;
+	to->live_bytes += row->live_bytes;
+	to->live_blocks += row->live_blocks;
+	to->live_variance += row->live_variance;
+	to->allocated_variance += row->allocated_variance;
+	to->freed_by_others_bytes += row->freed_by_others_bytes;
+	to->freed_own_bytes += row->freed_own_bytes;
+	to->freed_bytes += row->freed_bytes;
+	for (size_t i = 0; i < THREADS_SERIES; i++)
+		sum[i] += t->series[from * THREADS_SERIES + i];
+}
 
-		while (at > 0) {
-			const struct thread_account *before = &t->accounts[ids[at - 1]];
+static int compare_ids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
-			if (before->allocated_bytes + before->freed_bytes >= traffic)
-				break;
-			at--;
+	return x < y ? -1 : x > y;
+}
+
+/* The rows that hold most, by id; the rest is added to one of them, which is then "other". */
+static void choose(struct threads *t, const struct fa_engine *engine)
+{
+	uint32_t order[THREADS_ROWS], n = 0;
+
+	for (uint32_t i = 0; i < t->n_rows; i++) {
+		const struct thread_row *row = &t->rows[i];
+
+		if (row->n_threads || row->allocations || row->freed_bytes || row->live_blocks)
+			order[n++] = i;
+	}
+	for (uint32_t i = 1; i < n; i++)
+		for (uint32_t j = i; j > 0 && before(t, order[j], order[j - 1]); j--) {
+			uint32_t swap = order[j];
+
+			order[j] = order[j - 1];
+			order[j - 1] = swap;
 		}
-		if (n == MATRIX_MAX)
-			*has_other = true;
-		else
-			n++;
-		for (size_t i = n - 1; i > at; i--)
-			ids[i] = ids[i - 1];
-		if (at < n)
-			ids[at] = (uint32_t)id;
-	}
-	for (size_t i = 1; i < n; i++)
-		for (size_t j = i; j > 0 && ids[j - 1] > ids[j]; j--) {
-			uint32_t swap = ids[j];
+	t->n_listed = n < THREADS_LISTED ? n : THREADS_LISTED;
+	memcpy(t->listed, order, t->n_listed * sizeof(*order));
+	qsort(t->listed, t->n_listed, sizeof(*t->listed), compare_ids);
+	if (n <= THREADS_LISTED)
+		return;
 
-			ids[j] = ids[j - 1];
-			ids[j - 1] = swap;
-		}
-	return n;
+	struct thread_row *rest = &t->rows[order[THREADS_LISTED]];
+
+	rest->other = true;
+	for (uint32_t i = THREADS_LISTED + 1; i < n; i++)
+		row_merge(t, rest, order[i]);
+	t->listed[t->n_listed++] = order[THREADS_LISTED];
 }
 
-static size_t index_of(const uint32_t *ids, size_t n, uint32_t id)
+static struct ft_error *threads_finish(struct fa_pass *pass)
 {
-	size_t i = 0;
-
-	while (i < n && ids[i] != id)
-		i++;
-	return i; /* n: other */
-}
-
-static void emit_matrix(const struct threads *t, const struct fa_engine *engine,
-			struct fa_json *json)
-{
-	uint64_t bytes[MATRIX_MAX + 1][MATRIX_MAX + 1] = {0};
-	uint32_t ids[MATRIX_MAX];
-	bool has_other;
-	size_t n = choose_ids(t, engine, ids, &has_other), cursor = 0;
-	uint64_t pair, value;
-
-	for (size_t id = 0; id < t->n; id++) {
-		size_t at = index_of(ids, n, (uint32_t)id);
-
-		bytes[at][at] += t->accounts[id].freed_own_bytes;
-	}
-	while (ft_map_next(&t->foreign, &cursor, &pair, &value))
-		bytes[index_of(ids, n, (uint32_t)(pair >> 32))][index_of(ids, n, (uint32_t)pair)] +=
-			value;
-
-	fa_json_key(json, "free_matrix");
-	fa_json_object_begin(json);
-	fa_json_key(json, "ids");
-	fa_json_array_begin(json);
-	for (size_t i = 0; i < n; i++)
-		fa_json_u64(json, ids[i]);
-	if (has_other)
-		fa_json_null(json);
-	fa_json_array_end(json);
-	fa_json_key(json, "bytes");
-	fa_json_array_begin(json);
-	for (size_t i = 0; i < n + has_other; i++) {
-		fa_json_array_begin(json);
-		for (size_t j = 0; j < n + has_other; j++)
-			fa_json_u64(json, bytes[i][j]);
-		fa_json_array_end(json);
-	}
-	fa_json_array_end(json);
-	fa_json_object_end(json);
-}
-
-static struct ft_error *threads_emit(const struct fa_pass *pass, struct fa_doc *doc)
-{
-	const struct threads *t = fa_pass_state(pass);
+	struct threads *t = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
-	struct fa_json *json = fa_doc_begin(doc, "threads");
-	ft_auto_free uint64_t *series = malloc((t->n * SERIES + 1) * sizeof(*series));
-	size_t n = 0;
 
-	fa_engine_emit_estimated(engine, json);
-	fa_json_key(json, "threads");
-	fa_json_array_begin(json);
-	for (size_t id = 0; id < t->n; id++) {
-		if (!is_listed(t, engine, id))
-			continue;
-		emit_thread(t, engine, id, json);
-		for (size_t i = 0; series && i < SERIES; i++)
-			series[n++] = t->series[id * SERIES + i];
-	}
-	fa_json_array_end(json);
-	emit_matrix(t, engine, json);
-	fa_doc_end(doc);
-	if (!series)
-		return &ft_enomem;
-	fa_doc_column(doc, "threads.series", FA_U64, series, n);
-	return NULL;
+	if (!t->surveyed)
+		FT_TRY(survey(pass));
+	for (size_t i = 0; i < t->n_rows; i++)
+		judge_row(t, &t->rows[i]);
+	choose(t, engine);
+	return t->has_arenas ? threads_arena_finish(t, engine) : NULL;
 }
 
 static void threads_deinit(struct fa_pass *pass)
 {
 	struct threads *t = fa_pass_state(pass);
 
-	free(t->accounts);
-	free(t->series);
+	ft_arena_deinit(&t->arena);
 	ft_map_deinit(&t->foreign);
+	ft_map_deinit(&t->by_base);
+	free(t->row_of);
+	free(t->rows);
+	free(t->series);
+	free(t->arenas);
 }
 
 const struct fa_pass_ops fa_pass_threads = {
@@ -325,6 +378,8 @@ const struct fa_pass_ops fa_pass_threads = {
 	.init = threads_init,
 	.on_step = threads_on_step,
 	.on_tick = threads_on_tick,
+	.on_teardown = survey,
+	.finish = threads_finish,
 	.emit = threads_emit,
 	.deinit = threads_deinit,
 };

@@ -96,7 +96,9 @@ export interface Leaks {
 
 export interface Thread {
 	id: number;
-	tid: number;
+	threads?: number;
+	folded?: boolean; // several that have ended, or all others (name null)
+	tid: number | null;
 	name: string | null;
 	start_function: string | null;
 	start_ns: number | null;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Passes on small recordings whose answers can be counted by hand. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,6 +154,102 @@ START_TEST(threads_own_what_they_allocate)
 
 	ck_assert_uint_eq(series->n, threads->n * 128);
 	ck_assert_uint_eq(scene_u64(series, 2 * 128 + 127), 1500);
+	scene_end(&s);
+}
+END_TEST
+
+/* A server's threads: each leaves 512 bytes behind. None of them grows, their kind does. */
+START_TEST(ended_threads_are_folded_and_their_leak_is_seen)
+{
+	static const char *const passes[] = {"threads", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	for (uint32_t i = 0; i < 200; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "conn-%u", i);
+		ck_assert_ptr_null(ft_writer_thread(
+			s.writer, &(struct ft_thread_row){.id = 5 + i,
+							  .tid = 1000 + i,
+							  .name = name,
+							  .start_function = SCENE_MODULE_BASE + 64,
+							  .start_ns = i * SEC,
+							  .end_ns = i * SEC + SEC / 2}));
+		s.now_ns = i * SEC;
+		scene_alloc(&s, 0x100000 + i * 4096, 512, 0, 5 + i);
+		scene_alloc(&s, 0x1000, 64, 1, 5 + i);
+		scene_free(&s, 0x1000, 1);
+	}
+	s.now_ns += SEC;
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *section = scene_section(&s, "threads");
+	const struct fa_value *threads = fa_value_get(section, "threads");
+	const struct fa_value *row = scene_row(threads, "threads", 200);
+
+	ck_assert_uint_eq(threads->n, 5); /* 1..4 and these */
+	ck_assert_ptr_nonnull(row);
+	ck_assert_str_eq(fa_value_text(row, "name"), "conn-#");
+	ck_assert(fa_value_true(row, "folded"));
+	ck_assert_str_eq(fa_value_text(row, "verdict"), "growing");
+	ck_assert(fa_value_f64(row, "rate_bytes_per_s") > 500);
+	ck_assert(fa_value_f64(row, "rate_bytes_per_s") < 525);
+	ck_assert_uint_eq(fa_value_u64(row, "freed_by_others_bytes"), 200 * 64);
+	ck_assert(fa_value_f64(row, "freed_by_others_pct") == 100);
+	scene_end(&s);
+}
+END_TEST
+
+static void arena_alloc(struct scene *s, uint64_t address, uint64_t size)
+{
+	scene_event(s, &(struct ft_event){.kind = FT_EVENT_ALLOC,
+					  .api = FT_API_MALLOC,
+					  .address = address,
+					  .size = size,
+					  .usable = size,
+					  .stack = scene_stack(0),
+					  .thread = 2,
+					  .flags = FT_EVENT_F_NON_MAIN});
+}
+
+/* One arena holds 16 MiB of holes below its last block while another grows. */
+START_TEST(arenas_out_of_balance_are_found)
+{
+	static const char *const passes[] = {"threads", "summary", NULL};
+	const uint64_t idle = UINT64_C(0x7f0000000000), busy = UINT64_C(0x7f0004000000);
+	struct scene s;
+	bool found = false;
+
+	scene_begin(&s);
+	ck_assert_ptr_null(ft_writer_meta(s.writer, "allocator", "glibc"));
+	for (uint64_t i = 0; i < 1024; i++)
+		arena_alloc(&s, idle + i * 16384 + 16, 16368);
+	for (uint64_t i = 0; i < 1023; i++)
+		scene_free(&s, idle + i * 16384 + 16, 2);
+	for (uint64_t i = 0; i < 1000; i++) {
+		s.now_ns += SEC;
+		arena_alloc(&s, busy + i * 16384 + 16, 16368);
+	}
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *arenas = fa_value_get(scene_section(&s, "threads"), "arenas");
+	const struct fa_value *first = fa_value_get(arenas, "list")->first;
+
+	ck_assert_uint_eq(fa_value_u64(arenas, "n"), 2);
+	ck_assert_uint_eq(fa_value_u64(first, "start"), idle);
+	ck_assert(!fa_value_true(first, "grows"));
+	ck_assert_uint_ge(fa_value_u64(first, "free_bytes"), 1023 * 16368);
+	ck_assert_uint_eq(fa_value_u64(arenas, "imbalance_bytes"),
+			  fa_value_u64(first, "free_bytes"));
+	ck_assert(fa_value_true(first->next, "grows"));
+	for (const struct fa_value *f =
+		     fa_value_get(scene_section(&s, "summary"), "findings")->first;
+	     f; f = f->next)
+		found |= !strcmp(fa_value_text(f, "code"), "arena_imbalance");
+	ck_assert(found);
 	scene_end(&s);
 }
 END_TEST
@@ -400,6 +497,8 @@ int main(void)
 	tcase_add_test(tcase, the_timeline_keeps_a_peak_between_two_ticks);
 	tcase_add_test(tcase, threads_own_what_they_allocate);
 	tcase_add_test(tcase, more_threads_than_the_matrix_holds_become_other);
+	tcase_add_test(tcase, ended_threads_are_folded_and_their_leak_is_seen);
+	tcase_add_test(tcase, arenas_out_of_balance_are_found);
 	tcase_add_test(tcase, bad_frees_are_told_apart);
 	tcase_add_test(tcase, a_forked_childs_strangers_are_inherited);
 	tcase_add_test(tcase, losses_are_told_and_make_the_verdict);

@@ -14,7 +14,12 @@ import { query, selectThread, span, theme, thread } from '../store';
 const STEPS = 128;
 const SHOWN = 8;
 
-const title = (th: Thread) => visible(th.name) || `tid ${th.tid}`;
+const title = (th: Thread) =>
+	th.folded
+		? th.name === null
+			? t('threads.other', th.threads ?? 0)
+			: `${visible(th.name)} × ${th.threads ?? 0}`
+		: visible(th.name) || `tid ${th.tid}`;
 
 /* Names repeat in a pool of workers: a number tells them apart. */
 export function threadTitles(threads: Thread[]): Map<number, string> {
