@@ -34,6 +34,11 @@ struct fa_options {
 	 */
 	const struct fa_suppressions *suppressions;
 	const char *per_mark; /* label of the marks that count operations; NULL: see leaks.c */
+	/* For the models of a buddy allocator and of compaction. */
+	uint64_t min_block, arena_bytes; /* see fa_arena_options; 0: the defaults */
+	const char *const *unmovable;	 /* sites: a part of a function's name, or a stack's id;
+					  * borrowed */
+	size_t n_unmovable;
 	uint64_t limit_bytes; /* of resident memory, for the time that is left; 0: as recorded */
 	/* Called now and then with the number of events done; returning false stops the run with
 	 * FT_ERROR_STOPPED. May be NULL. */

@@ -25,16 +25,33 @@ struct ft_error *fa_buddy_init(struct fa_buddy *buddy, uint64_t n_pages, unsigne
 	if (max_order >= FA_BUDDY_ORDERS)
 		return ft_error_create(FT_ERROR_USAGE, "a buddy of order %u: the largest is %d",
 				       max_order, FA_BUDDY_ORDERS - 1);
-	if (n_pages > (UINT64_C(1) << 32) - pages_of(max_order))
+	return fa_buddy_grow(buddy, n_pages);
+}
+
+struct ft_error *fa_buddy_grow(struct fa_buddy *buddy, uint64_t n_pages)
+{
+	size_t old_blocks = (buddy->n_pages >> buddy->pageblock_order) + 1;
+	size_t blocks = (n_pages >> buddy->pageblock_order) + 1;
+	struct fa_buddy_link *links;
+	uint8_t *state, *types;
+
+	if (n_pages > (UINT64_C(1) << 32) - pages_of(buddy->max_order))
 		return ft_error_create(FT_ERROR_USAGE, "a buddy of %llu pages is too large",
 				       (unsigned long long)n_pages);
-	buddy->n_pages = (uint32_t)n_pages;
-	buddy->state = malloc(n_pages + 1);
-	buddy->links = malloc((n_pages + 1) * sizeof(*buddy->links));
-	buddy->types = calloc((n_pages >> pageblock_order) + 1, 1);
-	if (!buddy->state || !buddy->links || !buddy->types)
+	state = realloc(buddy->state, n_pages + 1);
+	buddy->state = state ? state : buddy->state;
+	links = realloc(buddy->links, (n_pages + 1) * sizeof(*links));
+	buddy->links = links ? links : buddy->links;
+	types = realloc(buddy->types, blocks);
+	if (types && !buddy->types)
+		old_blocks = 0;
+	buddy->types = types ? types : buddy->types;
+	if (!state || !links || !types)
 		return &ft_enomem;
-	memset(buddy->state, FA_PAGE_ABSENT, n_pages + 1);
+	if (blocks > old_blocks)
+		memset(types + old_blocks, 0, blocks - old_blocks);
+	memset(state + buddy->n_pages, FA_PAGE_ABSENT, n_pages + 1 - buddy->n_pages);
+	buddy->n_pages = (uint32_t)n_pages;
 	return NULL;
 }
 

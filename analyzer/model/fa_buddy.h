@@ -64,6 +64,9 @@ struct ft_error *fa_buddy_init(struct fa_buddy *buddy, uint64_t n_pages, unsigne
 			       unsigned pageblock_order);
 void fa_buddy_deinit(struct fa_buddy *buddy);
 
+/* More pages at the end, absent so far. On error nothing has changed. */
+struct ft_error *fa_buddy_grow(struct fa_buddy *buddy, uint64_t n_pages);
+
 /* Absent pages [start, end) become free, in address order, merged with what is beside them. False,
  * and nothing is changed, unless all of them are absent. */
 bool fa_buddy_add(struct fa_buddy *buddy, uint32_t start, uint32_t end);

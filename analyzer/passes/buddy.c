@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buddy: the heap as a zone of pages, and its requests on a buddy allocator
+ *
+ * Two models, and neither is the machine's physical memory, which a recording of calls can't tell:
+ * - Heap as zone. A page (4 KiB) of the heap is free when no block lives on it. The free pages
+ *   between blocks, cut into naturally aligned blocks of 2^order pages as the kernel would hold
+ * them, are what /proc/buddyinfo is for a zone; the kernel's indices follow.
+ * - Arena. The requests themselves, served by a buddy allocator (fa_arena.h): what rounding up to
+ *   powers of two and splitting would cost this workload, or which request would be the first to
+ *   fail in an arena of fixed size.
+ *
+ * A block with a mapping of its own leaves no hole in the heap: it is not part of the zone, but it
+ * is a request. A realloc frees first. Memory: that of fa_holes and of fa_arena.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fa_arena.h"
+#include "fa_doc.h"
+#include "fa_engine.h"
+#include "fa_holes.h"
+
+enum { MOMENTS = 512 };
+
+struct buddy_moment {
+	uint64_t at_ns;
+	struct fa_orders orders;
+	struct fa_arena_figures arena;
+	bool taken;
+};
+
+struct buddy {
+	bool glibc;
+	struct fa_holes holes;
+	struct ft_map refused; /* addresses that fa_holes did not take: they overlap others */
+	struct fa_arena arena;
+	struct buddy_moment moment;
+	uint32_t stride, n;
+	uint64_t *time_ns, *requested, *rounded, *held;
+	uint64_t *orders; /* n * FA_ORDERS */
+	uint32_t *score;
+};
+
+static bool in_zone(const struct buddy *b, const struct fa_block *block)
+{
+	return !b->glibc || !(block->flags & FT_EVENT_F_MMAPPED);
+}
+
+static struct ft_error *born(struct buddy *b, const struct fa_engine *engine,
+			     const struct fa_block *block, uint64_t seq, uint64_t time_ns)
+{
+	uint64_t start, end;
+	bool refused;
+
+	FT_TRY(fa_arena_born(&b->arena, block->address, block->size, seq, time_ns));
+	if (!in_zone(b, block))
+		return NULL;
+	fa_engine_extent(engine, block, &start, &end);
+	FT_TRY(fa_holes_add(&b->holes, start, end, 0, &refused));
+	if (refused && !ft_map_put(&b->refused, block->address, NULL))
+		return &ft_enomem;
+	return NULL;
+}
+
+static void died(struct buddy *b, const struct fa_engine *engine, const struct fa_block *block)
+{
+	uint64_t start, end;
+
+	fa_arena_died(&b->arena, block->address, block->size);
+	if (!in_zone(b, block) ||
+	    (ft_map_count(&b->refused) && ft_map_remove(&b->refused, block->address, NULL)))
+		return;
+	fa_engine_extent(engine, block, &start, &end);
+	fa_holes_remove(&b->holes, start, end);
+}
+
+static struct ft_error *buddy_init(struct fa_pass *pass)
+{
+	struct buddy *b = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
+	const struct fa_options *options = fa_engine_options(engine);
+	uint32_t n_ticks = fa_engine_n_ticks(engine), n;
+	const struct fa_block *block;
+	size_t cursor = 0;
+
+	b->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
+	fa_holes_init(&b->holes, b->glibc ? 8 : 0);
+	ft_map_init(&b->refused);
+	FT_TRY(fa_arena_init(&b->arena, &(struct fa_arena_options){.smallest = options->min_block,
+								   .fixed = options->arena_bytes}));
+	b->stride = (n_ticks + MOMENTS - 1) / MOMENTS;
+	n = (n_ticks + b->stride - 1) / b->stride + 1;
+	b->time_ns = calloc(n, sizeof(*b->time_ns));
+	b->requested = calloc(n, sizeof(*b->requested));
+	b->rounded = calloc(n, sizeof(*b->rounded));
+	b->held = calloc(n, sizeof(*b->held));
+	b->orders = calloc((size_t)n * FA_ORDERS, sizeof(*b->orders));
+	b->score = calloc(n, sizeof(*b->score));
+	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
+		return &ft_enomem;
+	while (fa_engine_next_live(engine, &cursor, &block))
+		FT_TRY(born(b, engine, block, block->born_seq, block->born_ns));
+	return NULL;
+}
+
+static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step *step)
+{
+	struct buddy *b = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
+
+	if (step->died)
+		died(b, engine, step->died);
+	if (step->born)
+		return born(b, engine, step->born, step->event->seq, step->event->time_ns);
+	return NULL;
+}
+
+static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
+{
+	struct buddy *b = fa_pass_state(pass);
+	const struct fa_orders *orders = &b->holes.totals.orders;
+
+	if ((tick + 1) % b->stride && tick + 1 != fa_engine_n_ticks(fa_pass_engine(pass)))
+		return NULL;
+	b->time_ns[b->n] = time_ns;
+	b->requested[b->n] = b->arena.now.requested;
+	b->rounded[b->n] = b->arena.now.rounded;
+	b->held[b->n] = b->arena.now.held;
+	memcpy(b->orders + (size_t)b->n * FA_ORDERS, orders->n, sizeof(orders->n));
+	b->score[b->n++] = fa_frag_score(orders, FA_PAGEBLOCK_ORDER);
+	return NULL;
+}
+
+static void moment_take(struct buddy *b, uint64_t at_ns)
+{
+	b->moment = (struct buddy_moment){.at_ns = at_ns,
+					  .orders = b->holes.totals.orders,
+					  .arena = b->arena.now,
+					  .taken = true};
+}
+
+static struct ft_error *buddy_on_teardown(struct fa_pass *pass)
+{
+	uint64_t seq, at_ns;
+
+	if (fa_engine_teardown(fa_pass_engine(pass), &seq, &at_ns))
+		moment_take(fa_pass_state(pass), at_ns);
+	return NULL;
+}
+
+static struct ft_error *buddy_finish(struct fa_pass *pass)
+{
+	struct buddy *b = fa_pass_state(pass);
+
+	if (!b->moment.taken)
+		moment_take(b, fa_engine_to_ns(fa_pass_engine(pass)));
+	return NULL;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+static void emit_zone(const struct fa_orders *orders, struct fa_json *json)
+{
+	fa_json_kv_u64(json, "free_pages", fa_orders_free_pages(orders));
+	fa_json_key(json, "free_blocks");
+	fa_json_array_begin(json);
+	for (unsigned o = 0; o < FA_ORDERS; o++)
+		fa_json_u64(json, orders->n[o]);
+	fa_json_array_end(json);
+	fa_json_key(json, "uf_index");
+	fa_json_array_begin(json);
+	for (unsigned o = 0; o < FA_ORDERS; o++)
+		fa_json_f64(json, fa_uf_index(orders, o));
+	fa_json_array_end(json);
+	fa_json_key(json, "extfrag_milli");
+	fa_json_array_begin(json);
+	for (unsigned o = 0; o < FA_ORDERS; o++)
+		fa_json_i64(json, fa_extfrag_milli(orders, o));
+	fa_json_array_end(json);
+	fa_json_kv_u64(json, "score", fa_frag_score(orders, FA_PAGEBLOCK_ORDER));
+}
+
+static void emit_figures(const struct fa_arena_figures *figures, struct fa_json *json,
+			 const char *key)
+{
+	fa_json_key(json, key);
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "requested_bytes", figures->requested);
+	fa_json_kv_u64(json, "rounded_bytes", figures->rounded);
+	fa_json_kv_u64(json, "held_bytes", figures->held);
+	fa_json_kv_u64(json, "passed_by_bytes", figures->passed_by);
+	fa_json_kv_u64(json, "passed_by_blocks", figures->n_passed);
+	fa_json_object_end(json);
+}
+
+static void emit_failure(const struct fa_arena_failure *failure, struct fa_json *json)
+{
+	fa_json_key(json, "first_failure");
+	if (!failure->happened) {
+		fa_json_null(json);
+		return;
+	}
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "time_ns", failure->time_ns);
+	fa_json_kv_u64(json, "seq", failure->seq);
+	fa_json_kv_u64(json, "bytes", failure->size);
+	fa_json_kv_u64(json, "order", failure->order);
+	fa_json_kv_u64(json, "held_bytes", failure->held);
+	fa_json_kv_u64(json, "free_bytes", failure->free_bytes);
+	fa_json_kv_u64(json, "largest_free", failure->largest_free);
+	fa_json_object_end(json);
+}
+
+static struct ft_error *buddy_emit(const struct fa_pass *pass, struct fa_doc *doc)
+{
+	const struct buddy *b = fa_pass_state(pass);
+	const struct fa_arena *arena = &b->arena;
+	struct fa_json *json = fa_doc_begin(doc, "buddy");
+
+	fa_json_kv_u64(json, "at_ns", b->moment.at_ns);
+	fa_json_key(json, "zone");
+	fa_json_object_begin(json);
+	emit_zone(&b->moment.orders, json);
+	fa_json_object_end(json);
+	fa_json_key(json, "arena");
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "smallest_block", arena->options.smallest);
+	fa_json_kv_u64(json, "largest_block", arena->options.largest);
+	if (arena->options.fixed)
+		fa_json_kv_u64(json, "fixed_bytes", arena->options.fixed);
+	else
+		fa_json_kv_null(json, "fixed_bytes");
+	emit_figures(&b->moment.arena, json, "now");
+	emit_figures(&arena->peak, json, "peak");
+	fa_json_kv_u64(json, "splits", arena->buddy.counts.splits);
+	fa_json_kv_u64(json, "merges", arena->buddy.counts.merges);
+	fa_json_kv_u64(json, "failed", arena->n_failed);
+	fa_json_kv_u64(json, "failed_bytes", arena->failed_bytes);
+	emit_failure(&arena->first_failure, json);
+	fa_json_object_end(json);
+	fa_doc_end(doc);
+
+	fa_doc_column(doc, "buddy.time_ns", FA_U64, b->time_ns, b->n);
+	fa_doc_column(doc, "buddy.free_blocks", FA_U64, b->orders, (size_t)b->n * FA_ORDERS);
+	fa_doc_column(doc, "buddy.score", FA_U32, b->score, b->n);
+	fa_doc_column(doc, "buddy.requested_bytes", FA_U64, b->requested, b->n);
+	fa_doc_column(doc, "buddy.rounded_bytes", FA_U64, b->rounded, b->n);
+	fa_doc_column(doc, "buddy.held_bytes", FA_U64, b->held, b->n);
+	return NULL;
+}
+
+static void buddy_deinit(struct fa_pass *pass)
+{
+	struct buddy *b = fa_pass_state(pass);
+
+	fa_holes_deinit(&b->holes);
+	ft_map_deinit(&b->refused);
+	fa_arena_deinit(&b->arena);
+	free(b->time_ns);
+	free(b->requested);
+	free(b->rounded);
+	free(b->held);
+	free(b->orders);
+	free(b->score);
+}
+
+const struct fa_pass_ops fa_pass_buddy = {
+	.name = "buddy",
+	.summary = "the heap as a zone of pages, and its requests on a buddy allocator",
+	.state_size = sizeof(struct buddy),
+	.needs_all_blocks = true,
+	.init = buddy_init,
+	.on_step = buddy_on_step,
+	.on_tick = buddy_on_tick,
+	.on_teardown = buddy_on_teardown,
+	.finish = buddy_finish,
+	.emit = buddy_emit,
+	.deinit = buddy_deinit,
+};
