@@ -12,6 +12,7 @@
 #ifndef TR_RECORD_H
 #define TR_RECORD_H
 
+#include <sys/single_threaded.h>
 #include <time.h>
 #ifdef __x86_64__
 #include <x86intrin.h>
@@ -39,11 +40,13 @@ static inline uint64_t tr_stamp(void)
 	return tr_stamp_clock();
 }
 
-/* Not before the allocator's atomic operations have completed. */
+/* Not before the allocator's atomic operations have completed; that is a question of what other
+ * threads see. */
 static inline uint64_t tr_stamp_after(void)
 {
 #ifdef __x86_64__
-	_mm_lfence();
+	if (!__libc_single_threaded)
+		_mm_lfence();
 #endif
 	return tr_stamp();
 }

@@ -6,9 +6,9 @@
  * until a frame is met that the last walk had too (same pc, rsp and rbp), then the remaining frames
  * are taken over as far as their return-address slots, and the saved-rbp slots beside them, still
  * hold what they held. That pays where calls come and go at the leaf. Where stacks part near the
- * root, to look for a common frame costs more than it saves: then only the frames that the stacks
- * of this thread share, at the root, stay remembered, and all others are walked. A thread changes
- * between the two by what its walks cost.
+ * root, to look for a common frame, and to write all others down, costs more than it saves: then
+ * only the frames that the thread's stacks share, at the root, stay remembered, and the others are
+ * walked and forgotten. Now and then a thread tries both and keeps to the cheaper one.
  *
  * A walk also gives the hash of its stack, a polynomial over the frames, so that a stack can be
  * looked up by one number (tr_hash.h).
@@ -63,14 +63,12 @@ struct tr_frame {
 /* One a thread; zeroed memory is a valid start. About 50 KiB, touched as far as stacks are deep:
  * the traced program's own stack may be a small one, so that no array lives there. */
 struct tr_walker {
-	uint64_t generation; /* of the rules, when `last` was walked */
-	uint32_t n_last;     /* frames of the last walk, or those that are shared */
-	uint32_t n_shared;   /* the least that a walk took over, since the last decision */
-	bool apart;	     /* only shared frames are remembered */
-	uint32_t n_walks;    /* since the last decision */
-	uint32_t n_failed;   /* of these, ones that did not meet the shared frames */
-	int32_t balance;     /* what remembering cost more than it saved, since the last decision */
-	uintptr_t end_slot;  /* its value 0 ended the last walk; 0: something else did */
+	uint64_t generation;	      /* of the rules, when `last` was walked */
+	uint32_t n_last;	      /* frames of `last` that may still be there */
+	bool apart;		      /* frames are taken over, and none written down */
+	uint8_t n_walks, n_phases;    /* so many walks are a phase; phases since both were tried */
+	uint32_t cost, cost_together; /* of the walks of this phase, and of the one that tried */
+	uintptr_t end_slot;	      /* its value 0 ended the last walk; 0: something else did */
 	enum tr_walk_end last_end;
 	struct tr_frame last[TR_WALK_MAX];  /* outermost first */
 	struct tr_frame fresh[TR_WALK_MAX]; /* the walk under way, innermost first; `hash` is the

@@ -237,11 +237,14 @@ size_t tr_walked_pcs(const struct tr_walked *walked, uintptr_t *pcs)
 /* ---- walks that remember -------------------------------------------------------------------- */
 
 /*
- * What remembering costs and saves, in about a nanosecond: to walk a frame by its rule, to look at
- * whether a remembered one is still there, to write one down, and to meet one that is another.
+ * What a walk costs, in about a nanosecond: a frame by its rule, one that is taken over, one that
+ * is written down, and one of the last walk that turns out to be another.
  */
-enum { COST_WALK = 8, COST_VERIFY = 1, COST_WRITE = 4, COST_MISS = 10, COST_SEARCH = 10 };
-enum { DECIDE_AFTER = 64, APART_FOR = 4096, FAILURES_MAX = 1024 };
+enum { COST_WALK = 5, COST_VERIFY = 1, COST_WRITE = 4, COST_MISS = 6, COST_TOGETHER = 10 };
+
+/* In a first phase all walks are remembered, in a second one only what stacks share, and what was
+ * cheaper is kept to for the others; but what they share may become less, so that it is not. */
+enum { WALKS_OF_PHASE = 64, N_PHASES = 64 };
 
 INLINE bool is_frame(const struct tr_frame *frame, struct tr_regs regs)
 {
@@ -276,67 +279,92 @@ static uint32_t verify_some(const struct tr_walker *walker, uint32_t from)
 	return (uint32_t)(frame - walker->last);
 }
 
-/* Every so many walks: is it worth to go on like this? */
-static __attribute__((noinline)) void decide(struct tr_walker *walker)
+static __attribute__((noinline)) void next_phase(struct tr_walker *walker)
 {
-	/* Shared frames are saved either way. */
-	int32_t shared = walker->n_shared < TR_WALK_MAX ? (int32_t)walker->n_shared : 0;
-	int32_t balance =
-		walker->balance + (int32_t)walker->n_walks * shared * (COST_WALK - COST_VERIFY);
-
-	/* What is shared changes: now and then all is remembered, for a while. */
-	walker->apart = !walker->apart && balance > 0;
-	if (walker->apart && walker->n_last > (uint32_t)shared)
-		walker->n_last = (uint32_t)shared;
-	walker->n_walks = walker->n_failed = 0;
-	walker->balance = 0;
-	walker->n_shared = TR_WALK_MAX;
+	if (walker->n_phases == 0) {
+		walker->cost_together = walker->cost;
+		walker->apart = true;
+	} else if (walker->n_phases == N_PHASES || walker->cost >= walker->cost_together) {
+		walker->apart = false;
+	}
+	walker->n_phases = walker->n_phases == N_PHASES ? 0 : walker->n_phases + 1;
+	walker->cost = walker->n_walks = 0;
 }
 
-/* Only the shared frames are remembered. False: this stack does not have them. */
-INLINE bool walk_apart(struct tr_walker *walker, struct tr_regs regs, size_t max_depth,
-		       struct tr_rules rules, struct tr_walked *walked, enum tr_walk_end *end)
+/* The outermost frames of an earlier walk are taken over, if they are there, all others are walked
+ * and not written down. What turns out not to be shared is forgotten, so that soon only what is
+ * remains. */
+static __attribute__((noinline)) enum tr_walk_end walk_apart(struct tr_walker *walker,
+							     struct tr_regs regs, size_t max_depth,
+							     struct tr_rules rules,
+							     struct tr_walked *walked)
 {
-	const struct tr_frame *shared = walker->n_last ? &walker->last[walker->n_last - 1] : NULL;
-	/* No frame before the shared ones lies above them: one bound for both. */
-	uintptr_t stop = shared ? shared->rsp : stack_limit(regs.rsp);
+	const struct tr_regs leaf = regs;
+	const uintptr_t high = stack_limit(regs.rsp);
 	uint64_t hash = 0, power = 1, callers = TR_HASH_EMPTY;
-	uintptr_t *at = walker->pcs, *limit = at + (max_depth - walker->n_last);
-	uint32_t n_frames = 0;
+	uintptr_t *at = walker->pcs, *limit = at + max_depth;
+	/* No frame of this stack is looked for above the next one that may be shared. */
+	uint32_t n = walker->n_last;
+	uintptr_t stop = n ? walker->last[n - 1].rsp : high;
+	enum tr_walk_end end = TR_WALK_COMPLETE;
 
-	if (tr_unlikely(regs.rsp > stop))
-		return false;
+	if (tr_unlikely(stop > high)) { /* that was another stack */
+		n = 0;
+		stop = high;
+	}
 	for (;;) {
-		if (tr_unlikely(regs.rsp == stop) && shared) {
-			if (!is_frame(shared, regs) || !verify_all(walker, walker->n_last - 1))
-				return false;
-			*end = walker->last_end;
-			callers = shared->hash;
-			n_frames = walker->n_last;
-			break;
+		if (tr_unlikely(regs.rsp >= stop)) {
+			if (n && is_frame(&walker->last[n - 1], regs)) {
+				if (tr_likely(verify_all(walker, n - 1))) {
+					callers = walker->last[n - 1].hash;
+					end = walker->last_end;
+					break;
+				}
+				walker->n_last = n = verify_some(walker, n - 1);
+			} else {
+				while (n && walker->last[n - 1].rsp <= regs.rsp)
+					n--;
+				walker->n_last = n;
+			}
+			stop = n ? walker->last[n - 1].rsp : high;
 		}
 		if (tr_unlikely(at == limit))
-			return false;
+			return walk_whole(walker, leaf, max_depth, walked);
 		*at++ = regs.rip;
 
 		struct stepped to = step(regs, false, stop, rules);
 
+		if (tr_unlikely(to.how != STEP_ON)) {
+			/* A frame that reaches past the bound: the next one above may be shared. */
+			while (to.how == STEP_UNSUPPORTED && stop != high) {
+				walker->n_last = --n;
+				stop = n ? walker->last[n - 1].rsp : high;
+				to = step_rare(regs, stop, tr_rule_find(rules, regs.rip - 1));
+			}
+			if (to.how == STEP_SIGNAL)
+				return walk_whole(walker, leaf, max_depth, walked);
+		}
 		hash += power * to.term;
 		power *= TR_HASH_FACTOR;
-		regs = to.regs;
 		if (tr_unlikely(to.how != STEP_ON)) {
-			if (to.how == STEP_SIGNAL || to.how == STEP_UNSUPPORTED)
-				return false;
-			*end = end_of(to.how);
+			n = 0;
+			end = end_of(to.how);
 			break;
 		}
+		regs = to.regs;
 	}
+
+	uint32_t n_pcs = (uint32_t)(at - walker->pcs);
+
+	if (tr_unlikely(n_pcs + n > max_depth))
+		return walk_whole(walker, leaf, max_depth, walked);
+	walker->cost += n_pcs * COST_WALK + n * COST_VERIFY;
 	*walked = (struct tr_walked){.hash = hash + power * callers,
 				     .pcs = walker->pcs,
-				     .n_pcs = (uint32_t)(at - walker->pcs),
+				     .n_pcs = n_pcs,
 				     .frames = walker->last,
-				     .n_frames = n_frames};
-	return true;
+				     .n_frames = n};
+	return end;
 }
 
 /* The last walk is looked through for a frame that this one has too, and this one remembered. */
@@ -348,8 +376,7 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 {
 	struct tr_frame *fresh = walker->fresh, *last = walker->last;
 	const struct tr_regs leaf = regs;
-	const uint32_t n_last = walker->n_last;
-	uint32_t n_fresh = 0, n_kept = 0, search = n_last, n_missed = 0, n_same = 0;
+	uint32_t n_fresh = 0, n_kept = 0, search = walker->n_last, n_missed = 0;
 	uintptr_t high = stack_limit(regs.rsp), end_slot = 0;
 	uintptr_t stop = search ? last[search - 1].rsp : UINTPTR_MAX;
 	enum tr_walk_end end = TR_WALK_CUT;
@@ -361,14 +388,14 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 			n_missed++;
 			if (search && is_frame(&last[search - 1], regs)) {
 				if (tr_likely(verify_all(walker, search - 1))) {
-					n_same = n_kept = search;
+					n_kept = search;
 					end = walker->last_end;
 					end_slot = walker->end_slot;
 					break;
 				}
 				/* Take over what is certain, and go on by rules from there. */
-				n_same = verify_some(walker, search - 1) + 1;
-				while (search > n_same && n_fresh < max_depth - 1) {
+				for (uint32_t certain = verify_some(walker, search - 1);
+				     search - 1 > certain && n_fresh < max_depth - 1;) {
 					struct tr_frame *to = &fresh[n_fresh++];
 
 					*to = last[--search];
@@ -414,13 +441,8 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 			n_kept + n_fresh > max_depth))
 		return walk_whole(walker, leaf, max_depth, walked);
 
-	walker->balance += (int32_t)(n_missed * COST_MISS + COST_SEARCH + n_fresh * COST_WRITE +
-				     n_kept * COST_VERIFY) -
-			   (int32_t)(n_kept * COST_WALK);
-	if (walker->n_walks == 1)
-		walker->n_shared = TR_WALK_MAX; /* so far it is what zeroed memory says */
-	if (n_last && n_same < walker->n_shared)
-		walker->n_shared = n_same;
+	walker->cost += COST_TOGETHER + n_missed * COST_MISS + n_fresh * (COST_WALK + COST_WRITE) +
+			n_kept * COST_VERIFY;
 
 	uint64_t hash = n_kept ? last[n_kept - 1].hash : TR_HASH_EMPTY;
 
@@ -441,7 +463,6 @@ enum tr_walk_end tr_walk(struct tr_walker *walker, struct tr_regs regs, size_t m
 			 struct tr_walked *walked)
 {
 	struct tr_rules rules = tr_rules();
-	enum tr_walk_end end;
 
 	if (tr_unlikely(max_depth > TR_WALK_MAX))
 		max_depth = TR_WALK_MAX;
@@ -449,13 +470,8 @@ enum tr_walk_end tr_walk(struct tr_walker *walker, struct tr_regs regs, size_t m
 		walker->n_last = 0;
 		walker->generation = rules.generation;
 	}
-	if (tr_unlikely(++walker->n_walks > (walker->apart ? APART_FOR : DECIDE_AFTER) ||
-			walker->n_failed > FAILURES_MAX))
-		decide(walker);
-	if (!walker->apart)
-		return walk_together(walker, regs, max_depth, rules, walked);
-	if (tr_likely(walk_apart(walker, regs, max_depth, rules, walked, &end)))
-		return end;
-	walker->n_failed++;
-	return walk_whole(walker, regs, max_depth, walked);
+	if (tr_unlikely(walker->n_walks++ == WALKS_OF_PHASE))
+		next_phase(walker);
+	return walker->apart ? walk_apart(walker, regs, max_depth, rules, walked)
+			     : walk_together(walker, regs, max_depth, rules, walked);
 }
