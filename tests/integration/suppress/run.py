@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Suppression files mean to fraganalyze what they mean to Memcheck and to LeakSanitizer.
 
-Usage: run.py LEAKY [LEAKY_LSAN] (TAP on stdout). The oracle of each case is the tool itself, run
+Usage: run.py LEAKY LIBRARY_USE [LEAKY_LSAN] (TAP on stdout). The oracle of each case is the tool itself, run
 over the same program with the same file.
 """
 
@@ -15,9 +15,9 @@ from fttest import (Suite, analyze, analyze_json, check, check_equal, environmen
                     need, run, skip, tool)
 
 suite = Suite()
-leaky = sys.argv[1]
-leaky_lsan = sys.argv[2] if len(sys.argv) > 2 and os.path.exists(sys.argv[2]) else None
-del sys.argv[1:2 + bool(leaky_lsan)]
+leaky, library_use = sys.argv[1:3]
+leaky_lsan = sys.argv[3] if len(sys.argv) > 3 and os.path.exists(sys.argv[3]) else None
+del sys.argv[1:3 + bool(leaky_lsan)]
 
 SIZES = {1, 31, 101, 102, 103, 104, 105, 106, 107, 108, 109}
 
@@ -134,6 +134,19 @@ def _(scratch):
                   leaky]).check_status(0)
     check(b"bytes in" not in result.stderr, "Memcheck still sees %s with %s" % (
         result.stderr.decode(), printed.decode()))
+
+
+@suite.case("what the C and C++ libraries keep for themselves is system", 60)
+def _(scratch):
+    path = os.path.join(scratch, "a.frag")
+    run(launcher(path, [library_use]), env=environment(LC_ALL="C.UTF-8", TZ="Europe/Berlin")).check_status(0)
+    leaks = analyze_json("leaks", path, "--top", "1000")["leaks"]
+    kept = [leak for leak in leaks if leak["system"]]
+    check(len(kept) >= 5, "only %d sites are system" % len(kept))
+    rest = [(leak["bytes"], [f["function"] for f in leak["stack"][:8]]) for leak in leaks if not leak["system"]]
+    check_equal([size for size, _ in rest], [777], "what is not (%s)" % rest)
+    last = [leak["system"] for leak in leaks]
+    check_equal(last, sorted(last), "system sites come last")
 
 
 @suite.case("a bad file is status 3 and names the line", 30)
