@@ -18,7 +18,7 @@ for _ in range(60):
 """
 
 # Indented text is written by json's Python code, not by its C code: less of it is allocation.
-PYTHON_INDENT = PYTHON_JSON.replace("range(60)", "range(8)").replace("dumps(rows)", "dumps(rows, indent=1)")
+PYTHON_INDENT = PYTHON_JSON.replace("range(60)", "range(30)").replace("dumps(rows)", "dumps(rows, indent=1)")
 
 SQLITE = """
 CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INT);
