@@ -7,6 +7,10 @@
  * The kernel's two scanners (fa_compact.h) run over it, and every so many pages moved the blocks of
  * 2 MiB that are whole and free are counted: the budget curve.
  *
+ * Whole pages move here, with all that is on them, as in the kernel. Had the blocks themselves
+ * moved, they would need `packed_pages` at best: where few pages are empty but none is full, that
+ * is the figure to look at.
+ *
  * C programs can't have their blocks moved: what is won is the upper bound of what a moving
  * allocator, or a restart, would give, and what is moved is its price. Pages keep their place
  * within 4 MiB, so that a free aligned block here is one that a huge page could back, or that could
@@ -65,6 +69,7 @@ struct compact {
 	struct stretch *stretches;
 	size_t n_stretches;
 	uint64_t used_pages, unmovable_pages, unmovable_blocks, unmovable_bytes;
+	uint64_t packed_pages; /* that the blocks would take side by side */
 	uint32_t unmovable_sites;
 	struct figures before, after;
 	struct fa_compact_stats stats;
@@ -164,6 +169,7 @@ static struct ft_error *take_extents(struct compact *c, struct fa_engine *engine
 			named[block->stack] = is_named(engine, block->stack) ? 2 : 1;
 			c->unmovable_sites += named[block->stack] == 2;
 		}
+		c->packed_pages += extent->end - extent->start; /* bytes, so far */
 		extent->unmovable = named[block->stack] == 2;
 		if (extent->unmovable) {
 			c->unmovable_blocks++;
@@ -171,6 +177,7 @@ static struct ft_error *take_extents(struct compact *c, struct fa_engine *engine
 		}
 		n++;
 	}
+	c->packed_pages = (c->packed_pages + (1 << PAGE_SHIFT) - 1) >> PAGE_SHIFT;
 	qsort(extents, n, sizeof(*extents), compare_extents);
 	*ret = extents;
 	extents = NULL;
@@ -384,6 +391,7 @@ static struct ft_error *compact_emit(const struct fa_pass *pass, struct fa_doc *
 	fa_json_kv_u64(json, "at_ns", c->at_ns);
 	fa_json_kv_u64(json, "pages", c->zone.managed_pages);
 	fa_json_kv_u64(json, "used_pages", c->used_pages);
+	fa_json_kv_u64(json, "packed_pages", c->packed_pages);
 	fa_json_kv_u64(json, "unmovable_pages", c->unmovable_pages);
 	fa_json_key(json, "unmovable");
 	fa_json_object_begin(json);
