@@ -309,6 +309,59 @@ void cli_print_document(const struct cli_analysis *analysis)
 	puts("}");
 }
 
+/* One value of a column. */
+static void emit_value(struct fa_json *json, const struct fa_column *column, size_t i)
+{
+	switch (column->type) {
+	case FA_U8:
+		fa_json_u64(json, ((const uint8_t *)column->data)[i]);
+		break;
+	case FA_U32:
+		fa_json_u64(json, ((const uint32_t *)column->data)[i]);
+		break;
+	case FA_U64:
+		fa_json_u64(json, ((const uint64_t *)column->data)[i]);
+		break;
+	case FA_I64:
+		fa_json_i64(json, ((const int64_t *)column->data)[i]);
+		break;
+	case FA_F64:
+		fa_json_f64(json, ((const double *)column->data)[i]);
+		break;
+	}
+}
+
+void cli_print_json_columns(const struct cli_analysis *analysis, const char *section,
+			    const char *const *prefixes)
+{
+	const char *text = fa_doc_section(analysis->doc, section);
+	ft_auto_strbuf struct ft_strbuf out;
+	const struct fa_column *column;
+	struct fa_json json;
+
+	ft_strbuf_init(&out);
+	fa_json_init(&json, &out);
+	fa_json_object_begin(&json);
+	for (size_t c = 0; (column = fa_doc_column_at(analysis->doc, c)); c++) {
+		bool wanted = false;
+
+		for (size_t p = 0; prefixes[p] && !wanted; p++)
+			wanted = strncmp(column->name, prefixes[p], strlen(prefixes[p])) == 0;
+		if (!wanted)
+			continue;
+		fa_json_key(&json, column->name);
+		fa_json_array_begin(&json);
+		for (size_t i = 0; i < column->n; i++)
+			emit_value(&json, column, i);
+		fa_json_array_end(&json);
+	}
+	fa_json_object_end(&json);
+	ft_strbuf_addc(&out, 0);
+	printf("{\"schema\":1,%.*s,\"columns\":%s}\n",
+	       text && strlen(text) > 2 ? (int)strlen(text) - 2 : 0, text ? text + 1 : "",
+	       out.data ? out.data : "{}");
+}
+
 void cli_print_json(const struct cli_analysis *analysis, const char *section)
 {
 	const char *text = fa_doc_section(analysis->doc, section);

@@ -56,6 +56,8 @@ struct cli_options {
 	const char *max_growth_text;
 	uint64_t max_live, max_rss, max_errors;
 	bool has_max_growth, has_max_live, has_max_rss, allow_partial;
+	const char *svg;
+	bool sites, pages, series;
 	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
 };
 
@@ -122,7 +124,15 @@ struct fa_side cli_side(struct cli_analysis *analysis);
 const struct fa_value *cli_section(struct cli_analysis *analysis, const char *name);
 
 /* Print a section as the verb's JSON. */
+/* "peak" or a time as `at`: fills `moment` with options that end there; `peak` is its memory. */
+int cli_moment(const struct cli_options *typed, struct cli_options *moment, char *peak,
+	       size_t size);
+
 void cli_print_json(const struct cli_analysis *analysis, const char *section);
+/* The same with "columns" {name: [values]} behind it: those whose names begin with one of
+ * `prefixes`, which ends with NULL. */
+void cli_print_json_columns(const struct cli_analysis *analysis, const char *section,
+			    const char *const *prefixes);
 /* All sections; without the series, which are columns. */
 void cli_print_document(const struct cli_analysis *analysis);
 
@@ -174,6 +184,7 @@ int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
 int verb_leaks(const struct cli_verb *verb, const struct cli_options *options);
 int verb_sites(const struct cli_verb *verb, const struct cli_options *options);
 int verb_threads(const struct cli_verb *verb, const struct cli_options *options);
+int verb_map(const struct cli_verb *verb, const struct cli_options *options);
 int verb_frag(const struct cli_verb *verb, const struct cli_options *options);
 int verb_check(const struct cli_verb *verb, const struct cli_options *options);
 int verb_diff(const struct cli_verb *verb, const struct cli_options *options);

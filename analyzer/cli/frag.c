@@ -140,6 +140,201 @@ static void print_holes(const struct fa_value *metrics)
 	}
 }
 
+/* ---- where the resident memory is ---------------------------------------------------------------
+ */
+
+static void print_waterfall(const struct fa_value *frag)
+{
+	static const struct {
+		const char *key, *title, *meaning;
+	} terms[] = {
+		{"live_req", "requested", "what the program asked for and holds"},
+		{"round", "rounding", "usable beyond that"},
+		{"meta", "headers", "the allocator's, in front of blocks"},
+		{"pin_free", "pinned", "free, on pages that hold a block"},
+		{"empty_res", "empty", "free pages that the allocator keeps"},
+		{"live_nr", "not touched", "live, on no resident page: taken off"},
+		{"file", "files", "code and mapped files"},
+		{"stack", "stacks", "of the main thread"},
+		{"other", "other", "anonymous memory that is no heap"},
+		{"tracer", "fragtrace", "the tracer's own"},
+		{"residual", "residual", "what these terms leave unexplained"},
+	};
+	const struct fa_value *w = fa_value_get(frag, "waterfall");
+	struct fa_text size;
+	double rss;
+
+	if (fa_value_is_null(w))
+		return;
+	rss = fa_value_f64(w, "rss");
+	printf("\nThe resident size of %s at %s:\n", term_bytes(fa_value_u64(w, "rss"), &size),
+	       fa_format_time(fa_value_u64(w, "time_ns"), &(struct fa_text){{0}}));
+	for (size_t i = 0; i < sizeof(terms) / sizeof(*terms); i++) {
+		int64_t value = fa_value_i64(w, terms[i].key);
+		bool minus = value < 0 || (i == 5 && value > 0);
+
+		if (!value && i != sizeof(terms) / sizeof(*terms) - 1)
+			continue;
+		printf("  %-12s %c%-10s %5.1f %%  %s%s%s\n", terms[i].title, minus ? '-' : ' ',
+		       term_bytes((uint64_t)(value < 0 ? -value : value), &size),
+		       100 * (double)(value < 0 ? -value : value) / (rss > 0 ? rss : 1),
+		       term_on(STYLE_DIM), terms[i].meaning, term_off());
+	}
+	putchar('\n');
+}
+
+/* ---- who pins pages -----------------------------------------------------------------------------
+ */
+
+static void print_names(const struct fa_value *names)
+{
+	for (const struct fa_value *v = names ? names->first : NULL; v; v = v->next)
+		printf("%s%s", v == names->first ? "" : ", ", v->kind == FA_STRING ? v->text : "?");
+	putchar('\n');
+}
+
+static void print_sites_long(const struct fa_value *frag, unsigned top)
+{
+	const struct fa_value *sites = fa_value_get(frag, "sites"), *sets, *pairs;
+	unsigned shown = 0;
+
+	printf("\n%s%10s %10s %10s %8s %8s %9s %9s  %s%s\n", term_on(STYLE_BOLD), "PINS ALONE",
+	       "SHARE", "AT MOST", "PAGES", "DENSITY", "AGE", "IN PEAK", "SITE", term_off());
+	for (const struct fa_value *s = sites ? sites->first : NULL; s && shown < top;
+	     s = s->next, shown++) {
+		struct fa_text sole, share, any, count, age;
+		char density[16] = "-", born[16] = "-";
+
+		if (!fa_value_is_null(fa_value_get(s, "density")))
+			snprintf(density, sizeof(density), "%.1f", fa_value_f64(s, "density"));
+		if (!fa_value_is_null(fa_value_get(s, "born_in_peak")))
+			snprintf(born, sizeof(born), "%.0f %%",
+				 100 * fa_value_f64(s, "born_in_peak"));
+		printf("%10s %10s %10s %8s %8s %9s %9s  ",
+		       term_bytes(fa_value_u64(s, "sole"), &sole),
+		       term_bytes(fa_value_u64(s, "shapley"), &share),
+		       term_bytes(fa_value_u64(s, "any"), &any),
+		       fa_format_count(fa_value_u64(s, "pages_sole"), &count), density,
+		       fa_value_is_null(fa_value_get(s, "age_ns"))
+			       ? "-"
+			       : fa_format_time(fa_value_u64(s, "age_ns"), &age),
+		       born);
+		term_text(fa_value_text(s, "name"), term_width() > 90 ? term_width() - 72 : 0);
+		putchar('\n');
+		term_stack(fa_value_get(s, "stack"), STACK_MAX);
+	}
+	sets = fa_value_get(frag, "sets");
+	if (sets && sets->n)
+		puts("\nSets of sites, and the free bytes on pages that only they hold:");
+	for (const struct fa_value *s = sets ? sets->first : NULL; s; s = s->next) {
+		struct fa_text size, count;
+
+		printf("  %10s on %8s pages  ", term_bytes(fa_value_u64(s, "free_bytes"), &size),
+		       fa_format_count(fa_value_u64(s, "pages"), &count));
+		print_names(fa_value_get(s, "names"));
+	}
+	pairs = fa_value_get(frag, "pairs");
+	if (pairs && pairs->n)
+		puts("\nSites that share pages:");
+	for (const struct fa_value *p = pairs ? pairs->first : NULL; p; p = p->next) {
+		const char *a = fa_value_text(p, "a_name"), *b = fa_value_text(p, "b_name");
+		struct fa_text size, count;
+
+		printf("  %10s on %8s pages  %s, %s\n",
+		       term_bytes(fa_value_u64(p, "shared_bytes"), &size),
+		       fa_format_count(fa_value_u64(p, "pages"), &count), a ? a : "?", b ? b : "?");
+	}
+}
+
+/* A page as a line of 64 characters, 64 bytes each: a letter for each site. */
+static void print_page(const struct fa_value *page)
+{
+	const struct fa_value *blocks = fa_value_get(page, "blocks");
+	uint64_t address = fa_value_u64(page, "address"), sites[26];
+	char strip[65];
+	unsigned n_sites = 0, shown = 0;
+	struct fa_text live, age;
+
+	memset(strip, '.', 64);
+	strip[64] = 0;
+	for (const struct fa_value *b = blocks ? blocks->first : NULL; b; b = b->next) {
+		uint64_t from = fa_value_u64(b, "address"), to = from + fa_value_u64(b, "size");
+		uint64_t site = fa_value_u64(b, "site");
+		unsigned s = 0;
+
+		while (s < n_sites && sites[s] != site)
+			s++;
+		if (s == n_sites && n_sites < 26)
+			sites[n_sites++] = site;
+		from = from < address ? address : from;
+		to = to > address + 4096 ? address + 4096 : to;
+		for (uint64_t at = from / 64; from < to && at <= (to - 1) / 64; at++)
+			strip[at - address / 64] = s < 26 ? (char)('A' + s) : '+';
+	}
+	printf("\n%14" PRIx64 " |%s| %s live, %" PRIu64 " blocks of %" PRIu64 " sites\n", address,
+	       strip, term_bytes(fa_value_u64(page, "live_bytes"), &live),
+	       fa_value_u64(page, "n_blocks"), fa_value_u64(page, "sites"));
+	for (unsigned s = 0; s < n_sites && shown < 6; s++)
+		for (const struct fa_value *b = blocks->first; b; b = b->next) {
+			const char *name = fa_value_text(b, "name");
+
+			if (fa_value_u64(b, "site") != sites[s])
+				continue;
+			printf("%17c %s, %s, %s old\n", 'A' + s, name ? name : "?",
+			       term_bytes(fa_value_u64(b, "size"), &live),
+			       fa_format_time(fa_value_u64(b, "age_ns"), &age));
+			shown++;
+			break;
+		}
+}
+
+static void print_pages(const struct fa_value *frag, unsigned top)
+{
+	const struct fa_value *pages = fa_value_get(frag, "examples");
+
+	puts("\nPages with most free bytes of the sites that pin most, 64 bytes a character:");
+	for (const struct fa_value *p = pages ? pages->first : NULL; p && top--; p = p->next)
+		print_page(p);
+}
+
+/* ---- why, and what would help -------------------------------------------------------------------
+ */
+
+static void print_why(const struct fa_value *frag)
+{
+	const struct fa_value *peak = fa_value_get(frag, "peak");
+	const struct fa_value *threshold = fa_value_get(frag, "mmap_threshold");
+	const struct fa_value *remedies = fa_value_get(frag, "remedies");
+	struct fa_text a, b, c;
+
+	if (!fa_value_is_null(peak))
+		printf("\nThe peak of %s was at %s; %s of blocks born in it are live, on parts of "
+		       "%" PRIu64 " pages.\n",
+		       term_bytes(fa_value_u64(peak, "bytes"), &a),
+		       fa_format_time(fa_value_u64(peak, "time_ns"), &b),
+		       term_bytes(fa_value_u64(peak, "survivor_bytes"), &c),
+		       fa_value_u64(peak, "survivor_pages"));
+	if (!fa_value_is_null(threshold)) {
+		const char *name = fa_value_text(threshold, "name");
+
+		printf("\nThe free of a block of %s at %s raised M_MMAP_THRESHOLD to %s; made by "
+		       "%s.\n",
+		       term_bytes(fa_value_u64(threshold, "block_bytes"), &a),
+		       fa_format_time(fa_value_u64(threshold, "time_ns"), &b),
+		       term_bytes(fa_value_u64(threshold, "bytes"), &c), name ? name : "?");
+	}
+	if (remedies && remedies->n)
+		puts("\nWhat would help:");
+	for (const struct fa_value *r = remedies ? remedies->first : NULL; r; r = r->next) {
+		const char *text = fa_value_text(r, "text");
+
+		fputs("  - ", stdout);
+		term_wrapped(text ? text : "", 4, 4);
+		printf("    (saves %s%s)\n", fa_value_true(r, "exact") ? "" : "about ",
+		       term_bytes(fa_value_u64(r, "saves_bytes"), &a));
+	}
+}
+
 /* When the heap was largest, as a time that cli_parse_time() reads exactly. */
 static int find_peak(const struct cli_options *options, char *buffer, size_t size)
 {
@@ -157,37 +352,48 @@ static int find_peak(const struct cli_options *options, char *buffer, size_t siz
 	return CLI_OK;
 }
 
-int verb_frag(const struct cli_verb *verb, const struct cli_options *typed)
+int cli_moment(const struct cli_options *typed, struct cli_options *moment, char *peak, size_t size)
 {
-	struct cli_options moment = *typed;
-	const struct cli_options *options = &moment;
-	struct cli_analysis a;
-	char peak[48];
-	int status = CLI_OK;
-	struct fa_text at;
-
+	*moment = *typed;
 	if (typed->at && typed->to) {
 		fputs("fraganalyze: --at and --to exclude each other\n", stderr);
 		return CLI_USAGE;
 	}
-	if (typed->at) {
-		moment.to = typed->at;
-		if (strcmp(typed->at, "peak") == 0) {
-			struct cli_options all = *typed;
+	if (!typed->at)
+		return CLI_OK;
+	moment->to = typed->at;
+	if (strcmp(typed->at, "peak") != 0)
+		return CLI_OK;
 
-			all.at = NULL;
-			moment.no_wait = true; /* waited for, and warned of, the first time */
-			moment.to = peak;
-			status = find_peak(&all, peak, sizeof(peak));
-		}
-	}
+	struct cli_options all = *typed;
+
+	all.at = NULL;
+	moment->no_wait = true; /* waited for, and warned of, the first time */
+	moment->to = peak;
+	return find_peak(&all, peak, size);
+}
+
+int verb_frag(const struct cli_verb *verb, const struct cli_options *typed)
+{
+	struct cli_options moment;
+	const struct cli_options *options = &moment;
+	struct cli_analysis a;
+	char peak[48];
+	int status = cli_moment(typed, &moment, peak, sizeof(peak));
+	struct fa_text at;
+
 	if (status == CLI_OK)
 		status = cli_analyse(options, verb->passes, &a);
 
 	if (status != CLI_OK)
 		return status;
 	if (options->json) {
-		cli_print_json(&a, "frag");
+		static const char *const columns[] = {"frag.", "waterfall.", NULL};
+
+		if (options->series)
+			cli_print_json_columns(&a, "frag", columns);
+		else
+			cli_print_json(&a, "frag");
 		cli_analysis_deinit(&a);
 		return CLI_OK;
 	}
@@ -200,11 +406,19 @@ int verb_frag(const struct cli_verb *verb, const struct cli_options *typed)
 	term_wrapped(text ? text : "Nothing is known about the layout of this heap", 0, 0);
 	printf("\nAt %s, residency %s:\n", fa_format_time(fa_value_u64(frag, "at_ns"), &at),
 	       residency ? residency : "unknown");
-	print_metrics(metrics);
-	print_occupancy(metrics);
-	print_holes(metrics);
-	print_orders(metrics);
-	print_sites(fa_value_get(frag, "sites"), options->top ? options->top : DEFAULT_TOP);
+	if (options->sites) {
+		print_sites_long(frag, options->top ? options->top : DEFAULT_TOP);
+	} else if (options->pages) {
+		print_pages(frag, options->top ? options->top : DEFAULT_TOP);
+	} else {
+		print_waterfall(frag);
+		print_metrics(metrics);
+		print_occupancy(metrics);
+		print_holes(metrics);
+		print_orders(metrics);
+		print_sites(fa_value_get(frag, "sites"), options->top ? options->top : DEFAULT_TOP);
+		print_why(frag);
+	}
 	cli_analysis_deinit(&a);
 	return CLI_OK;
 }

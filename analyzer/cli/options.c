@@ -20,6 +20,10 @@ enum option_id {
 	OPT_FROM,
 	OPT_TO,
 	OPT_AT,
+	OPT_SITES,
+	OPT_PAGES,
+	OPT_SERIES,
+	OPT_SVG,
 	OPT_BY,
 	OPT_SORT,
 	OPT_NO_WAIT,
@@ -51,6 +55,10 @@ static const struct option_row {
 	 OPT_FROM},
 	{"to", "TIME", "its end", OPT_TO},
 	{"at", "TIME", "describe the heap at that time, or at its 'peak'", OPT_AT},
+	{"sites", NULL, "who pins pages: each site, pairs and sets of sites", OPT_SITES},
+	{"pages", NULL, "pages with most free bytes, and the blocks on them", OPT_PAGES},
+	{"series", NULL, "with --json: all series as well", OPT_SERIES},
+	{"svg", "FILE", "write the map as SVG; - is stdout", OPT_SVG},
 	{"json", NULL, "print JSON", OPT_JSON},
 	{"csv", NULL, "print rows as CSV", OPT_CSV},
 	{"output", "FILE", "where to write; - is stdout", OPT_OUTPUT},
@@ -400,6 +408,18 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 			return false;
 		}
 		o->at = value;
+		break;
+	case OPT_SITES:
+		o->sites = true;
+		break;
+	case OPT_PAGES:
+		o->pages = true;
+		break;
+	case OPT_SERIES:
+		o->series = true;
+		break;
+	case OPT_SVG:
+		o->svg = value;
 		break;
 	case OPT_TOP:
 		return parse_top(value, &o->top);

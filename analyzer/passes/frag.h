@@ -5,6 +5,8 @@
  *	frag.c           blocks come and go, series, life cycle
  *	frag_samples.c   mappings and pages as sampled: residency, the waterfall
  *	frag_moment.c    one moment in full: sites, sets of sites, example pages, trimming, peak
+ *	frag_sets.c      sites that pin together
+ *	frag_bins.c      a map of the heap
  *	frag_verdict.c   the sentence, and what would help
  *	frag_emit.c      the document
  */
@@ -30,6 +32,7 @@ enum {
 	FRAG_PAIRS = 10,
 	FRAG_EXAMPLES = 24,
 	FRAG_EXAMPLE_BLOCKS = 64,
+	FRAG_BINS = 4096, /* of the map of the moment */
 	FRAG_USEFUL_REQUESTS = 10000,
 	PAGE = 1 << FA_PAGE_SHIFT,
 	FRAG_AHEAD = 16,
@@ -204,7 +207,15 @@ struct frag_region {
 	uint64_t start, end;
 	enum frag_kind kind;
 	uint64_t live_req, round, meta, pin_free, empty_res, live_nr;
+	uint64_t first_bin;
 	bool sampled;
+};
+
+/* All regions but the last, in bins of 2^shift bytes, 0 empty to 255 full. */
+struct frag_bins {
+	unsigned shift;
+	uint64_t n;
+	uint8_t *live, *resident; /* owned */
 };
 
 struct frag_moment {
@@ -227,6 +238,7 @@ struct frag_moment {
 	size_t n_examples;
 	struct frag_region *regions;
 	size_t n_regions;
+	struct frag_bins bins;
 	/* The burst: from below half of the way to the peak until below it again. */
 	bool has_burst;
 	uint64_t burst_from_ns, burst_to_ns, burst_peak_ns, burst_peak;
@@ -316,6 +328,9 @@ struct ft_error *frag_moment_finish(struct frag *frag, const struct fa_engine *e
 
 /* frag_sets.c */
 struct ft_error *frag_find_sets(struct frag *frag);
+
+/* frag_bins.c */
+struct ft_error *frag_fill_bins(struct frag *frag);
 
 /* frag_verdict.c */
 struct ft_error *frag_judge(struct frag *frag, struct fa_engine *engine);

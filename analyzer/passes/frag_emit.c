@@ -262,6 +262,10 @@ static void emit_regions(const struct frag *frag, struct fa_json *json)
 		fa_json_kv_u64(json, "end", region->end);
 		fa_json_kv_string(json, "kind",
 				  i + 1 == moment->n_regions ? "mapped" : kind_names[region->kind]);
+		if (i + 1 == moment->n_regions)
+			fa_json_kv_null(json, "first_bin");
+		else
+			fa_json_kv_u64(json, "first_bin", region->first_bin);
 		fa_json_kv_u64(json, "live_req", region->live_req);
 		fa_json_kv_u64(json, "round", region->round);
 		fa_json_kv_u64(json, "meta", region->meta);
@@ -278,6 +282,7 @@ static void emit_regions(const struct frag *frag, struct fa_json *json)
 		fa_json_object_end(json);
 	}
 	fa_json_array_end(json);
+	fa_json_kv_u64(json, "bin_bytes", UINT64_C(1) << moment->bins.shift);
 	fa_json_kv_u64(json, "regions_left_out", n > FRAG_REGIONS ? n - FRAG_REGIONS : 0);
 }
 
@@ -570,6 +575,9 @@ static void emit_columns(const struct frag *frag, struct fa_doc *doc)
 	fa_doc_column(doc, "frag.uf_index", FA_F64, series->uf, n * FA_ORDERS);
 	fa_doc_column(doc, "frag.page_occupancy", FA_U32, series->occupancy, n * FA_OCCUPANCY);
 	fa_doc_column(doc, "frag.hole_size_bytes", FA_U64, series->hole_hist, n * FRAG_HOLE_LOG2);
+	fa_doc_column(doc, "frag.bin_live", FA_U8, frag->moment.bins.live, frag->moment.bins.n);
+	fa_doc_column(doc, "frag.bin_resident", FA_U8, frag->moment.bins.resident,
+		      frag->moment.bins.n);
 	emit_waterfall_columns(frag, doc);
 	emit_pin_columns(frag, doc);
 }

@@ -12,6 +12,8 @@ void frag_moment_deinit(struct frag_moment *moment)
 	free(moment->sites);
 	free(moment->examples);
 	free(moment->regions);
+	free(moment->bins.live);
+	free(moment->bins.resident);
 }
 
 /* ---- sites -------------------------------------------------------------------------------------
@@ -570,6 +572,7 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 	fa_pagemap_visit(&frag->mapped, region_page, &visit);
 	fa_pagemap_visit_spans(&frag->mapped, region_span, &visit);
 	FT_TRY(moment_trim(frag, engine));
+	FT_TRY(frag_fill_bins(frag));
 	return frag_find_sets(frag);
 }
 

@@ -37,7 +37,8 @@ KEYS = {
     "leaks": {"leaks", "groups", "other", "process"},
     "sites": {"sites", "lifetimes", "reallocs", "usage"},
     "threads": {"threads", "free_matrix"},
-    "frag": {"at_ns", "metrics", "residency", "regions", "sites", "verdict"},
+    "frag": {"at_ns", "metrics", "residency", "waterfall", "regions", "sites", "sets", "examples",
+             "remedies", "verdict"},
     "errors": {"errors", "more"},
 }
 LEAK_KEYS = {"site", "name", "verdict", "class", "system", "bytes", "blocks", "rate_bytes_per_s",
@@ -491,6 +492,26 @@ def _(scratch):
     process = subprocess.run([tool("FRAGANALYZE"), "leaks", path], env=environment(), preexec_fn=limit,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     check_equal((process.returncode, process.stderr), (0, b""), "within 256 MiB")
+
+
+@suite.case("frag and map: views of one moment", 60)
+def views(scratch):
+    recording = record(scratch)
+    frag = analyze_json("frag", recording)
+    series = analyze_json("frag", recording, "--series")["columns"]
+    check_equal(len(series["frag.uf_index"]), 11 * len(series["frag.time_ns"]), "uf_index")
+    check_equal(len(series["frag.pin_shapley"]),
+                len(frag["sites"]) * len(series["frag.pin_time_ns"]), "pin_shapley")
+    columns = analyze_json("map", recording)["columns"]
+    check_equal(len(columns["frag.bin_live"]), len(columns["frag.bin_resident"]), "bins")
+    for options in (("--sites",), ("--pages",), ("--at", "peak")):
+        check(analyze("frag", recording, *options).stdout, "frag %s prints nothing" % options[0])
+    svg = os.path.join(scratch, "map.svg")
+    analyze("map", recording, "--svg", svg)
+    with open(svg) as file:
+        check(file.read().rstrip().endswith("</svg>"), "the SVG has no end")
+    analyze("map", recording, "--svg", svg, status=1)
+    analyze("map", recording, "--svg", svg, "--force")
 
 
 suite.run()
