@@ -147,6 +147,45 @@ struct ft_error *cli_open(const struct cli_options *options, struct ft_reader **
 	return NULL;
 }
 
+/* A mark by its label: the first one of that label begins a window, the last one ends it. */
+struct mark_search {
+	const char *label;
+	uint64_t first_ns, last_ns;
+	bool found;
+};
+
+static struct ft_error *find_mark(void *ctx, const struct ft_mark_row *row)
+{
+	struct mark_search *search = ctx;
+
+	if (!row->label || strcmp(row->label, search->label) != 0)
+		return NULL;
+	if (!search->found || row->time_ns < search->first_ns)
+		search->first_ns = row->time_ns;
+	if (!search->found || row->time_ns > search->last_ns)
+		search->last_ns = row->time_ns;
+	search->found = true;
+	return NULL;
+}
+
+static struct ft_error *window_end(const char *option, const char *text, bool begins,
+				   struct ft_reader *reader, uint64_t end_ns, uint64_t *ret)
+{
+	struct mark_search search = {.label = text};
+
+	if (!text || cli_parse_time(text, end_ns, ret))
+		return NULL;
+	FT_TRY(ft_reader_marks(reader, find_mark, &search));
+	if (!search.found)
+		return ft_error_create(
+			FT_ERROR_USAGE,
+			"--%s: '%s' is neither a time such as 10s, 1h30m or -10m nor "
+			"the label of a mark in this recording",
+			option, text);
+	*ret = begins ? search.first_ns : search.last_ns;
+	return NULL;
+}
+
 static struct ft_error *set_window(const struct cli_options *options, struct ft_reader *reader,
 				   struct fa_options *ret)
 {
@@ -154,10 +193,8 @@ static struct ft_error *set_window(const struct cli_options *options, struct ft_
 
 	FT_TRY(fa_recording_end(reader, &end_ns));
 	ret->to_ns = UINT64_MAX;
-	if (options->from)
-		cli_parse_time(options->from, end_ns, &ret->from_ns);
-	if (options->to)
-		cli_parse_time(options->to, end_ns, &ret->to_ns);
+	FT_TRY(window_end("from", options->from, true, reader, end_ns, &ret->from_ns));
+	FT_TRY(window_end("to", options->to, false, reader, end_ns, &ret->to_ns));
 	if (options->from && ret->from_ns > end_ns)
 		return ft_error_create(FT_ERROR_USAGE, "--from: the recording ends before %s",
 				       options->from);
@@ -204,6 +241,7 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 		.at_end = options->at != NULL,
 		.suppressions = a->suppressions,
 		.per_mark = options->per,
+		.limit_bytes = options->limit_bytes,
 		.progress = on_progress,
 		.progress_ctx = &progress,
 	};

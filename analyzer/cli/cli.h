@@ -41,7 +41,9 @@ struct cli_options {
 	const char *second_path; /* of diff */
 	const char *per;	 /* label of marks that count operations */
 	const char *sql;
-	const char *from, *to, *at; /* as typed; see cli_parse_time(); `at` is "peak", too */
+	const char *from, *to, *at; /* as typed; see cli_parse_time(); from and to may be labels of
+				     * marks, `at` is "peak", too */
+	uint64_t limit_bytes;	    /* 0: not given */
 	const char *output, *lang;
 	const char *suppressions[CLI_MAX_SUPPRESSIONS]; /* files */
 	unsigned n_suppressions;

@@ -29,6 +29,61 @@ static const char *age(const struct fa_value *row, const char *key, uint64_t to_
 	return fa_format_time(to_ns > born ? to_ns - born : 0, out);
 }
 
+/* Why a verdict is what it is, for those that a person asks about. */
+static const char *reason_text(const char *code)
+{
+	static const struct {
+		const char *code, *text;
+	} reasons[] = {
+		{"never_released", "what it leaves behind is never freed"},
+		{"few_blocks", "a block that only grows"},
+		{"only_trend", "its level rises, but what is old is freed"},
+		{"only_survivors",
+		 "blocks survive from all of the run, but its level does not rise"},
+		{"survivors_old", "what is left is from the begin of the run"},
+		{"survivors_young", "only young blocks are left"},
+		{"stopped", "it grew, and stopped"},
+		{"slowing", "it fills ever more slowly"},
+		{"short_run", "the run is too short to tell"},
+		{"loss", "the frees may be in a loss of events"},
+		{"fell_before", "it held as much before and let go of it: the run is too short"},
+		{"long_lived", "old blocks are freed in the end: the run is too short"},
+		{"late", "it began too late in the run"},
+	};
+
+	for (size_t i = 0; code && i < sizeof(reasons) / sizeof(*reasons); i++)
+		if (!strcmp(reasons[i].code, code))
+			return reasons[i].text;
+	return NULL;
+}
+
+static void print_growth(const struct fa_value *row)
+{
+	const char *reason = reason_text(fa_value_text(fa_value_get(row, "reason"), "code"));
+	const struct fa_value *each = fa_value_get(row, "bytes_per_operation");
+	struct fa_text bytes, least;
+	const char *separator = "    ";
+
+	if (!fa_value_is_null(each)) {
+		printf("%s%s an operation", separator,
+		       term_bytes((uint64_t)(fa_value_f64(row, "bytes_per_operation") + 0.5),
+				  &bytes));
+		separator = "; ";
+	}
+	if (reason) {
+		printf("%s%s", separator, reason);
+		separator = "; ";
+	}
+	if (!fa_value_is_null(fa_value_get(row, "resolvable_bytes_per_s")) &&
+	    fa_value_is_null(fa_value_get(row, "rate_bytes_per_s"))) {
+		printf("%sa leak from %s on would show", separator,
+		       term_rate(fa_value_f64(row, "resolvable_bytes_per_s"), &least));
+		separator = "; ";
+	}
+	if (*separator == ';')
+		putchar('\n');
+}
+
 static void print_live_row(const struct fa_value *row, uint64_t to_ns)
 {
 	struct fa_text bytes, blocks, rate, oldest, youngest, error;
@@ -48,7 +103,20 @@ static void print_live_row(const struct fa_value *row, uint64_t to_ns)
 	term_name(fa_value_text(row, "name"), term_width() > 100 ? term_width() - 72 : 0);
 	printf("%s%s\n", fa_value_true(row, "system") ? "  (start-up of the C library)" : "",
 	       term_off());
+	print_growth(row);
 	term_stack(fa_value_get(row, "stack"), STACK_MAX);
+}
+
+/* When the limit can be reached at the earliest. */
+static void print_limit(const struct fa_value *limit)
+{
+	struct fa_text bytes, left;
+
+	if (fa_value_is_null(limit) || fa_value_is_null(fa_value_get(limit, "not_before_ns")))
+		return;
+	printf("The limit of %s is not reached before another %s.\n",
+	       term_bytes(fa_value_u64(limit, "bytes"), &bytes),
+	       fa_format_time(fa_value_u64(limit, "not_before_ns"), &left));
 }
 
 static void print_suppressed(const struct fa_value *suppressed)
@@ -112,7 +180,9 @@ static void print_live(struct cli_analysis *a, unsigned top)
 	if (!fa_value_is_null(fa_value_get(process, "resolvable_bytes_per_s")))
 		printf("; growth from about %s would show",
 		       term_rate(fa_value_f64(process, "resolvable_bytes_per_s"), &text));
-	puts(".\nWithout a scan for pointers it is unknown whether a block can still be reached.");
+	puts(".");
+	print_limit(fa_value_get(process, "limit"));
+	puts("Without a scan for pointers it is unknown whether a block can still be reached.");
 }
 
 /* A suppression for each site that the table would show, start-up data of the C library left out.

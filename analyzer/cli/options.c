@@ -32,6 +32,7 @@ enum option_id {
 	OPT_UNITS,
 	OPT_LANG,
 	OPT_PER,
+	OPT_LIMIT,
 	OPT_MAX_GROWTH,
 	OPT_MAX_LIVE,
 	OPT_MAX_RSS,
@@ -51,9 +52,11 @@ static const struct option_row {
 	{"by", "WHAT", "live (default), peak, allocated or temporary", OPT_BY},
 	{"sort", "BY", "peak (default), allocated, temporary, live, count or realloc", OPT_SORT},
 	{"top", "N", "rows of the table", OPT_TOP},
-	{"from", "TIME", "begin of the window: 10s, 5m, 1h30m; -10m is back from the end",
+	{"from", "TIME", "begin of the window: 10s, 1h30m, -10m (before the end) or a mark",
 	 OPT_FROM},
 	{"to", "TIME", "its end", OPT_TO},
+	{"limit", "SIZE", "of resident memory; when it is reached (default: the cgroup's)",
+	 OPT_LIMIT},
 	{"at", "TIME", "describe the heap at that time, or at its 'peak'", OPT_AT},
 	{"sites", NULL, "who pins pages: each site, pairs and sets of sites", OPT_SITES},
 	{"pages", NULL, "pages with most free bytes, and the blocks on them", OPT_PAGES},
@@ -390,13 +393,7 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 		break;
 	case OPT_FROM:
 	case OPT_TO:
-		if (!cli_parse_time(value, 0, &ignored)) {
-			fprintf(stderr,
-				"fraganalyze: --%s: '%s' is not a time such as 10s, 1h30m or "
-				"-10m\n",
-				id == OPT_FROM ? "from" : "to", value);
-			return false;
-		}
+		/* What is no time is the label of a mark, which the recording knows. */
 		*(id == OPT_FROM ? &o->from : &o->to) = value;
 		break;
 	case OPT_AT:
@@ -453,6 +450,13 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_FORMAT:
 		choice = choose("format", value, outputs);
 		o->format = (enum cli_format)choice;
+		break;
+	case OPT_LIMIT:
+		if (!cli_parse_size(value, &o->limit_bytes) || !o->limit_bytes) {
+			fprintf(stderr, "fraganalyze: --limit: '%s' is not a size such as 2GiB\n",
+				value);
+			return false;
+		}
 		break;
 	case OPT_PER:
 		o->per = value;

@@ -211,13 +211,15 @@ static double older_to_younger(const double pace[COHORTS])
 	return younger > 0 ? older / younger : INFINITY;
 }
 
-/* Fewer and fewer survivors, window for window. */
-static bool slows_down(const struct fa_evidence *e, int span)
+/* Fewer and fewer survivors, window for window. Where only the short span speaks for growth
+ * (`late`), it is enough that the long one has most of them early. */
+static bool slows_down(const struct fa_evidence *e, int span, bool late)
 {
 	double pace[COHORTS];
 
 	paces(e, span, pace);
-	return older_to_younger(pace) > slow_ratio && fa_mann_kendall(pace, COHORTS) < -2.33;
+	return older_to_younger(pace) > slow_ratio &&
+	       (late || fa_mann_kendall(pace, COHORTS) < -2.33);
 }
 
 /* The cohort test, or, where the pace only scatters and nothing old was ever freed (bursts), with
@@ -461,8 +463,8 @@ static bool judge_survivors(const struct fa_evidence *e, int span, bool trend, s
 		verdict(g, FA_UNSURE, FA_WHY_FELL_BEFORE, 0);
 		return true;
 	}
-	if (slows_down(e, 0)) {
-		verdict(g, span > 0 ? FA_PLATEAU : FA_UNSURE, FA_WHY_SLOWING, 0);
+	if (slows_down(e, 0, span > 0)) {
+		verdict(g, FA_UNSURE, FA_WHY_SLOWING, 0);
 		return true;
 	}
 	rate_from_cohorts(e, span, g);
@@ -511,7 +513,7 @@ static bool judge_growth(const struct fa_evidence *e, const struct trough_result
 		verdict(g, FA_GROWING, FA_WHY_FEW_BLOCKS, 0);
 		return true;
 	}
-	if (slows_down(e, 0)) {
+	if (slows_down(e, 0, false)) {
 		verdict(g, FA_PLATEAU, FA_WHY_SLOWING, 0);
 		return true;
 	}

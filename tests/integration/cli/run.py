@@ -393,6 +393,12 @@ def _(scratch):
         check_equal(sum(p["totals"][key] for p in parts), whole["totals"][key], key + " of three windows")
     check_equal(parts[2]["totals"]["live_bytes"], whole["totals"]["live_bytes"], "live at the end")
     check_equal(max(p["totals"]["peak_bytes"] for p in parts), whole["totals"]["peak_bytes"], "peak")
+    with sqlite3.connect(path) as db:
+        db.executemany("INSERT INTO mark(time_ns, seq, kind, label) VALUES(?, 0, 'user', ?)",
+                       [(1000000000, "warm"), (1500000000, "warm"), (3000000000, "done")])
+    db.close()
+    marked = analyze_json("summary", path, "--from", "warm", "--to", "done")
+    check_equal((marked["from_ns"], marked["to_ns"]), (1000000000, 3000000000), "a window between marks")
     back = analyze_json("summary", path, "--from", "-1s")
     check_equal(back["from_ns"], whole["to_ns"] - 1000000000, "--from -1s")
     check_equal(analyze_json("summary", path, "--from", "0.5s")["from_ns"],
