@@ -89,6 +89,7 @@ static struct ft_error *engine_init(struct fa_engine *engine)
 	FT_TRY(ft_reader_stacks(engine->reader, &nodes, &engine->n_stacks));
 	if (!engine->n_stacks)
 		engine->n_stacks = 1;
+	FT_TRY(fa_engine_find_parent(engine));
 	engine->n_threads = 1;
 	FT_TRY(ft_reader_threads(engine->reader, max_thread, &engine->n_threads));
 	engine->threads = calloc(engine->n_threads, sizeof(*engine->threads));
@@ -136,6 +137,8 @@ void fa_engine_destroy(struct fa_engine *engine)
 			pass->ops->deinit(pass);
 		free(pass->state);
 	}
+	fa_engine_destroy(engine->parent);
+	ft_reader_close(engine->parent_reader);
 	fa_heap_deinit(&engine->heap);
 	fa_names_destroy(engine->names);
 	fa_suppressed_destroy(engine->suppressed);

@@ -48,6 +48,9 @@ struct fa_suppressed;
 struct fa_engine {
 	struct ft_reader *reader; /* borrowed */
 	struct fa_options options;
+	struct ft_reader *parent_reader; /* owned; NULL unless it is a forked child's */
+	struct fa_engine *parent;	 /* likewise */
+	struct fa_inheritance inheritance;
 
 	struct fa_heap heap;
 	struct fa_totals totals;
@@ -58,6 +61,7 @@ struct fa_engine {
 	uint32_t *start_blocks; /* live at `from`, by stack; NULL when the window starts at 0 */
 	uint64_t epoch;		/* number of the peak; sites start with 0, this with 1 */
 	uint64_t *last_address; /* by thread: its latest allocation, 0 once freed */
+	size_t n_own_stacks;	/* of the recording; the parent's follow */
 	size_t n_stacks, n_threads;
 	struct fa_thread *threads; /* by id; id 0 when there is none */
 
@@ -93,6 +97,9 @@ struct ft_error *fa_engine_replay(struct fa_engine *engine);
 struct ft_error *fa_engine_find_rate(struct fa_engine *engine);
 /* Fill `bytes` and `blocks` of a block that was born in event `seq` of a sampled recording. */
 void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block, uint64_t seq);
+/* inherit.c: find the parent, in engine_init(); put its blocks into the empty heap */
+struct ft_error *fa_engine_find_parent(struct fa_engine *engine);
+struct ft_error *fa_engine_inherit(struct fa_engine *engine);
 /* allocator.c */
 struct ft_error *fa_engine_find_allocator(struct fa_engine *engine);
 /* teardown.c */

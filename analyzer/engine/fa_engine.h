@@ -40,6 +40,8 @@ struct fa_options {
 					  * borrowed */
 	size_t n_unmovable;
 	uint64_t limit_bytes; /* of resident memory, for the time that is left; 0: as recorded */
+	unsigned
+		generation; /* internal: how many forks lead from here to the recording asked for */
 	/* Called now and then with the number of events done; returning false stops the run with
 	 * FT_ERROR_STOPPED. May be NULL. */
 	bool (*progress)(void *ctx, uint64_t done, uint64_t total);
@@ -84,6 +86,20 @@ struct fa_totals {
 	uint64_t live_variance, peak_variance, allocated_variance;
 };
 const struct fa_totals *fa_engine_totals(const struct fa_engine *engine);
+
+/*
+ * What a forked child had from its parent, whose recording is replayed up to the fork for it. These
+ * blocks are live before the first event, like those from before a window; allocations count
+ * without them. Their stacks are the parent's, their thread is 0, their time of birth is 0.
+ */
+struct fa_inheritance {
+	bool forked;
+	bool seeded;		    /* the parent's recording was there */
+	const char *unknown;	    /* why inherited blocks are missing, a clause; NULL: none is */
+	uint64_t n_blocks, n_bytes; /* once the replay has begun */
+	uint64_t n_frees;	    /* of these blocks, so far */
+};
+const struct fa_inheritance *fa_engine_inheritance(const struct fa_engine *engine);
 
 uint32_t fa_engine_max_sites(const struct fa_engine *engine);
 const struct fa_options *fa_engine_options(const struct fa_engine *engine);

@@ -279,12 +279,27 @@ static struct fa_names *engine_names(struct fa_engine *engine)
 	return engine->names;
 }
 
+/* A stack of the parent's recording: its names are there. */
+static bool is_inherited(const struct fa_engine *engine, uint32_t stack)
+{
+	return engine->parent && stack >= engine->n_own_stacks;
+}
+
+static uint32_t inherited_stack(const struct fa_engine *engine, uint32_t stack)
+{
+	return (uint32_t)(stack - engine->n_own_stacks);
+}
+
 size_t fa_engine_frames(struct fa_engine *engine, uint32_t stack, struct fa_frame *frames,
 			size_t max)
 {
-	struct fa_names *names = engine_names(engine);
+	struct fa_names *names;
 	size_t n = 0, depth = 0;
 
+	if (is_inherited(engine, stack))
+		return fa_engine_frames(engine->parent, inherited_stack(engine, stack), frames,
+					max);
+	names = engine_names(engine);
 	if (!names)
 		return 0;
 	for (uint32_t id = stack; id && id < names->n_nodes && depth < NAMES_MAX_DEPTH; depth++) {
@@ -342,6 +357,8 @@ const char *fa_engine_site_name(struct fa_engine *engine, uint32_t stack)
 	struct fa_names *names = engine_names(engine);
 	struct fa_frame frames[128];
 
+	if (is_inherited(engine, stack))
+		return fa_engine_site_name(engine->parent, inherited_stack(engine, stack));
 	if (!names || !stack || stack >= names->n_nodes)
 		return "(no stack)";
 	if (names->sites[stack].name)
@@ -387,6 +404,8 @@ bool fa_engine_site_is_system(struct fa_engine *engine, uint32_t stack)
 	struct fa_names *names = engine_names(engine);
 	struct fa_frame frames[64];
 
+	if (is_inherited(engine, stack))
+		return fa_engine_site_is_system(engine->parent, inherited_stack(engine, stack));
 	if (!names || !stack || stack >= names->n_nodes)
 		return false;
 

@@ -109,6 +109,8 @@ static void account_died(struct fa_engine *engine, const struct fa_block *block)
 	struct site_account *site = site_touch(engine, block->stack);
 	struct fa_totals *totals = &engine->totals;
 
+	if (block->stack >= engine->n_own_stacks)
+		engine->inheritance.n_frees++;
 	site->live_bytes -= block->bytes;
 	site->live_blocks -= block->blocks;
 	totals->live_blocks -= block->blocks;
@@ -155,7 +157,7 @@ static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 /* Ids that the recording's tables do not know become 0, "none": passes index arrays with them. */
 static uint32_t known_stack(const struct fa_engine *engine, uint32_t stack)
 {
-	return stack < engine->n_stacks ? stack : 0;
+	return stack < engine->n_own_stacks ? stack : 0;
 }
 
 static uint32_t known_thread(const struct fa_engine *engine, uint32_t thread)
@@ -335,7 +337,7 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 		.peak_ns = engine->from_ns,
 	};
 	engine->epoch++;
-	if (engine->from_ns) {
+	if (engine->from_ns || engine->inheritance.n_blocks) {
 		engine->start_blocks = calloc(engine->n_stacks, sizeof(*engine->start_blocks));
 		if (!engine->start_blocks)
 			return &ft_enomem;
@@ -374,6 +376,7 @@ struct ft_error *fa_engine_replay(struct fa_engine *engine)
 
 	if (!events)
 		return &ft_enomem;
+	FT_TRY(fa_engine_inherit(engine));
 	if (!engine->from_ns) {
 		FT_TRY(begin_window(engine));
 		inside = true;

@@ -26,10 +26,10 @@ struct quality {
 	struct loss *losses;
 	size_t n_losses;
 	uint64_t n_lost;      /* events, as far as known */
-	bool inherited;	      /* a forked child: it frees blocks of its parent */
 	int64_t tracer_bytes; /* -1: not sampled */
 	uint64_t packed_bytes, frames, resolved;
 	char *parent;
+	uint64_t n_children; /* rows of images without a recording of their own */
 };
 
 /* What the ledger repeats of the recording's own notes. */
@@ -152,6 +152,31 @@ static struct ft_error *add_findings(const struct quality *q, struct fa_engine *
 	return NULL;
 }
 
+static struct ft_error *count_child(void *ctx, const struct ft_child_row *row)
+{
+	struct quality *q = ctx;
+
+	q->n_children += row->n_allocs || row->n_frees || row->pid;
+	return NULL;
+}
+
+static struct ft_error *add_unknown_inheritance(struct fa_engine *engine)
+{
+	const struct fa_inheritance *inheritance = fa_engine_inheritance(engine);
+	char text[640];
+
+	if (!inheritance->forked || !inheritance->unknown)
+		return NULL;
+	snprintf(text, sizeof(text),
+		 "What this forked child inherited is not known: %s. Its frees of such blocks are "
+		 "counted, and not judged",
+		 inheritance->unknown);
+	return fa_engine_finding_add(engine, &(struct fa_finding){.code = "inheritance_unknown",
+								  .severity = FA_INFO,
+								  .text = text,
+								  .section = "quality"});
+}
+
 static struct ft_error *quality_finish(struct fa_pass *pass)
 {
 	struct quality *q = fa_pass_state(pass);
@@ -163,13 +188,14 @@ static struct ft_error *quality_finish(struct fa_pass *pass)
 	FT_TRY(ft_reader_timeline(reader, last_tracer, q));
 	FT_TRY(ft_reader_process(reader, &process));
 	if (process.parent_recording && *process.parent_recording) {
-		q->inherited = true;
 		q->parent = ft_arena_strdup(&q->arena, process.parent_recording);
 	}
 	for (size_t i = 0; i < ft_reader_n_chunks(reader); i++)
 		q->packed_bytes += ft_reader_chunk_info(reader, i)->n_bytes;
 	fa_engine_symbolised(engine, &q->resolved, &q->frames);
+	FT_TRY(ft_reader_children(reader, count_child, q));
 	FT_TRY(add_killed(&process, engine));
+	FT_TRY(add_unknown_inheritance(engine));
 	return add_findings(q, engine);
 }
 
@@ -181,6 +207,8 @@ static struct ft_error *quality_emit(const struct fa_pass *pass, struct fa_doc *
 	const struct fa_totals *totals = fa_engine_totals(engine);
 	uint64_t n_events = ft_reader_n_events(reader);
 	int64_t written = ft_reader_meta_int(reader, "events_written", -1);
+	const struct fa_inheritance *inheritance = fa_engine_inheritance(engine);
+	bool guessed = inheritance->forked && inheritance->unknown;
 	struct fa_json *json = fa_doc_begin(doc, "quality");
 
 	fa_json_kv_u64(json, "events", totals->n_events);
@@ -188,8 +216,13 @@ static struct ft_error *quality_emit(const struct fa_pass *pass, struct fa_doc *
 		fa_json_kv_i64(json, "events_written", written);
 	else
 		fa_json_kv_u64(json, "events_written", n_events);
-	fa_json_kv_u64(json, "unknown_frees", q->inherited ? 0 : totals->n_unknown_frees);
-	fa_json_kv_u64(json, "inherited_frees", q->inherited ? totals->n_unknown_frees : 0);
+	/* A free that nobody knows of may be of an inherited block if these are not known. */
+	fa_json_kv_u64(json, "unknown_frees", guessed ? 0 : totals->n_unknown_frees);
+	fa_json_kv_u64(json, "inherited_frees",
+		       inheritance->n_frees + (guessed ? totals->n_unknown_frees : 0));
+	fa_json_kv_u64(json, "inherited_blocks", inheritance->n_blocks);
+	fa_json_kv_u64(json, "inherited_bytes", inheritance->n_bytes);
+	fa_json_kv_u64(json, "small_children", q->n_children);
 	fa_json_kv_string(json, "parent_recording", q->parent);
 	fa_json_kv_u64(json, "overlaps", totals->n_overlaps);
 	fa_json_kv_u64(json, "lost_events", q->n_lost);

@@ -42,9 +42,7 @@ bool co_door_add(struct co_door *door, int fd, int pidfd, pid_t pid)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	door->listeners[door->n_listeners++] = (struct co_listener){
-		.fd = fd,
-		.pidfd = pidfd >= 0 ? fcntl(pidfd, F_DUPFD_CLOEXEC, 0) : -1,
-		.pid = pid};
+		.fd = fd, .pidfd = pidfd >= 0 ? fcntl(pidfd, F_DUPFD_CLOEXEC, 0) : -1, .pid = pid};
 	return true;
 }
 
@@ -139,8 +137,7 @@ static bool receive(int fd, struct co_guest *guest)
 	guest->listener = n_fds > 1 ? fds[1] : -1;
 	for (unsigned i = 2; i < n_fds; i++)
 		close(fds[i]);
-	if (n == sizeof(guest->hello) && guest->memfd >= 0 &&
-	    text.hello.magic == FT_HELLO_MAGIC) {
+	if (n == sizeof(guest->hello) && guest->memfd >= 0 && text.hello.magic == FT_HELLO_MAGIC) {
 		guest->is_image = true;
 		guest->hello = text.hello;
 		return true;
@@ -153,8 +150,7 @@ static bool receive(int fd, struct co_guest *guest)
 /* Takes the connection over; false while its message has not come: it stays the caller's then. */
 static bool handle(struct co_door *door, int fd, pid_t host)
 {
-	struct co_guest guest = {
-		.fd = fd, .host = host, .pidfd = -1, .memfd = -1, .listener = -1};
+	struct co_guest guest = {.fd = fd, .host = host, .pidfd = -1, .memfd = -1, .listener = -1};
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 

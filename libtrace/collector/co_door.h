@@ -18,11 +18,11 @@
 
 /* Who has come. Descriptors that the callback keeps it replaces by -1; the door closes the rest. */
 struct co_guest {
-	int fd;	    /* the connection */
-	pid_t pid;  /* as seen from here */
+	int fd;	   /* the connection */
+	pid_t pid; /* as seen from here */
 	uid_t uid;
-	int pidfd;  /* -1: it has ended already, or the kernel is of before 5.3 */
-	int memfd;  /* an image's segment, else -1 */
+	int pidfd;    /* -1: it has ended already, or the kernel is of before 5.3 */
+	int memfd;    /* an image's segment, else -1 */
 	int listener; /* an image's own listening socket, or -1 */
 	bool is_image;
 	pid_t host; /* whose address was called; 0: the collector's own */
@@ -43,7 +43,7 @@ struct co_door {
 		int fd;
 		int pidfd; /* closed with its process; -1: stays */
 		pid_t pid; /* of that process; 0: none */
-	} *listeners;
+	} * listeners;
 	unsigned n_listeners, capacity;
 	struct co_pending {
 		int fd;

@@ -20,19 +20,19 @@
 
 enum {
 	CO_UNDECIDED_MS = 1000,
-	CO_HELD_BLOCKS = 16,	 /* of one image, */
+	CO_HELD_BLOCKS = 16,	  /* of one image, */
 	CO_HELD_BLOCKS_ALL = 128, /* and of all: about 10 MiB of the spill */
 };
 
 /* What images that come of this one need to know of it, also when it is gone. */
 struct co_ancestry {
-	uint64_t id;	     /* of its session */
-	uint64_t owner;	     /* id of the session whose file `path` is: its own, or an ancestor's */
-	int64_t start_ns;    /* CLOCK_MONOTONIC at time 0 of `path` */
-	uint64_t fork_ns;    /* path is an ancestor's: when the heap parted from it; else, and if
-				it did not come of a fork, FT_TIME_NONE */
-	char *path;	     /* NULL: there was never a file */
-	char image[17];	     /* random: tells whether a file is the one that is meant */
+	uint64_t id;	  /* of its session */
+	uint64_t owner;	  /* id of the session whose file `path` is: its own, or an ancestor's */
+	int64_t start_ns; /* CLOCK_MONOTONIC at time 0 of `path` */
+	uint64_t fork_ns; /* path is an ancestor's: when the heap parted from it; else, and if
+			     it did not come of a fork, FT_TIME_NONE */
+	char *path;	  /* NULL: there was never a file */
+	char image[17];	  /* random: tells whether a file is the one that is meant */
 };
 
 struct co_writer_state {

@@ -51,7 +51,7 @@ struct entry {
  * that process, or names it as its parent. */
 struct past {
 	uint64_t key, id;
-	uint64_t start;	 /* of the process, 0: unknown; */
+	uint64_t start;	     /* of the process, 0: unknown; */
 	pid_t pid, stat_pid; /* as seen from here, and by itself */
 };
 
@@ -74,7 +74,7 @@ struct server {
 	uint32_t n_running, n_finishing;
 	struct co_door door;
 	char socket[FT_ADDRESS_BYTES]; /* the name that we listen on */
-	struct past past[N_PAST]; /* a ring of the latest */
+	struct past past[N_PAST];      /* a ring of the latest */
 	unsigned n_past;
 	/* Where recordings of images go that have become another user: the first image's words. */
 	char output[sizeof(((struct co_segment *)NULL)->output)];
@@ -322,12 +322,11 @@ static struct ft_error *serve_image(struct server *server, struct co_guest *gues
 		free(entry);
 		return error;
 	}
-	server->past[server->n_past++ % N_PAST] =
-		(struct past){.key = guest->hello.key,
-			      .id = entry->session->id,
-			      .start = guest->hello.start,
-			      .pid = guest->pid,
-			      .stat_pid = guest->hello.stat_pid};
+	server->past[server->n_past++ % N_PAST] = (struct past){.key = guest->hello.key,
+								.id = entry->session->id,
+								.start = guest->hello.start,
+								.pid = guest->pid,
+								.stat_pid = guest->hello.stat_pid};
 
 	/* An older image of the same process has been replaced by this one. */
 	while ((before = running_image(server, entry->pid)))
@@ -657,8 +656,8 @@ static void read_name(int fd, char name[FT_ADDRESS_BYTES])
 	socklen_t bytes = sizeof(address);
 
 	if (getsockname(fd, (struct sockaddr *)&address, &bytes) == 0 && !address.sun_path[0])
-		snprintf(name, FT_ADDRESS_BYTES, "%.*s",
-			 (int)(sizeof(address.sun_path) - 1), address.sun_path + 1);
+		snprintf(name, FT_ADDRESS_BYTES, "%.*s", (int)(sizeof(address.sun_path) - 1),
+			 address.sun_path + 1);
 }
 
 static struct ft_error *start_threads(struct server *server)

@@ -16,7 +16,7 @@ struct co_write {
 	void *ctx;
 	uint64_t min_events;
 	struct co_writer_state *recordings;
-	unsigned n_held;		      /* blocks of all recordings */
+	unsigned n_held;		     /* blocks of all recordings */
 	struct co_ancestry history[HISTORY]; /* a ring of the latest that have ended */
 	unsigned n_history;
 };

@@ -14,8 +14,8 @@
 #include "ft_error.h"
 #include "ft_hello.h"
 
-/* Below it are the shells and small tools of a script (an env makes 263 calls, a dash 50); a program
- * that does something with its heap is above. */
+/* Below it are the shells and small tools of a script (an env makes 263 calls, a dash 50); a
+ * program that does something with its heap is above. */
 enum { DEFAULT_MIN_EVENTS = 1000 };
 
 static const char help[] =

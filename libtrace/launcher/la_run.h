@@ -16,7 +16,7 @@ struct la_run_options {
 	/* As given; NULL: the default. */
 	const char *depth, *on_full, *stall_limit, *unwind, *follow, *min_events;
 	const char *sample; /* a size that ft_sample_parse() takes */
-	char **argv; /* the program's; NULL-terminated */
+	char **argv;	    /* the program's; NULL-terminated */
 };
 
 /*

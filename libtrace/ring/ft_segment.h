@@ -137,7 +137,7 @@ struct ft_segment_header {
 	_Alignas(64) _Atomic uint32_t n_rings_used; /* rings [0, n) have ever been used */
 	_Atomic uint32_t n_threads;		    /* serials given out */
 	_Atomic uint32_t n_nodes;		    /* node ids given out; ids are 1..n */
-	_Atomic uint32_t exiting;	/* enum ft_exiting */
+	_Atomic uint32_t exiting;		    /* enum ft_exiting */
 	_Atomic uint64_t n_no_node;	/* stacks that found no node free: their events say 0 */
 	_Atomic uint64_t n_no_ring;	/* events dropped because no ring was free */
 	_Atomic uint64_t n_sample_full; /* blocks that were struck but found no place in the set */

@@ -190,8 +190,9 @@ static struct layout plan(uint32_t n_rings, uint64_t max_nodes)
 	return l;
 }
 
-/* Past RLIMIT_FSIZE the kernel would send SIGXFSZ (set_size() lifts the soft one); of RLIMIT_AS and RLIMIT_DATA, which count what
- * is reserved and not only what is touched, we leave the program most. */
+/* Past RLIMIT_FSIZE the kernel would send SIGXFSZ (set_size() lifts the soft one); of RLIMIT_AS and
+ * RLIMIT_DATA, which count what is reserved and not only what is touched, we leave the program
+ * most. */
 static bool fits_limits(const struct layout *l)
 {
 	uint64_t bytes = l->size;

@@ -31,8 +31,8 @@ struct tr_settings {
 	uint64_t ring_bytes;	 /* FRAGTRACE_RING_KIB, a power of two */
 	bool own_collector;	 /* no FRAGTRACE_SOCKET: we start a collector ourselves */
 	bool follow_fork, follow_exec; /* FRAGTRACE_FOLLOW */
-	char socket[108];	 /* abstract name, without the leading NUL */
-	bool socket_known;	 /* it is the collector's own, not an ancestor's */
+	char socket[108];	       /* abstract name, without the leading NUL */
+	bool socket_known;	       /* it is the collector's own, not an ancestor's */
 	char output[1024];
 	char collector[1024];	   /* path of the program; "" if there is none */
 	char environment[8 << 10]; /* for the collector: NAME=VALUE strings */

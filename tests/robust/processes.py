@@ -8,7 +8,8 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-from fttest import Suite, check, check_equal, environment, launcher, need, run, skip, tool, wait_for  # noqa: E402
+from fttest import (Suite, analyze_json, check, check_equal, environment, launcher, need, run, skip,  # noqa: E402
+                    tool, wait_for)
 from recordings import recordings_in  # noqa: E402
 from robust import bare, helper, images, n_collectors, sizes, tree  # noqa: E402
 
@@ -32,6 +33,39 @@ def forked(name, word):
         check_equal(sizes(parent)[70001], (1, 0), "the parent's block in its own recording")
         check_equal(sizes(child)[70002], (1, 0), "the child's block")
         check_equal((parent.process["exit_kind"], child.process["exit_kind"]), ("exit", "exit"), "ends")
+
+
+@suite.case("a child's heap begins as its parent's was at the fork", 30)
+def inheritance(scratch):
+    bare(scratch, tree("alloc", 70001, "alloc", 70004, "fork", "free", "fork", "alloc", 70002, "end", "end",
+                       "alloc", 70003), FRAGTRACE_SYMBOLIZE="1")
+    found = images(scratch, 3)
+    child = next(i for i in found if i.origin == "fork" and 70002 not in sizes(i))
+    grandchild = next(i for i in found if 70002 in sizes(i))
+    for image, n_frees in ((child, 1), (grandchild, 0)):
+        quality = analyze_json("report", image.path)["quality"]
+        check_equal((quality["unknown_frees"], quality["inherited_frees"]), (0, n_frees), "frees in " + image.name)
+        live = {leak["bytes"] for leak in analyze_json("leaks", image.path)["leaks"]}
+        check(70001 in live, "the inherited block is not live in %s: %r" % (image.name, live))
+        check(not live & {70003, 70004}, "blocks in %s that are not its own: %r" % (image.name, live))
+
+    def named():
+        return any(frame["function"] == "main" for leak in analyze_json("leaks", child.path)["leaks"]
+                   if leak["bytes"] == 70001 for frame in leak["stack"])
+    wait_for("the names of the inherited block's stack", named)
+
+    # Moved elsewhere together, and then without the parent.
+    other = os.path.join(scratch, "other")
+    os.mkdir(other)
+    for image in found:
+        os.rename(image.path, os.path.join(other, image.name))
+    moved = os.path.join(other, child.name)
+    check_equal(analyze_json("report", moved)["quality"]["inherited_frees"], 1, "frees when moved")
+    parent = next(i for i in found if i.origin == "start")
+    os.rename(os.path.join(other, grandchild.name), os.path.join(other, parent.name))
+    document = analyze_json("report", moved)
+    check_equal(document["quality"]["inherited_blocks"], 0, "blocks from a file that is not the parent's")
+    check("inheritance_unknown" in [f["code"] for f in document["summary"]["findings"]], "nothing says so")
 
 
 forked("fork: the child has its own recording, which names its parent's", "fork")

@@ -2,14 +2,15 @@
 /*
  * A process that is told what to do, so that a test knows what must be in its recording
  *
- *	test-tree WORD...	done from left to right; sizes are unusual, so that a test can ask for them
+ *	test-tree WORD...	done from left to right; sizes are unusual, so that a test can ask
+ *for them
  *
  *	alloc N		a block of N bytes, kept (and freed by a later `free`)
  *	free		the block of the last alloc, also when a parent made it
  *	many N		N blocks of 64 bytes, freed at once
  *	fork, vfork, clone, double, thread-fork
- *			the rest of the words up to `end` is done in a child, which is waited for (the
- *			one of `double` is not: its parent is gone before it begins)
+ *			the rest of the words up to `end` is done in a child, which is waited for
+ *(the one of `double` is not: its parent is gone before it begins)
  *	spawn, system	the same, in a new image of this program
  *	exec		the rest of the words in a new image, in this process
  *	_exit, quick_exit, abort, kill	the end
@@ -87,7 +88,7 @@ static char **take_child_words(char ***end)
 	int depth = 1;
 
 	for (; words < words_end; words++) {
-		static const char *const openers[] = {"fork",	"vfork", "clone", "double",
+		static const char *const openers[] = {"fork",	     "vfork", "clone", "double",
 						      "thread-fork", "spawn", "system"};
 
 		for (size_t i = 0; i < sizeof(openers) / sizeof(openers[0]); i++)
@@ -254,7 +255,8 @@ static void run(void)
 		} else if (strcmp(word, "setuid") == 0) {
 			long id = next_number();
 
-			if (setgroups(0, NULL) < 0 || setgid((gid_t)id) < 0 || setuid((uid_t)id) < 0)
+			if (setgroups(0, NULL) < 0 || setgid((gid_t)id) < 0 ||
+			    setuid((uid_t)id) < 0)
 				fail("setuid");
 		} else if (strcmp(word, "say") == 0) {
 			say(next_word());
