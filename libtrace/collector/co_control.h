@@ -22,7 +22,7 @@ enum co_control_verb {
 
 struct co_control_request {
 	uint64_t magic;
-	uint32_t verb;	/* enum co_control_verb */
+	uint32_t verb;	 /* enum co_control_verb */
 	uint32_t n_text; /* bytes of text */
 	char text[2000];
 };

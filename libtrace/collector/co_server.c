@@ -572,13 +572,25 @@ static int poll_timeout(const struct server *server)
 	return 20;
 }
 
+/* All who have connected before the ends that were seen are taken in. The list has children before
+ * their parents: they end in that order. */
+static void end_the_dead(struct server *server)
+{
+	co_door_accept_all(&server->door);
+	for (struct entry *e = server->entries; e; e = e->next) {
+		struct pollfd one = {e->pidfd, POLLIN, 0};
+
+		if (!e->ended && poll(&one, 1, 0) > 0)
+			entry_process_ended(server, e);
+	}
+}
+
 static struct ft_error *serve(struct server *server)
 {
 	ft_auto_free struct pollfd *polls = NULL;
 	unsigned capacity = 0;
 
 	while (!is_done(server)) {
-		struct entry *polled;
 		bool any_ended;
 		unsigned n = 0, first_entry, wanted = 3 + co_door_n_polls(&server->door);
 
@@ -605,20 +617,13 @@ static struct ft_error *serve(struct server *server)
 		if (poll(polls, n, poll_timeout(server)) < 0 && errno != EINTR)
 			return ft_error_os(errno, "poll");
 
-		/* Who is new first: it may be an ended process in its last image. All who have
-		 * connected before the end that was seen are taken in; they come before `polled`
-		 * in the list. */
-		polled = server->entries;
+		/* Who is new first: it may be an ended process in its last image. */
 		any_ended = false;
 		for (unsigned i = first_entry; i < n; i++)
 			any_ended |= polls[i].revents != 0;
 		co_door_serve(&server->door, polls + 3);
 		if (any_ended)
-			co_door_accept_all(&server->door);
-		n = first_entry;
-		for (struct entry *e = polled; e; e = e->next)
-			if (polls[n++].revents && !e->ended)
-				entry_process_ended(server, e);
+			end_the_dead(server);
 		if (polls[2].revents)
 			handle_launcher(server);
 		if (polls[1].revents)

@@ -276,19 +276,46 @@ static void close_recording(struct co_write *write, struct co_session *session)
 	co_recording_destroy(recording);
 }
 
+/* An image that has ended too, and may become a row of this one's recording. */
+static bool awaits_rows(const struct co_write *write, const struct co_writer_state *recording)
+{
+	for (const struct co_writer_state *r = write->recordings; r; r = r->next)
+		if (r != recording && r->undecided &&
+		    atomic_load_explicit(&r->session->ended, memory_order_acquire) &&
+		    open_owner(write, r->session->segment.origin.parent) == recording)
+			return true;
+	return false;
+}
+
 static void end_recording(struct co_write *write, struct co_writer_state *recording,
 			  const struct co_op *end)
 {
 	struct ft_error *error = NULL;
 
-	if (becomes_row(write, recording, end))
-		return;
-	if (recording->undecided)
-		decide(write, recording);
-	if (recording->writer)
-		error = co_recording_end(recording, end);
-	if (error)
-		recording_fail(write, recording->session, error);
+	if (!becomes_row(write, recording, end)) {
+		if (recording->undecided)
+			decide(write, recording);
+		if (recording->writer)
+			error = co_recording_end(recording, end);
+		if (error)
+			recording_fail(write, recording->session, error);
+	}
+	close_recording(write, recording->session);
+}
+
+/* The end of an image; and of those that have waited for it. */
+static void end_or_wait(struct co_write *write, struct co_writer_state *recording,
+			const struct co_op *end)
+{
+	recording->end = *end;
+	recording->end_waits = true;
+	for (struct co_writer_state *r = write->recordings, *next; r; r = next) {
+		next = r->next;
+		if (!r->end_waits || awaits_rows(write, r))
+			continue;
+		end_recording(write, r, &r->end);
+		next = write->recordings; /* others may have waited for this one */
+	}
 }
 
 /* ---- blocks ---------------------------------------------------------------------------------- */
@@ -365,8 +392,8 @@ static void write_block(struct co_write *write, struct co_spill_block *block)
 	if (wishes.commit)
 		answer_commit(session);
 	if (wishes.has_end && recording)
-		end_recording(write, recording, &wishes.end);
-	if (wishes.has_end)
+		end_or_wait(write, recording, &wishes.end);
+	else if (wishes.has_end)
 		close_recording(write, session);
 	if (!block)
 		return; /* with the reference */

@@ -165,7 +165,7 @@ def long_child(scratch):
 
 @suite.case("a child of few calls whose parent is gone keeps its recording", 30)
 def orphan(scratch):
-    bare(scratch, tree("exec", "alloc", 70001), FRAGTRACE_MIN_EVENTS="1500")
+    bare(scratch, tree("exec", "sleep", 500, "alloc", 70001), FRAGTRACE_MIN_EVENTS="1500")
     found = images(scratch, 2)
     check(any(70001 in sizes(image) for image in found), "the orphan's block is nowhere")
 
