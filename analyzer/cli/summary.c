@@ -322,9 +322,10 @@ static unsigned print_judgements(const struct fa_value *summary, unsigned max)
 		const char *text = fa_value_text(f, "text");
 		const char *code = fa_value_text(f, "code");
 
-		/* What grows is in the table below, and the head says what is estimated. */
+		/* What grows and what is suppressed is said below, what is estimated above. */
 		if (!text || (said && !strcmp(text, said)) || !strcmp(code, "growing") ||
-		    !strcmp(code, "suspect") || !strcmp(code, "estimated"))
+		    !strcmp(code, "suspect") || !strcmp(code, "estimated") ||
+		    !strcmp(code, "suppressed"))
 			continue;
 		if (lines + judgement_lines(f) > max)
 			break;

@@ -241,6 +241,8 @@ bool fa_engine_site_is_system(struct fa_engine *engine, uint32_t stack);
 bool fa_engine_suppress(struct fa_engine *engine, uint32_t stack, uint64_t blocks, uint64_t bytes);
 /* Whether they cover a bad free by this call. Not counted. */
 bool fa_engine_suppress_free(struct fa_engine *engine, uint32_t stack, enum ft_api api);
+/* Add a finding that says how much was left out, if suppressions were given. */
+struct ft_error *fa_engine_find_suppressed(struct fa_engine *engine);
 /* Write "suppressed": {sites, blocks, bytes, rules}, null without suppressions. */
 void fa_engine_emit_suppressed(struct fa_engine *engine, struct fa_json *json);
 /* Append a suppression for a site. */

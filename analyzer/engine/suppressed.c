@@ -5,9 +5,12 @@
  * Nothing is left out silently: each site that a pass leaves out is counted with the suppression
  * that covered it.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine_impl.h"
+#include "fa_format.h"
 #include "fa_json.h"
 #include "fa_suppress.h"
 
@@ -114,21 +117,64 @@ bool fa_engine_suppress_free(struct fa_engine *engine, uint32_t stack, enum ft_a
 				     frames, n) >= 0;
 }
 
+/* The sum over all suppressions; *used: those that covered anything. */
+static struct suppression_use sum_uses(const struct fa_engine *engine, size_t *used)
+{
+	const struct fa_suppressed *own = engine->suppressed;
+	size_t n = own ? fa_suppressions_count(engine->options.suppressions) : 0;
+	struct suppression_use all = {0};
+
+	*used = 0;
+	for (size_t i = 0; i < n; i++) {
+		all.sites += own->uses[i].sites;
+		all.blocks += own->uses[i].blocks;
+		all.bytes += own->uses[i].bytes;
+		*used += own->uses[i].sites > 0;
+	}
+	return all;
+}
+
+struct ft_error *fa_engine_find_suppressed(struct fa_engine *engine)
+{
+	size_t used, n = fa_suppressions_count(engine->options.suppressions);
+	struct suppression_use all = sum_uses(engine, &used);
+	struct fa_text bytes;
+	char text[160];
+	struct fa_param params[] = {
+		{.name = "sites", .kind = FA_PARAM_U64, .u64 = all.sites},
+		{.name = "blocks", .kind = FA_PARAM_U64, .u64 = all.blocks},
+		{.name = "bytes", .kind = FA_PARAM_U64, .u64 = all.bytes},
+		{.name = "used", .kind = FA_PARAM_U64, .u64 = used},
+		{.name = "suppressions", .kind = FA_PARAM_U64, .u64 = n},
+	};
+
+	if (!engine->options.suppressions)
+		return NULL;
+	snprintf(text, sizeof(text),
+		 "Suppressed: %s of %" PRIu64 " site%s (%zu of %zu suppressions had an effect)",
+		 fa_format_bytes(all.bytes, &bytes), all.sites, all.sites == 1 ? "" : "s", used, n);
+	return fa_engine_finding_add(engine, &(struct fa_finding){
+						     .code = "suppressed",
+						     .severity = FA_INFO,
+						     .text = text,
+						     .params = params,
+						     .n_params = 5,
+						     .section = "leaks",
+						     .weight = all.bytes,
+					     });
+}
+
 void fa_engine_emit_suppressed(struct fa_engine *engine, struct fa_json *json)
 {
 	const struct fa_suppressions *set = engine->options.suppressions;
 	const struct fa_suppressed *own = engine->suppressed;
-	struct suppression_use all = {0};
+	size_t used;
+	struct suppression_use all = sum_uses(engine, &used);
 
 	fa_json_key(json, "suppressed");
 	if (!set) {
 		fa_json_null(json);
 		return;
-	}
-	for (size_t i = 0; own && i < fa_suppressions_count(set); i++) {
-		all.sites += own->uses[i].sites;
-		all.blocks += own->uses[i].blocks;
-		all.bytes += own->uses[i].bytes;
 	}
 	fa_json_object_begin(json);
 	fa_json_kv_u64(json, "sites", all.sites);

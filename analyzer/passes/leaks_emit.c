@@ -192,6 +192,7 @@ struct ft_error *leaks_find(struct leaks *l, struct fa_engine *engine)
 	}
 	FT_TRY(find_never_freed(l, engine));
 	FT_TRY(find_limit(l, engine));
+	FT_TRY(fa_engine_find_suppressed(engine));
 	return growing ? NULL : find_none(l, engine, suspects);
 }
 

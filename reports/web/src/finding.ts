@@ -32,6 +32,8 @@ export function findingText({ code, text, params }: Worded): string {
 		const least = number(p.resolvable_bytes_per_s);
 		return `${t(p.suspects ? 'finding.none.other' : 'finding.none')}${least === null ? '' : t('finding.none.resolvable', rate(least))}`;
 	}
+	if (code === 'suppressed' && size !== null)
+		return t('finding.suppressed', bytes(size), count(number(p.sites) ?? 0), count(number(p.used) ?? 0), count(number(p.suppressions) ?? 0));
 	const life = number(p.life_ns);
 	if (code === 'unsure' && life !== null) return t('finding.short', clock(life, life));
 	const limit = number(p.limit_bytes);

@@ -129,6 +129,9 @@ def _(scratch):
         check_equal(left(recording, supp), set(), "left after %s" % printed.decode())
         text = analyze("leaks", recording, "--suppressions", supp).stdout.decode()
         check("Suppressed: " in text, "not told: " + text)
+        check("suppressed " in analyze("summary", recording, "--suppressions", supp).stdout.decode(), "summary")
+        findings = analyze_json("report", recording, "--suppressions", supp)["summary"]["findings"]
+        check_equal([f["params"]["sites"] for f in findings if f["code"] == "suppressed"], [11], "in the report")
     valgrind = need("valgrind")
     result = run([valgrind, "-q", "--leak-check=full", "--show-leak-kinds=all", "--suppressions=" + supp,
                   leaky]).check_status(0)
