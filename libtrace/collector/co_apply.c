@@ -151,6 +151,12 @@ static void count_birth(struct co_session *session, const struct co_block *block
 		site->peak_bytes = site->bytes_allocated - site->bytes_freed;
 }
 
+/* The stack that a record names, as co_stacks numbers it. */
+static inline uint32_t stack_of(const struct co_ring *ring, const struct co_record *record)
+{
+	return record->stack == FT_WIRE_RAW_STACK ? ring->raw_stack : record->stack;
+}
+
 /* A block lived at the address that is born again: its free is late. */
 static void imply_free(struct co_session *session, const struct co_block *block,
 		       const struct co_record *birth, uint64_t time_ns)
@@ -174,7 +180,8 @@ static void imply_free(struct co_session *session, const struct co_block *block,
 static void apply_birth(struct co_session *session, struct co_ring *ring, enum ft_event_kind kind,
 			const struct co_record *record, uint64_t time_ns)
 {
-	uint32_t site = co_stacks_site(&session->stacks, record->stack, co_session_node, session);
+	uint32_t site =
+		co_stacks_site(&session->stacks, stack_of(ring, record), co_session_node, session);
 	uint64_t extra = record->usable ? record->usable - record->size : CO_EXTRA_UNKNOWN;
 	struct co_block block = {.address = record->address,
 				 .size = record->size,
@@ -217,7 +224,7 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 		return;
 
 	uint64_t time_ns = event_time(session, record);
-	uint32_t stack = record->stack ? co_stacks_file_id(&session->stacks, record->stack,
+	uint32_t stack = record->stack ? co_stacks_file_id(&session->stacks, stack_of(ring, record),
 							   co_session_node, session)
 				       : 0;
 
@@ -368,8 +375,17 @@ static void apply_mark(struct co_session *session, const struct co_record *recor
 		session->counters.n_bad_records++;
 }
 
-static void apply_error(struct co_session *session, const struct co_record *record,
-			uint64_t time_ns)
+static void apply_stack(struct co_session *session, struct co_ring *ring,
+			const struct co_record *record)
+{
+	uint32_t from = record->api == FT_WIRE_STACK_MORE ? ring->raw_stack : record->stack;
+
+	ring->raw_stack = co_stacks_raw(&session->stacks, from, record->side->words + 2,
+					record->side->n_words - 2, co_session_node, session);
+}
+
+static void apply_error(struct co_session *session, struct co_ring *ring,
+			const struct co_record *record, uint64_t time_ns)
 {
 	static const char *const kinds[] = {
 		[FT_WIRE_DOUBLE_FREE] = "double_free",
@@ -386,8 +402,8 @@ static void apply_error(struct co_session *session, const struct co_record *reco
 		return;
 	}
 
-	uint32_t stack =
-		co_stacks_file_id(&session->stacks, record->stack, co_session_node, session);
+	uint32_t stack = co_stacks_file_id(&session->stacks, stack_of(ring, record),
+					   co_session_node, session);
 	struct co_block block;
 	bool lives = co_live_find(&session->live, address, &block);
 
@@ -427,8 +443,11 @@ static void apply_side(struct co_session *session, struct co_ring *ring,
 	case FT_WIRE_MARK:
 		apply_mark(session, record, time_ns);
 		break;
+	case FT_WIRE_STACK:
+		apply_stack(session, ring, record);
+		break;
 	case FT_WIRE_ERROR:
-		apply_error(session, record, time_ns);
+		apply_error(session, ring, record, time_ns);
 		break;
 	}
 	free(record->side);

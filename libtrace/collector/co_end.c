@@ -157,6 +157,7 @@ static void write_ledger(struct co_session *session)
 	put_int(session, "damaged_rings", counters->n_broken_rings);
 	put_int(session, "untracked_blocks", counters->n_untracked);
 	put_int(session, "bad_stacks", session->stacks.n_bad);
+	put_int(session, "raw_stack_frames", session->stacks.n_raw);
 	put_int(session, "stacks_without_node", load(&session->segment.header->n_no_node));
 	if (session->segment.options & FT_OPTION_SELF_CHECK) {
 		const struct ft_segment_header *header = session->segment.header;
@@ -188,8 +189,8 @@ static void write_ledger(struct co_session *session)
 	co_session_op(
 		session,
 		co_op_meta("collector_memory",
-			   "64 MiB spill + 48 bytes a live block + 8 bytes a stack node + 56 bytes "
-			   "a site + at most 32 MiB of records that wait for their turn"));
+			   "64 MiB spill + 48 bytes a live block + 8 bytes a stack node (32 past the "
+			   "tree's end, at most 128 MiB) + 56 bytes a site + at most 32 MiB of records that wait for their turn"));
 }
 
 /* How the program ended, as far as anybody knows. */

@@ -86,6 +86,7 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 		return n >= 10 && decode_side(words, n, record);
 	case FT_WIRE_MODULE_END:
 	case FT_WIRE_LOSS:
+	case FT_WIRE_STACK:
 		return n >= 3 && decode_side(words, n, record);
 	case FT_WIRE_MARK:
 		return decode_side(words, n, record);

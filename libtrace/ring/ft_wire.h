@@ -43,7 +43,19 @@ enum ft_wire_type {
 		10, /* head (stack of the bad call), stamp, address, kind (enum ft_wire_error) */
 	FT_WIRE_SHORT_ALLOC = 11, /* head, address | extra, size | stamp difference << 32 */
 	FT_WIRE_SHORT_FREE = 12,  /* head (upper: stamp difference), address */
+	FT_WIRE_STACK = 13, /* head (api: enum ft_wire_stack), stamp, pcs, outermost first: a stack
+			       for which the tree has no room; for the events of this ring
+			       that name FT_WIRE_RAW_STACK, until the next */
 };
+
+/* What the pcs of a STACK record go on from. */
+enum ft_wire_stack {
+	FT_WIRE_STACK_NODE = 0, /* the node in the head's upper half; 0: they are the whole stack */
+	FT_WIRE_STACK_MORE = 1, /* the STACK record before, in the same ring */
+};
+
+/* A stack id that is none: see FT_WIRE_STACK. */
+#define FT_WIRE_RAW_STACK UINT32_MAX
 
 enum { FT_WIRE_SHORT_ALLOC_WORDS = 3, FT_WIRE_SHORT_FREE_WORDS = 2 };
 

@@ -80,8 +80,8 @@ void tr_check_stack(struct tr_lane *lane, struct tr_regs regs, uint32_t node, en
 	size_t n, n_reference, same = 0;
 	bool gave_up;
 
-	if (!node)
-		return; /* the trie is full */
+	if (!node || node == FT_WIRE_RAW_STACK)
+		return; /* the tree is full */
 	n = tr_session.nodes[node].depth;
 	n_reference =
 		tr_unwind_reference(regs.rip, regs.rsp, lane->pcs, tr_settings.depth, &gave_up);

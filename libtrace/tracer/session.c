@@ -149,6 +149,9 @@ bool tr_settings_read(char **envp)
 	s->ring_bytes = FT_SEGMENT_RING_BYTES;
 	if (kib >= 64 && kib <= 64 << 10 && (kib & (kib - 1)) == 0)
 		s->ring_bytes = kib << 10;
+	s->max_nodes = tr_parse_number(lookup(envp, "FRAGTRACE_MAX_NODES"), FT_SEGMENT_MAX_NODES);
+	if (s->max_nodes < 2)
+		s->max_nodes = 2; /* node 0 is none */
 #ifndef __x86_64__
 	if (s->unwind == FT_UNWIND_DWARF || s->unwind == FT_UNWIND_FP)
 		s->unwind = FT_UNWIND_AUTO;
@@ -334,7 +337,9 @@ static int make_memory(struct layout *l, struct ft_segment_header **header)
 	int fd = -ENOMEM;
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		*l = plan(sizes[i].n_rings, sizes[i].max_nodes);
+		*l = plan(sizes[i].n_rings, sizes[i].max_nodes < tr_settings.max_nodes
+						    ? sizes[i].max_nodes
+						    : tr_settings.max_nodes);
 		*header = NULL;
 		if (!fits_limits(l))
 			continue;

@@ -5,6 +5,7 @@
 #include "tr_hash.h"
 #include "tr_index.h"
 #include "tr_module.h"
+#include "tr_record.h"
 #include "tr_retired.h"
 #include "tr_unwind.h"
 #ifdef __x86_64__
@@ -27,6 +28,32 @@ static uint32_t new_node(uint32_t parent, uintptr_t pc, uint32_t depth)
 	if (id % 4096 == 1)
 		tr_session_account();
 	return id;
+}
+
+/* The tree is full: the `n` innermost frames, which `node` calls, travel in the ring, for the event
+ * that comes next. 0: the ring is full, too. */
+static uint32_t send_raw(struct tr_lane *lane, uint32_t node, const uintptr_t *pcs, size_t n)
+{
+	enum { HEAD = 2, MOST = FT_WIRE_MAX_WORDS - HEAD };
+	enum ft_wire_stack from = FT_WIRE_STACK_NODE;
+
+	while (n) {
+		unsigned taken = n < MOST ? (unsigned)n : MOST;
+		uint64_t *w = tr_reserve(lane, HEAD + taken, tr_self.stamp);
+
+		if (!w) {
+			atomic_fetch_add_explicit(&tr_session.header->n_no_node, 1,
+						  memory_order_relaxed);
+			return 0;
+		}
+		w[0] = ft_wire_head(FT_WIRE_STACK, from, 0, HEAD + taken, node);
+		w[1] = tr_self.stamp;
+		for (unsigned i = 0; i < taken; i++)
+			w[HEAD + i] = pcs[--n];
+		tr_publish(lane, HEAD + taken, tr_self.stamp);
+		from = FT_WIRE_STACK_MORE;
+	}
+	return FT_WIRE_RAW_STACK;
 }
 
 /* The node of a stack of which the leaf, at least, is new: the innermost ancestor that is known is
@@ -54,13 +81,12 @@ static __attribute__((noinline)) uint32_t make_nodes(struct tr_lane *lane, uint6
 			break;
 	}
 	for (size_t i = known; i-- > 0;) {
+		uint32_t caller = id;
+
 		tr_module_meet(lane, pcs[i], tr_self.stamp);
-		id = new_node(id, pcs[i], (uint32_t)(n - i));
-		if (!id) {
-			atomic_fetch_add_explicit(&tr_session.header->n_no_node, 1,
-						  memory_order_relaxed);
-			break;
-		}
+		id = new_node(caller, pcs[i], (uint32_t)(n - i));
+		if (!id)
+			return send_raw(lane, caller, pcs, i + 1);
 		tr_index_insert(hashes[i], id);
 	}
 	return id;

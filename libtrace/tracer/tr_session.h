@@ -29,6 +29,7 @@ struct tr_settings {
 	uint64_t sample_seed;	 /* FRAGTRACE_SAMPLE_SEED; 0: another one each time */
 	bool usual_stacks;	 /* unwind is AUTO, and nothing is compared */
 	uint64_t ring_bytes;	 /* FRAGTRACE_RING_KIB, a power of two */
+	uint64_t max_nodes;	 /* FRAGTRACE_MAX_NODES: of the tree of stacks, at most */
 	bool own_collector;	 /* no FRAGTRACE_SOCKET: we start a collector ourselves */
 	bool follow_fork, follow_exec; /* FRAGTRACE_FOLLOW */
 	char socket[108];	       /* abstract name, without the leading NUL */

@@ -7,6 +7,9 @@
  * ancestors looked up, from the leaf on, until one is known; the others are made. Two threads that
  * meet the same new stack at one moment may give it two ids; readers may join nodes of equal
  * (parent, pc).
+ *
+ * Past the tree's end (FRAGTRACE_MAX_NODES) a new stack travels in the ring, as what it has beyond
+ * the tree.
  */
 #ifndef TR_STACK_H
 #define TR_STACK_H
@@ -15,7 +18,8 @@
 
 #include "tr_thread.h"
 
-/* Walk and intern the stack of the hook's caller. 0: none, or the trie is full. */
+/* Walk and intern the stack of the hook's caller: a node, FT_WIRE_RAW_STACK when the stack is in the
+ * ring itself, or 0 when both are full. Before tr_reserve() for the event. */
 uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp);
 
 #endif

@@ -258,6 +258,29 @@ def refusals(scratch):
     refused(os.path.join(scratch, "absent.frag"))
 
 
+@suite.case("stacks past the end of their tree are recorded as those within it", 40)
+def full_tree(scratch):
+    # Two runs' addresses differ, the modules and offsets of their frames do not.
+    argv = [need("sqlite3"), ":memory:", "create table t(a); insert into t values(1),(2),(3); select * from t"]
+    seen, raw = {}, {}
+    for nodes in (None, 500, 2):
+        recording = os.path.join(scratch, "%s.frag" % nodes)
+        extra = {"FRAGTRACE_MAX_NODES": str(nodes)} if nodes else {}
+        run([tool("FRAGTRACE"), "run", "--no-symbols", "--free-stacks", "-o", recording, "--"] + argv,
+            cwd=scratch, env=environment(**extra)).check_status(0)
+        check_recording(recording, scratch, 100)
+        meta = dict(query(recording, "SELECT key, value FROM meta")["rows"])
+        check_equal((meta["lost_events"], meta["bad_stacks"], meta["stacks_without_node"]), (0, 0, 0),
+                    "what was lost")
+        raw[nodes] = int(meta["raw_stack_frames"])
+        seen[nodes] = query(recording, """SELECT text, kind, count(*), sum(size) FROM event
+            JOIN stack ON stack.id = event.stack GROUP BY text, kind ORDER BY text, kind""")["rows"]
+    check(len(seen[None]) > 100, "only %d kinds of events with a stack" % len(seen[None]))
+    check_equal(seen[500], seen[None], "events by stack, of a tree of 500 nodes")
+    check_equal(seen[2], seen[None], "events by stack, of a tree of 1 node")
+    check(raw[None] == 0 < raw[500] < raw[2], "frames past the end of the tree: %r" % raw)
+
+
 @suite.case("frees after all destructors are seen", 20)
 def late_free(scratch):
     recording = os.path.join(scratch, "late.frag")

@@ -133,6 +133,11 @@ static void emit_node(void *ctx, const struct ft_stack_node *node)
 	emitted->nodes[emitted->n++] = *node;
 }
 
+static void keep_node(void *ctx, const struct ft_stack_node *node)
+{
+	*(struct ft_stack_node *)ctx = *node;
+}
+
 START_TEST(stacks_get_dense_ids_with_parents_first)
 {
 	struct ft_segment_node nodes[100] = {[3] = {.pc = 0xa},
@@ -152,6 +157,72 @@ START_TEST(stacks_get_dense_ids_with_parents_first)
 	ck_assert_uint_eq(stacks.sites[b].stack, 4);
 	ck_assert_uint_eq(emitted.nodes[3].parent, 1);
 	ck_assert_uint_eq(emitted.nodes[2].pc, 0xc);
+	co_stacks_deinit(&stacks);
+}
+END_TEST
+
+START_TEST(raw_stacks_continue_the_tree)
+{
+	struct ft_segment_node nodes[100] = {[3] = {.pc = 0xa}, [7] = {.pc = 0xb, .parent = 3}};
+	const uint64_t pcs[] = {0xc, 0xd}, other[] = {0xc, 0xe};
+	struct emitted emitted = {0};
+	struct co_stacks stacks;
+	uint32_t first, second, whole, site;
+
+	ck_assert(co_stacks_init(&stacks, nodes, 100));
+	first = co_stacks_raw(&stacks, 7, pcs, 2, emit_node, &emitted);
+	ck_assert_uint_eq(emitted.n, 4);
+	ck_assert_uint_eq(emitted.nodes[2].parent, 2);
+	ck_assert_uint_eq(emitted.nodes[3].pc, 0xd);
+	/* The same stack once more, in two pieces; then one that shares a frame, and one without
+	 * the tree. */
+	second = co_stacks_raw(&stacks, 7, pcs, 1, emit_node, &emitted);
+	ck_assert_uint_eq(co_stacks_raw(&stacks, second, pcs + 1, 1, emit_node, &emitted), first);
+	ck_assert_uint_eq(emitted.n, 4);
+	second = co_stacks_raw(&stacks, 7, other, 2, emit_node, &emitted);
+	ck_assert_uint_eq(emitted.n, 5);
+	ck_assert_uint_eq(emitted.nodes[4].parent, 3);
+	whole = co_stacks_raw(&stacks, 0, pcs, 2, emit_node, &emitted);
+	ck_assert_uint_eq(emitted.nodes[5].parent, 0);
+	ck_assert(first != second && second != whole);
+
+	site = co_stacks_site(&stacks, first, emit_node, &emitted);
+	ck_assert_uint_ne(site, 0);
+	ck_assert_uint_eq(stacks.sites[site].stack, 4);
+	ck_assert_uint_eq(co_stacks_site(&stacks, first, emit_node, &emitted), site);
+	ck_assert_uint_eq(emitted.n, 7);
+	ck_assert_uint_eq(stacks.n_bad, 0);
+	/* What nobody has made leads nowhere. */
+	ck_assert_uint_eq(co_stacks_site(&stacks, 100 + 60, emit_node, &emitted), 0);
+	ck_assert_uint_eq(co_stacks_raw(&stacks, 100 + 60, pcs, 2, emit_node, &emitted), 0);
+	ck_assert_uint_eq(stacks.n_bad, 2);
+	co_stacks_deinit(&stacks);
+}
+END_TEST
+
+START_TEST(many_raw_stacks_are_found_again)
+{
+	enum { N = 5000 };
+	static uint32_t ids[N];
+	struct ft_segment_node nodes[2] = {0};
+	struct ft_stack_node last = {0};
+	struct co_stacks stacks;
+
+	ck_assert(co_stacks_init(&stacks, nodes, 2));
+	for (unsigned round = 0; round < 2; round++) {
+		for (uint64_t i = 0; i < N; i++) {
+			uint64_t pcs[] = {i % 7, i};
+			uint32_t id = co_stacks_raw(&stacks, 0, pcs, 2, keep_node, &last);
+
+			ck_assert_uint_ne(id, 0);
+			if (round)
+				ck_assert_uint_eq(id, ids[i]);
+			else
+				ck_assert_uint_eq(last.pc, i);
+			ids[i] = id;
+		}
+	}
+	ck_assert_uint_eq(stacks.n_file_ids, N + 7);
 	co_stacks_deinit(&stacks);
 }
 END_TEST
@@ -510,6 +581,8 @@ int main(void)
 	tcase_add_test(parts, live_table_costs_at_most_48_bytes_a_block);
 	tcase_add_test(parts, expected_deaths_are_taken_once_and_only_by_older_ones);
 	tcase_add_test(parts, stacks_get_dense_ids_with_parents_first);
+	tcase_add_test(parts, raw_stacks_continue_the_tree);
+	tcase_add_test(parts, many_raw_stacks_are_found_again);
 	tcase_add_test(parts, scribbled_tries_end_at_no_stack);
 	tcase_add_test(parts, timeline_has_the_exact_peak_of_each_interval);
 	tcase_add_test(parts, timeline_of_an_hour_has_less_than_4096_rows);

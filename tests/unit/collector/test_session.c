@@ -274,7 +274,7 @@ START_TEST(garbage_in_rings_and_nodes_does_no_harm)
 			 * length. */
 			for (unsigned at = 0; at < (1 << 13) / 8; at++)
 				body[at] =
-					rnd(2) ? ft_wire_head((unsigned)rnd(12), (unsigned)rnd(256),
+					rnd(2) ? ft_wire_head((unsigned)rnd(16), (unsigned)rnd(256),
 							      (unsigned)rnd(256),
 							      (unsigned)(2 + rnd(14)),
 							      (uint32_t)rnd(6000))
