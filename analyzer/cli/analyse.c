@@ -242,6 +242,10 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 		.suppressions = a->suppressions,
 		.per_mark = options->per,
 		.limit_bytes = options->limit_bytes,
+		.min_block = options->min_block,
+		.arena_bytes = options->arena_bytes,
+		.unmovable = options->unmovable,
+		.n_unmovable = options->n_unmovable,
 		.progress = on_progress,
 		.progress_ctx = &progress,
 	};

@@ -34,7 +34,7 @@ enum cli_sort { SORT_PEAK, SORT_ALLOCATED, SORT_TEMPORARY, SORT_LIVE, SORT_COUNT
 enum cli_format { FORMAT_TEXT, FORMAT_MARKDOWN, FORMAT_JUNIT, FORMAT_SARIF };
 enum cli_by { BY_LIVE, BY_PEAK, BY_ALLOCATED, BY_TEMPORARY };
 
-enum { CLI_MAX_SUPPRESSIONS = 64 };
+enum { CLI_MAX_SUPPRESSIONS = 64, CLI_MAX_UNMOVABLE = 64 };
 
 struct cli_options {
 	const char *path;	 /* the recording */
@@ -53,6 +53,9 @@ struct cli_options {
 	enum cli_by by;
 	enum cli_sort sort;
 	enum cli_format format;
+	const char *unmovable[CLI_MAX_UNMOVABLE]; /* sites that stay where they are */
+	unsigned n_unmovable;
+	uint64_t min_block, arena_bytes;
 	const char *baseline;
 	double max_growth; /* bytes a second */
 	const char *max_growth_text;
@@ -188,6 +191,8 @@ int verb_sites(const struct cli_verb *verb, const struct cli_options *options);
 int verb_threads(const struct cli_verb *verb, const struct cli_options *options);
 int verb_map(const struct cli_verb *verb, const struct cli_options *options);
 int verb_frag(const struct cli_verb *verb, const struct cli_options *options);
+int verb_buddy(const struct cli_verb *verb, const struct cli_options *options);
+int verb_compact(const struct cli_verb *verb, const struct cli_options *options);
 int verb_check(const struct cli_verb *verb, const struct cli_options *options);
 int verb_diff(const struct cli_verb *verb, const struct cli_options *options);
 int verb_errors(const struct cli_verb *verb, const struct cli_options *options);

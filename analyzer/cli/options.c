@@ -24,6 +24,9 @@ enum option_id {
 	OPT_PAGES,
 	OPT_SERIES,
 	OPT_SVG,
+	OPT_MIN_BLOCK,
+	OPT_ARENA,
+	OPT_UNMOVABLE,
 	OPT_BY,
 	OPT_SORT,
 	OPT_NO_WAIT,
@@ -62,6 +65,11 @@ static const struct option_row {
 	{"pages", NULL, "pages with most free bytes, and the blocks on them", OPT_PAGES},
 	{"series", NULL, "with --json: all series as well", OPT_SERIES},
 	{"svg", "FILE", "write the map as SVG; - is stdout", OPT_SVG},
+	{"min-block", "SIZE", "smallest block of the buddy allocator (default: 32)", OPT_MIN_BLOCK},
+	{"arena", "SIZE", "its size is fixed: say which request would be the first to fail",
+	 OPT_ARENA},
+	{"unmovable", "SITE", "a function, or a site's number, whose blocks stay; repeatable",
+	 OPT_UNMOVABLE},
 	{"json", NULL, "print JSON", OPT_JSON},
 	{"csv", NULL, "print rows as CSV", OPT_CSV},
 	{"output", "FILE", "where to write; - is stdout", OPT_OUTPUT},
@@ -356,6 +364,24 @@ static bool parse_top(const char *text, unsigned *ret)
 	return true;
 }
 
+/* --min-block and --arena */
+static bool take_block_size(int id, const char *value, struct cli_options *o)
+{
+	uint64_t bytes;
+
+	if (!cli_parse_size(value, &bytes) || !bytes || bytes > UINT64_C(1) << 40) {
+		fprintf(stderr, "fraganalyze: --%s: '%s' is not a size such as 64 or 4MiB\n",
+			id == OPT_ARENA ? "arena" : "min-block", value);
+		return false;
+	}
+	if (id == OPT_MIN_BLOCK && (bytes & (bytes - 1))) {
+		fprintf(stderr, "fraganalyze: --min-block: '%s' is no power of two\n", value);
+		return false;
+	}
+	*(id == OPT_ARENA ? &o->arena_bytes : &o->min_block) = bytes;
+	return true;
+}
+
 static bool take_option(int id, const char *value, struct cli_options *o)
 {
 	static const char *const by[] = {"live", "peak", "allocated", "temporary", NULL};
@@ -457,6 +483,17 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 				value);
 			return false;
 		}
+		break;
+	case OPT_MIN_BLOCK:
+	case OPT_ARENA:
+		return take_block_size(id, value, o);
+	case OPT_UNMOVABLE:
+		if (o->n_unmovable == CLI_MAX_UNMOVABLE) {
+			fprintf(stderr, "fraganalyze: --unmovable: more than %d sites\n",
+				CLI_MAX_UNMOVABLE);
+			return false;
+		}
+		o->unmovable[o->n_unmovable++] = value;
 		break;
 	case OPT_PER:
 		o->per = value;
