@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "co_elf.h"
@@ -473,6 +474,16 @@ static void sample_full(struct sampled *s, int64_t now)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
+/* What this thread has worked so far: a machine that is busy with other things makes a sample late,
+ * not dear. */
+static int64_t worked(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * 1000 * MS + t.tv_nsec;
+}
+
 /* Sample what is due; returns when it is due next. */
 static int64_t sample_session(struct sampled *s)
 {
@@ -482,11 +493,11 @@ static int64_t sample_session(struct sampled *s)
 		return now + 3600 * 1000 * MS;
 	if (now >= s->next_full) {
 		/* Short programs are worth a look, too. */
-		int64_t took, gap = (now - s->started) / 10;
+		int64_t took = worked(), gap = (now - s->started) / 10;
 
 		gap = gap < 100 * MS ? 100 * MS : gap > 1000 * MS ? 1000 * MS : gap;
 		sample_full(s, now);
-		took = co_clock_monotonic() - now;
+		took = worked() - took;
 		if (took * 100 > gap)
 			gap = took * 100;
 		if ((now - s->started) / 3600 > gap)
