@@ -176,6 +176,48 @@ static void imply_free(struct co_session *session, const struct co_block *block,
 					   .flags = FT_EVENT_F_IMPLIED};
 }
 
+/* A free that is written now; `block` is what dies, NULL when that is not known. */
+static void write_free(struct co_session *session, struct co_ring *ring,
+		       const struct co_record *record, uint64_t time_ns,
+		       const struct co_block *block)
+{
+	uint32_t stack = record->stack ? co_stacks_file_id(&session->stacks, stack_of(ring, record),
+							   co_session_node, session)
+				       : 0;
+
+	if (block)
+		count_death(session, block);
+	else
+		session->counters.n_unknown_frees++;
+	write_event(session, ring, FT_EVENT_FREE, record, time_ns, stack);
+}
+
+/* The block was just born whose free has come already. */
+static void apply_held(struct co_session *session, uint64_t address, uint64_t time_ns)
+{
+	struct co_record record;
+	struct co_block block;
+	uint32_t ring;
+
+	if (!co_early_find(&session->early, address, &record, &ring))
+		return;
+	session->counters.n_inversions++;
+	write_free(session, &session->rings[ring], &record, time_ns,
+		   co_live_remove(&session->live, address, &block) ? &block : NULL);
+}
+
+void co_apply_early(struct co_session *session, uint64_t bound)
+{
+	while (session->early.n && session->early.held[0].record.stamp < bound) {
+		struct co_record record;
+		uint32_t ring;
+
+		co_early_take(&session->early, 0, &record, &ring);
+		write_free(session, &session->rings[ring], &record,
+			   co_timebase_time(&session->timebase, record.stamp), NULL);
+	}
+}
+
 /* The common end of an allocation and of a realloc: a block is born. */
 static void apply_birth(struct co_session *session, struct co_ring *ring, enum ft_event_kind kind,
 			const struct co_record *record, uint64_t time_ns)
@@ -198,6 +240,8 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 		session->counters.n_untracked++;
 	else
 		count_birth(session, &block, time_ns);
+	if (__builtin_expect(session->early.n != 0, 0))
+		apply_held(session, record->address, time_ns);
 }
 
 /* Is this the death of a block that has been written as dead already? */
@@ -222,17 +266,18 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 
 	if (is_late_death(session, record->address, record->stamp))
 		return;
+	if (co_live_remove(&session->live, record->address, &block)) {
+		write_free(session, ring, record, event_time(session, record), &block);
+		return;
+	}
+	event_time(session, record);
+	if (co_early_is_full(&session->early))
+		co_apply_early(session, session->early.held[0].record.stamp + 1);
 
-	uint64_t time_ns = event_time(session, record);
-	uint32_t stack = record->stack ? co_stacks_file_id(&session->stacks, stack_of(ring, record),
-							   co_session_node, session)
-				       : 0;
+	struct co_record held = *record;
 
-	if (co_live_remove(&session->live, record->address, &block))
-		count_death(session, &block);
-	else
-		session->counters.n_unknown_frees++;
-	write_event(session, ring, FT_EVENT_FREE, record, time_ns, stack);
+	held.stack = stack_of(ring, record); /* the ring's raw stack will be another one */
+	co_early_hold(&session->early, &held, ring->queue.index);
 }
 
 static void apply_realloc(struct co_session *session, struct co_ring *ring,

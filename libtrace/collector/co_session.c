@@ -410,6 +410,8 @@ static void answer_exit(struct co_session *session, uint64_t now, uint64_t bound
 		session->exit_stamp = now;
 		return;
 	}
+	/* Frees that are held back too. */
+	bound -= co_timebase_ticks(&session->timebase, CO_EARLY_NS);
 	if (!session->exit_answered && bound > session->exit_stamp) {
 		session->exit_answered = true;
 		co_session_op(session, co_op_create(CO_OP_COMMIT, 0));
@@ -438,6 +440,17 @@ static void write_clock(struct co_session *session)
 	co_session_op(session, op);
 }
 
+/* Frees without a block go into the file when their block can't be born any more. */
+static void flush_early(struct co_session *session, uint64_t bound, bool all)
+{
+	uint64_t window = co_timebase_ticks(&session->timebase, CO_EARLY_NS);
+
+	if (all)
+		co_apply_early(session, UINT64_MAX);
+	else if (bound > window)
+		co_apply_early(session, bound - window);
+}
+
 enum co_pass_result co_session_pass(struct co_session *session)
 {
 	bool some = false, more = false;
@@ -455,12 +468,16 @@ enum co_pass_result co_session_pass(struct co_session *session)
 	bound = drain_rings(session, bound, final, &some, &more);
 	co_merge_run(&session->merge, bound, co_apply, session);
 
+	bool at_end = final && ((!some && !more) || session->end_kind == CO_END_DETACHED);
+
+	flush_early(session, bound, at_end);
+
 	if (!final) {
 		co_apply_timeline(session, co_timebase_peek(&session->timebase, bound), false);
 		answer_exit(session, now.stamp, bound);
 		if (session->exit_seen && !session->exit_answered)
 			more = true;
-	} else if ((!some && !more) || session->end_kind == CO_END_DETACHED) {
+	} else if (at_end) {
 		co_end_write(session);
 		session->finished = true;
 		return CO_PASS_SOME;
