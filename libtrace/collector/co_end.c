@@ -119,6 +119,9 @@ static void write_losses(struct co_session *session, uint64_t end_ns)
 
 	put_int(session, "ring_events", n_events);
 	put_int(session, "ring_waits", n_waits);
+	put_int(session, "ring_bytes", session->segment.ring_bytes);
+	put_int(session, "rings", co_segment_n_rings_used(&session->segment));
+	put_int(session, "live_table_bytes", co_live_bytes(&session->live));
 }
 
 /* What the program has touched of the segment, at most. */
@@ -188,9 +191,11 @@ static void write_ledger(struct co_session *session)
 			(uint64_t)cpu.tv_sec * UINT64_C(1000000000) + (uint64_t)cpu.tv_nsec);
 	co_session_op(
 		session,
-		co_op_meta("collector_memory",
-			   "64 MiB spill + 48 bytes a live block + 8 bytes a stack node (32 past the "
-			   "tree's end, at most 128 MiB) + 56 bytes a site + at most 32 MiB of records that wait for their turn"));
+		co_op_meta(
+			"collector_memory",
+			"64 MiB spill + 48 bytes a live block + 8 bytes a stack node (32 past the "
+			"tree's end, at most 128 MiB) + 56 bytes a site + at most 32 MiB of "
+			"records that wait for their turn"));
 }
 
 /* How the program ended, as far as anybody knows. */

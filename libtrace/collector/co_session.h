@@ -9,7 +9,7 @@
  *	main thread    creates, ends (`end`), and learns of the end of writing
  * The last reference frees it.
  *
- * Memory, stated: 27-48 bytes a live block, 8 bytes a trie node touched, 56 bytes a site, one spill
+ * Memory, stated: 26-39 bytes a live block, 8 bytes a trie node touched, 56 bytes a site, one spill
  * block, and the records that wait for their turn: at most CO_QUEUED_MAX (or CO_QUEUE_MIN a ring,
  *if that is more) of 64 bytes, in arrays that are at most half empty, that is 32 MiB.
  */
