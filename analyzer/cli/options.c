@@ -150,11 +150,11 @@ void cli_print_help(const struct cli_verb *verb)
 		for (verb = cli_verbs; verb->name; verb++)
 			printf("  %-10s %s\n", verb->name, verb->summary);
 		puts("\nExamples:\n"
-		     "  fraganalyze soak.frag\n"
 		     "  fraganalyze leaks --json soak.frag | jq '.leaks[0]'\n"
 		     "\n'fraganalyze VERB --help' lists a verb's options. Exit status: 0 done, 1 "
 		     "failed,\n"
-		     "2 usage, 3 the recording is missing, damaged or newer. See fraganalyze(1).");
+		     "2 usage, 3 the recording is missing, damaged or newer, 4 check could not "
+		     "judge all.");
 		return;
 	}
 	printf("Usage: fraganalyze %s [OPTIONS] %s\n\n%c%s.\n\n", verb->name, verb->operands,
