@@ -256,7 +256,10 @@ static bool is_late_death(struct co_session *session, uint64_t address, uint64_t
 static void apply_alloc(struct co_session *session, struct co_ring *ring,
 			const struct co_record *record)
 {
-	apply_birth(session, ring, FT_EVENT_ALLOC, record, event_time(session, record));
+	if (session->paused)
+		session->counters.n_paused++;
+	else
+		apply_birth(session, ring, FT_EVENT_ALLOC, record, event_time(session, record));
 }
 
 static void apply_free(struct co_session *session, struct co_ring *ring,
@@ -266,6 +269,11 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 
 	if (is_late_death(session, record->address, record->stamp))
 		return;
+	/* Its birth was left out, and so is its death. */
+	if (session->was_paused && !co_live_find(&session->live, record->address, &block)) {
+		session->counters.n_paused++;
+		return;
+	}
 	if (co_live_remove(&session->live, record->address, &block)) {
 		write_free(session, ring, record, event_time(session, record), &block);
 		return;
@@ -280,9 +288,37 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 	co_early_hold(&session->early, &held, ring->queue.index);
 }
 
+/* While it is paused, and afterwards for blocks of that time, a realloc is a death or a birth
+ * alone. True if that was all. */
+static bool apply_paused_realloc(struct co_session *session, struct co_ring *ring,
+				 const struct co_record *record)
+{
+	struct co_block old;
+	bool known = record->old_address && co_live_find(&session->live, record->old_address, &old);
+	struct co_record part = *record;
+
+	if (!session->paused && known)
+		return false;
+	session->counters.n_paused++;
+	if (session->paused && known) {
+		part.address = record->old_address;
+		part.old_address = 0;
+		part.size = part.usable = 0;
+		part.stack = 0;
+		apply_free(session, ring, &part);
+	} else if (!session->paused) {
+		part.old_address = 0;
+		apply_alloc(session, ring, &part);
+	}
+	return true;
+}
+
 static void apply_realloc(struct co_session *session, struct co_ring *ring,
 			  const struct co_record *record)
 {
+	if (session->was_paused && apply_paused_realloc(session, ring, record))
+		return;
+
 	uint64_t time_ns = event_time(session, record);
 	enum ft_event_kind kind = FT_EVENT_REALLOC;
 	struct co_block old;

@@ -151,6 +151,8 @@ static void write_ledger(struct co_session *session)
 	put_int(session, "events_written", counters->n_events);
 	put_int(session, "events_read", counters->n_records);
 	put_int(session, "lost_events", counters->n_lost);
+	if (session->was_paused)
+		put_int(session, "paused_events", counters->n_paused);
 	put_int(session, "unknown_frees", counters->n_unknown_frees);
 	put_int(session, "inversions", counters->n_inversions);
 	put_int(session, "implied_frees", counters->n_implied_frees);

@@ -286,6 +286,7 @@ static struct ft_error *write_op(struct co_writer_state *recording, const struct
 		return ft_writer_clock(writer, &op->clock);
 	case CO_OP_OPEN:
 	case CO_OP_COMMIT:
+	case CO_OP_FLUSH:
 	case CO_OP_END:
 		break; /* not rows: see write_block() */
 	}

@@ -84,6 +84,7 @@ struct server {
 	int signal_fd, news_fd;
 	pthread_mutex_t news_lock;
 	struct item *news, **news_last;
+	struct co_request *answers; /* under news_lock, too */
 
 	struct co_reading first; /* for the rate of the clock */
 	int notify_fd;		 /* -1 once the launcher has gone */
@@ -225,6 +226,80 @@ static double measure_rate(const struct server *server)
 	       (double)(now.stamp - server->first.stamp);
 }
 
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static void answer(const struct co_request *request)
+{
+	struct co_control_answer answer = {.magic = CO_CONTROL_MAGIC,
+					   .failed = request->failed,
+					   .n_text = (uint32_t)strlen(request->answer)};
+
+	memcpy(answer.text, request->answer, answer.n_text);
+	/* It has gone, or it has not: nothing depends on it. */
+	if (send(request->fd, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return;
+}
+
+/* From the drain and the write thread. */
+static void post_answer(void *ctx, struct co_request *request)
+{
+	struct server *server = ctx;
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&server->news_lock);
+	request->next = server->answers;
+	server->answers = request;
+	pthread_mutex_unlock(&server->news_lock);
+	if (write(server->news_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: it will be read */
+}
+
+static void send_answers(struct server *server)
+{
+	struct co_request *request;
+
+	pthread_mutex_lock(&server->news_lock);
+	request = server->answers;
+	server->answers = NULL;
+	pthread_mutex_unlock(&server->news_lock);
+	while (request) {
+		struct co_request *next = request->next;
+
+		answer(request);
+		close(request->fd);
+		free(request);
+		request = next;
+	}
+}
+
+static struct entry *running_image(struct server *server, pid_t pid);
+
+static void take_request(struct server *server, struct co_guest *guest)
+{
+	struct entry *entry = running_image(server, guest->host);
+	struct co_request *request = calloc(1, sizeof(*request));
+	uint32_t n = guest->request.n_text;
+
+	if (!request)
+		return;
+	request->fd = guest->fd;
+	guest->fd = -1;
+	request->verb = (enum co_control_verb)guest->request.verb;
+	memcpy(request->label, guest->request.text,
+	       n < sizeof(guest->request.text) ? n : sizeof(guest->request.text));
+	request->done = post_answer;
+	request->ctx = server;
+	if (guest->uid != geteuid() && guest->uid != 0) {
+		co_request_finish(request, "the recording belongs to another user");
+	} else if (!entry) {
+		co_request_finish(request, "the process has ended, or is no longer recorded");
+	} else {
+		request->stamp = co_clock_stamp(entry->session->segment.clock_source);
+		co_request_add(entry->session, request);
+		co_roster_wake(&server->roster);
+	}
+}
+
 /* ---- guests ---------------------------------------------------------------------------------- */
 
 static struct entry *running_image(struct server *server, pid_t pid)
@@ -357,8 +432,10 @@ static void welcome(void *ctx, struct co_guest *guest)
 	struct ft_error *error;
 	char why[64];
 
-	if (!guest->is_image)
+	if (!guest->is_image) {
+		take_request(server, guest);
 		return;
+	}
 	forked_from = session_of_key(server, guest->hello.parent_key);
 	if (guest->hello.segment_version != FT_SEGMENT_VERSION) {
 		say(server, "refused", "a hello of another build");
@@ -494,6 +571,7 @@ static void handle_news(struct server *server)
 
 	if (read(server->news_fd, &n, sizeof(n)) < 0)
 		return;
+	send_answers(server);
 	pthread_mutex_lock(&server->news_lock);
 	item = server->news;
 	server->news = NULL;

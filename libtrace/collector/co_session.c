@@ -465,12 +465,16 @@ enum co_pass_result co_session_pass(struct co_session *session)
 	uint64_t bound = final ? UINT64_MAX : now.stamp > slack ? now.stamp - slack : 0;
 
 	co_merge_begin(&session->merge);
-	bound = drain_rings(session, bound, final, &some, &more);
+	uint64_t drained = drain_rings(session, bound, final, &some, &more);
+
+	bound = co_request_bound(session, drained);
+	more |= bound < drained; /* what is left waits in the queues */
 	co_merge_run(&session->merge, bound, co_apply, session);
 
 	bool at_end = final && ((!some && !more) || session->end_kind == CO_END_DETACHED);
 
 	flush_early(session, bound, at_end);
+	more |= co_request_serve(session, bound);
 
 	if (!final) {
 		co_apply_timeline(session, co_timebase_peek(&session->timebase, bound), false);
@@ -478,6 +482,7 @@ enum co_pass_result co_session_pass(struct co_session *session)
 		if (session->exit_seen && !session->exit_answered)
 			more = true;
 	} else if (at_end) {
+		co_request_abandon(session);
 		co_end_write(session);
 		session->finished = true;
 		return CO_PASS_SOME;

@@ -29,6 +29,7 @@
 #include "co_late.h"
 #include "co_live.h"
 #include "co_record.h"
+#include "co_request.h"
 #include "co_segment.h"
 #include "co_spill.h"
 #include "co_stacks.h"
@@ -93,6 +94,7 @@ struct co_counters {
 	uint64_t n_passed_over; /* times that a floor was held too long */
 	uint64_t n_untracked;	/* blocks that the live table had no memory for */
 	uint64_t n_lost;	/* events that producers dropped and told of */
+	uint64_t n_paused;	/* events left out because a user wished so */
 };
 
 enum co_end_kind { CO_END_EXIT, CO_END_SIGNAL, CO_END_EXEC, CO_END_UNKNOWN, CO_END_DETACHED };
@@ -128,6 +130,11 @@ struct co_session {
 	bool exit_answered;	  /* and then is told */
 	bool out_of_memory;
 	bool finished;
+	bool paused, was_paused; /* co_request.h; ever */
+
+	/* main to drain, under `lock` */
+	struct co_request *requests;
+	_Atomic uint32_t n_requests;
 
 	/* drain and sampler */
 	pthread_mutex_t lock;

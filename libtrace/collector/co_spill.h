@@ -19,6 +19,7 @@
 
 #include "fragtrace/store.h"
 
+struct co_request;
 struct co_session;
 
 #define CO_SPILL_BYTES (UINT64_C(64) << 20)
@@ -41,6 +42,7 @@ enum co_op_kind {
 	CO_OP_LOSS,
 	CO_OP_CLOCK,
 	CO_OP_COMMIT, /* commit now, then set the segment's `committed` */
+	CO_OP_FLUSH,  /* commit now, then hand `request` back */
 	CO_OP_END,    /* process row with its end; finish the file */
 };
 
@@ -69,6 +71,7 @@ struct co_op {
 			int64_t exit_code;
 		} end;
 		size_t n_sites;
+		struct co_request *request; /* FLUSH */
 	};
 	size_t n_bytes; /* of the whole op */
 	char data[];

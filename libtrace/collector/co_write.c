@@ -346,7 +346,8 @@ static void commit(struct co_write *write, struct co_writer_state *recording)
 
 /* What a block asks for besides its rows. */
 struct wishes {
-	bool open, commit, has_end;
+	bool open, commit, answer, has_end;
+	struct co_request *flushes;
 	struct co_op end; /* a copy: blocks go when a recording is decided */
 };
 
@@ -356,13 +357,28 @@ static struct wishes read_wishes(const struct co_spill_block *block)
 
 	for (const struct co_op *op = block->ops; op; op = op->next) {
 		wishes.open |= op->kind == CO_OP_OPEN;
-		wishes.commit |= op->kind == CO_OP_COMMIT;
+		wishes.answer |= op->kind == CO_OP_COMMIT;
+		wishes.commit |= op->kind == CO_OP_COMMIT || op->kind == CO_OP_FLUSH;
+		if (op->kind == CO_OP_FLUSH) {
+			op->request->next = wishes.flushes;
+			wishes.flushes = op->request;
+		}
 		if (op->kind == CO_OP_END) {
 			wishes.has_end = true;
 			wishes.end = *op;
 		}
 	}
 	return wishes;
+}
+
+static void answer_flushes(struct co_request *requests, bool is_written)
+{
+	while (requests) {
+		struct co_request *request = requests;
+
+		requests = request->next;
+		co_request_finish(request, is_written ? NULL : "the recording can't be written");
+	}
 }
 
 /* Takes the block over. */
@@ -389,8 +405,9 @@ static void write_block(struct co_write *write, struct co_spill_block *block)
 	}
 	if (wishes.commit && recording && recording->writer)
 		commit(write, recording);
-	if (wishes.commit)
+	if (wishes.answer)
 		answer_commit(session);
+	answer_flushes(wishes.flushes, recording && recording->writer);
 	if (wishes.has_end && recording)
 		end_or_wait(write, recording, &wishes.end);
 	else if (wishes.has_end)

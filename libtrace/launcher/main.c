@@ -10,16 +10,22 @@
 
 #include "ft_error.h"
 #include "ft_sample.h"
+#include "la_control.h"
 #include "la_program.h"
 #include "la_run.h"
 
 static const char help[] =
 	"Usage: fragtrace run [OPTIONS] -- PROGRAM [ARGS...]\n"
+	"       fragtrace mark PID LABEL\n"
+	"       fragtrace ctl PID pause|resume|flush|stats\n"
 	"\n"
 	"Record what a program does with its heap: every allocation with its full stack,\n"
 	"its thread and its time, in one file that fraganalyze reads.\n"
 	"\n"
 	"  run         record a program and the programs that it starts\n"
+	"  mark        put a mark into the recording of a running program\n"
+	"  ctl         pause: take up no new blocks; resume; flush: answer when all that\n"
+	"              happened before is in the file; stats: print figures as JSON\n"
 	"  --help      this text; `fragtrace run --help` lists the options\n"
 	"  --version   version\n"
 	"\n"
@@ -219,12 +225,55 @@ static int run(int argc, char **argv)
 	return status;
 }
 
+static int control(pid_t pid, enum co_control_verb verb, const char *text)
+{
+	struct ft_error *error = la_control(pid, verb, text);
+
+	if (!error)
+		return 0;
+	fprintf(stderr, "fragtrace: %s\n", error->message);
+	ft_error_destroy(error);
+	return LA_OWN_FAILURE;
+}
+
+/* argv[0] is the verb, argv[1] a pid, argv[2] a label or what to do. */
+static int run_control(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		enum co_control_verb verb;
+	} verbs[] = {{"pause", CO_CONTROL_PAUSE},
+		     {"resume", CO_CONTROL_RESUME},
+		     {"flush", CO_CONTROL_FLUSH},
+		     {"stats", CO_CONTROL_STATS}};
+	bool is_mark = strcmp(argv[0], "mark") == 0;
+
+	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+		fputs(help, stdout);
+		return 0;
+	}
+	if (argc != 3 || !is_number(argv[1]) || atoi(argv[1]) == 0) {
+		fprintf(stderr, "fragtrace: usage: fragtrace %s\n",
+			is_mark ? "mark PID LABEL" : "ctl PID pause|resume|flush|stats");
+		return LA_OWN_FAILURE;
+	}
+	if (is_mark)
+		return control(atoi(argv[1]), CO_CONTROL_MARK, argv[2]);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (strcmp(argv[2], verbs[i].name) == 0)
+			return control(atoi(argv[1]), verbs[i].verb, NULL);
+	fprintf(stderr, "fragtrace: ctl knows pause, resume, flush and stats, not %s\n", argv[2]);
+	return LA_OWN_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 
 	if (strcmp(verb, "run") == 0)
 		return run(argc - 1, argv + 1);
+	if (strcmp(verb, "mark") == 0 || strcmp(verb, "ctl") == 0)
+		return run_control(argc - 1, argv + 1);
 	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0) {
 		fputs(help, stdout);
 		return 0;

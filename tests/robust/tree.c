@@ -7,6 +7,8 @@
  *
  *	alloc N		a block of N bytes, kept (and freed by a later `free`)
  *	free		the block of the last alloc, also when a parent made it
+ *	free-first	the block of the first alloc
+ *	read		waits for a line on stdin, or its end
  *	many N		N blocks of 64 bytes, freed at once
  *	fork, vfork, clone, double, thread-fork
  *			the rest of the words up to `end` is done in a child, which is waited for
@@ -39,7 +41,7 @@
 
 extern char **environ;
 
-static void *last;
+static void *last, *first_block;
 static volatile sig_atomic_t n_children;
 static int argc_all;
 static char **words, **words_end;
@@ -224,6 +226,15 @@ static void run(void)
 		if (strcmp(word, "alloc") == 0) {
 			last = malloc((size_t)next_number());
 			memset(last, 1, 1);
+			if (!first_block)
+				first_block = last;
+		} else if (strcmp(word, "free-first") == 0) {
+			free(first_block);
+		} else if (strcmp(word, "read") == 0) {
+			char byte;
+
+			while (read(0, &byte, 1) == 1 && byte != '\n')
+				;
 		} else if (strcmp(word, "free") == 0) {
 			free(last);
 			last = NULL;
