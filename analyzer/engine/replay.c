@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "engine_impl.h"
+#include "feed.h"
 #include "ft_cleanup.h"
 
 enum { PREFETCH_SLOT = 24, PREFETCH_BLOCK = 12 };
@@ -367,43 +368,46 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 	return NULL;
 }
 
-struct ft_error *fa_engine_replay(struct fa_engine *engine)
+static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_event *events,
+				     size_t n, bool *inside)
 {
-	ft_auto_free struct ft_event *events = malloc(FT_CHUNK_EVENTS * sizeof(*events));
-	size_t n_chunks = ft_reader_n_chunks(engine->reader);
-	uint64_t done = 0, total = ft_reader_n_events(engine->reader);
-	bool inside = false;
+	for (size_t i = 0; i < n; i++) {
+		const struct ft_event *event = &events[i];
 
-	if (!events)
-		return &ft_enomem;
+		prefetch(engine, events, i, n);
+		if (!*inside && event->time_ns >= engine->from_ns) {
+			FT_TRY(begin_window(engine));
+			*inside = true;
+		}
+		if (event->time_ns > engine->to_ns)
+			break;
+		if (*inside && event->time_ns > engine->next_tick_ns)
+			FT_TRY(run_ticks(engine, event->time_ns));
+		if (engine->has_teardown && !engine->teardown_seen && *inside &&
+		    event->seq >= engine->teardown_seq)
+			FT_TRY(run_teardown(engine));
+		FT_TRY(replay_event(engine, event));
+	}
+	return NULL;
+}
+
+static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *feed)
+{
+	uint64_t done = 0, total = ft_reader_n_events(engine->reader);
+	const struct ft_event *events;
+	bool inside = false;
+	size_t n;
+
 	FT_TRY(fa_engine_inherit(engine));
 	if (!engine->from_ns) {
 		FT_TRY(begin_window(engine));
 		inside = true;
 	}
-	for (size_t c = 0; c < n_chunks; c++) {
-		size_t n = 0;
-
-		if (ft_reader_chunk_info(engine->reader, c)->first_ns > engine->to_ns)
+	for (;;) {
+		FT_TRY(fa_feed_next(feed, &events, &n));
+		if (!n)
 			break;
-		FT_TRY(ft_reader_chunk(engine->reader, c, events, &n));
-		for (size_t i = 0; i < n; i++) {
-			const struct ft_event *event = &events[i];
-
-			prefetch(engine, events, i, n);
-			if (!inside && event->time_ns >= engine->from_ns) {
-				FT_TRY(begin_window(engine));
-				inside = true;
-			}
-			if (event->time_ns > engine->to_ns)
-				break;
-			if (inside && event->time_ns > engine->next_tick_ns)
-				FT_TRY(run_ticks(engine, event->time_ns));
-			if (engine->has_teardown && !engine->teardown_seen && inside &&
-			    event->seq >= engine->teardown_seq)
-				FT_TRY(run_teardown(engine));
-			FT_TRY(replay_event(engine, event));
-		}
+		FT_TRY(replay_chunk(engine, events, n, &inside));
 		done += n;
 		if (engine->options.progress &&
 		    !engine->options.progress(engine->options.progress_ctx, done, total))
@@ -412,4 +416,15 @@ struct ft_error *fa_engine_replay(struct fa_engine *engine)
 	if (!inside)
 		FT_TRY(begin_window(engine));
 	return run_ticks(engine, UINT64_MAX);
+}
+
+struct ft_error *fa_engine_replay(struct fa_engine *engine)
+{
+	struct fa_feed *feed;
+	struct ft_error *error;
+
+	FT_TRY(fa_feed_create(engine->reader, engine->to_ns, &feed));
+	error = replay_feed(engine, feed);
+	fa_feed_destroy(feed);
+	return error;
 }

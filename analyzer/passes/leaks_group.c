@@ -57,21 +57,32 @@ struct tree {
 /* ---- functions ---------------------------------------------------------------------------------
  */
 
-/* Same function, same number. Without a name: the place of the call. */
+static uint64_t hash_text(const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; text && *text; text++)
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+/* Same function, same number, in each run of the analysis. Without a name: the place of the call.
+ */
 static uint64_t identity(const struct fa_frame *frame)
 {
 	if (frame->function)
-		return (uintptr_t)frame->function;
-	return ft_hash_u64((uintptr_t)frame->module ^ frame->offset << 1) | 1;
+		return hash_text(frame->function);
+	return ft_hash_u64(hash_text(frame->module) ^ frame->offset << 1);
 }
 
-/* The functions of a stack from the one that titles it outwards, recursion collapsed. */
-static size_t functions(struct fa_engine *engine, uint32_t stack, uint64_t path[MAX_DEPTH])
+/* The first `max` functions of a stack from the one that titles it outwards, recursion collapsed.
+ */
+static size_t functions(struct fa_engine *engine, uint32_t stack, size_t max, uint64_t *path)
 {
 	struct fa_frame frames[MAX_FRAMES];
 	size_t n_frames = fa_engine_user_frames(engine, stack, frames, MAX_FRAMES), n = 0;
 
-	for (size_t i = 0; i < n_frames && n < MAX_DEPTH; i++) {
+	for (size_t i = 0; i < n_frames && n < max; i++) {
 		uint64_t function = identity(&frames[i]);
 
 		if (!n || path[n - 1] != function)
@@ -413,7 +424,8 @@ static struct ft_error *find_first(struct leaks *l, struct fa_engine *engine, st
 	for (size_t i = 0; i < l->n_survivors; i++) {
 		uint64_t path[MAX_DEPTH];
 
-		if (!l->survivors[i].suppressed && functions(engine, l->survivors[i].stack, path))
+		if (!l->survivors[i].suppressed &&
+		    functions(engine, l->survivors[i].stack, 1, path))
 			list[n++] = (struct first_function){path[0], (uint32_t)i};
 	}
 	if (n)
@@ -478,12 +490,13 @@ static struct ft_error *find_members(struct leaks *l, struct fa_engine *engine,
 		fa_engine_site(engine, (uint32_t)stack, &site);
 		if (!site.allocations && !site.live_blocks)
 			continue;
-		depth = functions(engine, (uint32_t)stack, path);
+		depth = functions(engine, (uint32_t)stack, 1, path);
 
 		const uint64_t *number = depth ? ft_map_get(first, path[0]) : NULL;
 
 		if (!number)
 			continue;
+		depth = functions(engine, (uint32_t)stack, MAX_DEPTH, path);
 		if (n == capacity) {
 			size_t bigger = capacity ? capacity * 2 : 256;
 			struct member *members = realloc(*ret, bigger * sizeof(*members));

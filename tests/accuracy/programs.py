@@ -113,7 +113,7 @@ def sqlite(build, folder, seconds, leak=False):
     argv = [need("sqlite3"), os.path.join(folder, "test.db")]
     program = Program(build, folder, argv, subprocess.PIPE)
     feed = program.process.stdin
-    feed.write("PRAGMA synchronous=OFF; CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT); CREATE INDEX i ON t(name);\n")
+    feed.write("PRAGMA synchronous=OFF; PRAGMA cache_size=100; CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT); CREATE INDEX i ON t(name);\n")
     for i in range(3000):  # the table is there before the run is judged
         feed.write("INSERT INTO t VALUES(%d, '%s');\n" % (i, "n" * random.randrange(200)))
     if leak:

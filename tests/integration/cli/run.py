@@ -345,6 +345,17 @@ def _(scratch):
     check_equal(analyze("leaks", path, "--json").stdout, again, "the same question again")
 
 
+@suite.case("the same bytes on one processor and on several, run for run", 120)
+def _(scratch):
+    path = record(scratch, "-n", "800000", "-l", "20000", "-g", "20000", "-L", "3")
+    first = tool_run("leaks", "--json", path).check_status(0).stdout
+    check(json.loads(first)["groups"], "something grows: groups are in the comparison")
+    check_equal(tool_run("leaks", "--json", path).check_status(0).stdout == first, True, "the second run")
+    one = subprocess.run(["taskset", "-c", str(min(os.sched_getaffinity(0))), tool("FRAGANALYZE"), "leaks", "--json",
+                          path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+    check_equal((one.decode() if isinstance(first, str) else one) == first, True, "on one processor")
+
+
 @suite.case("the same table by another figure", 60)
 def _(scratch):
     path = record(scratch)
