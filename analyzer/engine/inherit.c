@@ -16,7 +16,9 @@
 #include "ft_cleanup.h"
 #include "ft_error.h"
 
-enum { MAX_GENERATIONS = 16 };
+/* The two recordings' clocks agree within microseconds; a fork takes some tens of them, in which the
+ * thread that forks does nothing else. */
+enum { MAX_GENERATIONS = 16, FORK_SLACK_NS = 20000 };
 
 static struct ft_error *because(struct fa_engine *engine, const char *format, const char *what)
 {
@@ -94,7 +96,7 @@ struct ft_error *fa_engine_find_parent(struct fa_engine *engine)
 			process.parent_recording);
 
 	options.generation = engine->options.generation + 1;
-	options.to_ns = process.fork_ns ? process.fork_ns : 1;
+	options.to_ns = process.fork_ns + FORK_SLACK_NS;
 	FT_TRY(fa_engine_create(engine->parent_reader, &options, &engine->parent));
 	if (engine->parent->sample_bytes)
 		return because(engine, "%s", "its parent's recording is a sampled one");

@@ -278,6 +278,12 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 		write_free(session, ring, record, event_time(session, record), &block);
 		return;
 	}
+	/* A forked child frees what it inherited: the address may be born again at once, and that
+	 * is another block. */
+	if (session->segment.origin.kind == CO_ORIGIN_FORK) {
+		write_free(session, ring, record, event_time(session, record), NULL);
+		return;
+	}
 	event_time(session, record);
 	if (co_early_is_full(&session->early))
 		co_apply_early(session, session->early.held[0].record.stamp + 1);
