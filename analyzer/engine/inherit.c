@@ -16,8 +16,8 @@
 #include "ft_cleanup.h"
 #include "ft_error.h"
 
-/* The two recordings' clocks agree within microseconds; a fork takes some tens of them, in which the
- * thread that forks does nothing else. */
+/* The two recordings' clocks agree within microseconds; a fork takes some tens of them, in which
+ * the thread that forks does nothing else. */
 enum { MAX_GENERATIONS = 16, FORK_SLACK_NS = 20000 };
 
 static struct ft_error *because(struct fa_engine *engine, const char *format, const char *what)
