@@ -192,18 +192,29 @@ static void write_free(struct co_session *session, struct co_ring *ring,
 	write_event(session, ring, FT_EVENT_FREE, record, time_ns, stack);
 }
 
-/* The block was just born whose free has come already. */
-static void apply_held(struct co_session *session, uint64_t address, uint64_t time_ns)
+/* Before a birth: frees of the address that came in the same ring are of an older block. What is
+ * left, if anything, is the free of the block that is born: true, with *held and *from. */
+static bool find_held(struct co_session *session, const struct co_ring *ring, uint64_t address,
+		      struct co_record *held, uint32_t *from)
 {
-	struct co_record record;
-	struct co_block block;
-	uint32_t ring;
+	while (co_early_find(&session->early, address, held, from)) {
+		if (*from != ring->queue.index)
+			return true;
+		write_free(session, &session->rings[*from], held,
+			   co_timebase_time(&session->timebase, held->stamp), NULL);
+	}
+	return false;
+}
 
-	if (!co_early_find(&session->early, address, &record, &ring))
-		return;
+/* The block was just born whose free has come already. */
+static void apply_held(struct co_session *session, const struct co_record *held, uint32_t from,
+		       uint64_t time_ns)
+{
+	struct co_block block;
+
 	session->counters.n_inversions++;
-	write_free(session, &session->rings[ring], &record, time_ns,
-		   co_live_remove(&session->live, address, &block) ? &block : NULL);
+	write_free(session, &session->rings[from], held, time_ns,
+		   co_live_remove(&session->live, held->address, &block) ? &block : NULL);
 }
 
 void co_apply_early(struct co_session *session, uint64_t bound)
@@ -231,6 +242,10 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 				 .extra = extra < CO_EXTRA_UNKNOWN ? (uint32_t)extra
 								   : CO_EXTRA_UNKNOWN};
 	struct co_block old;
+	struct co_record held;
+	uint32_t from;
+	bool has_died = __builtin_expect(session->early.n != 0, 0) &&
+			find_held(session, ring, record->address, &held, &from);
 	enum co_live_put put = co_live_put(&session->live, &block, &old);
 
 	if (put == CO_LIVE_REPLACED || put == CO_LIVE_REPLACED_LOST)
@@ -240,8 +255,8 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 		session->counters.n_untracked++;
 	else
 		count_birth(session, &block, time_ns);
-	if (__builtin_expect(session->early.n != 0, 0))
-		apply_held(session, record->address, time_ns);
+	if (__builtin_expect(has_died, 0))
+		apply_held(session, &held, from, time_ns);
 }
 
 /* Is this the death of a block that has been written as dead already? */

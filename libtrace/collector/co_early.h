@@ -7,8 +7,10 @@
  * as the atomic exchange by which the thread got the block: the stamp can be older, by as long as
  * an instruction can wait for memory, than that of the birth in another thread. (Later it is never:
  * the clock is read before the real free is seen by anybody.) So a free of a block that is not
- * known is held back for CO_EARLY_NS; when its block is born meanwhile, it takes effect right after
- * that.
+ * known is held back for CO_EARLY_NS; when its block is born meanwhile, in another thread, it takes
+ * effect right after that. A birth by the same thread really came later: the free is of an older
+ * block, which nobody knows (a forked child frees one of its parent's, and is given the address
+ * again).
  */
 #ifndef CO_EARLY_H
 #define CO_EARLY_H
