@@ -70,7 +70,7 @@ struct co_ring {
 	uint64_t floor;		 /* as last seen, */
 	int64_t floor_since;	 /* and since when */
 	bool after_loss;
-	uint32_t raw_stack; /* of the last STACK record that was committed, as co_stacks numbers it */
+	uint32_t raw_stack; /* of the last STACK record committed, as co_stacks numbers it */
 };
 
 struct co_module {

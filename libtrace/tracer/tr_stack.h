@@ -18,8 +18,8 @@
 
 #include "tr_thread.h"
 
-/* Walk and intern the stack of the hook's caller: a node, FT_WIRE_RAW_STACK when the stack is in the
- * ring itself, or 0 when both are full. Before tr_reserve() for the event. */
+/* Walk and intern the stack of the hook's caller: a node, FT_WIRE_RAW_STACK when the stack is in
+ * the ring itself, or 0 when both are full. Before tr_reserve() for the event. */
 uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp);
 
 #endif
