@@ -9,8 +9,7 @@
  * the clock is read before the real free is seen by anybody.) So a free of a block that is not
  * known is held back for CO_EARLY_NS; when its block is born meanwhile, in another thread, it takes
  * effect right after that. A birth by the same thread really came later: the free is of an older
- * block, which nobody knows (a forked child frees one of its parent's, and is given the address
- * again).
+ * block, which nobody knows (its birth was lost), and whose address the thread was given again.
  */
 #ifndef CO_EARLY_H
 #define CO_EARLY_H

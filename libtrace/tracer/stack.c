@@ -37,6 +37,8 @@ static uint32_t send_raw(struct tr_lane *lane, uint32_t node, const uintptr_t *p
 	enum { HEAD = 2, MOST = FT_WIRE_MAX_WORDS - HEAD };
 	enum ft_wire_stack from = FT_WIRE_STACK_NODE;
 
+	for (size_t i = n; i-- > 0;)
+		tr_module_meet(lane, pcs[i], tr_self.stamp);
 	while (n) {
 		unsigned taken = n < MOST ? (unsigned)n : MOST;
 		uint64_t *w = tr_reserve(lane, HEAD + taken, tr_self.stamp);

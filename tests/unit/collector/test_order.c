@@ -323,7 +323,7 @@ START_TEST(a_free_of_an_unknown_block_before_a_birth_by_the_same_thread_is_no_de
 	size_t n_live;
 	uint64_t bytes;
 
-	/* A forked child frees its parent's block, and gets the address again at once. */
+	/* Of a block whose birth was lost; the thread gets the address again at once. */
 	program_init(&program, 2, 4096 * 4);
 	program_free(&program, 0, 100, 0x1000);
 	program_alloc(&program, 0, 110, 0x1000, 10, 0);

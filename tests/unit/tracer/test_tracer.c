@@ -634,6 +634,33 @@ START_TEST(unloaded_code_gets_new_stacks)
 }
 END_TEST
 
+START_TEST(modules_are_told_of_when_the_tree_of_stacks_is_full)
+{
+	const char *argv[] = {PROG_MISC, "plugins", PLUGIN_ONE, PLUGIN_TWO, NULL};
+	char *environment[] = {(char[]){"FRAGTRACE_MAX_NODES=2"}, NULL};
+	struct tracee *tracee =
+		tracee_run(argv, &(struct tracee_options){.environment = environment});
+	const struct tracee_segment *segment = tracee->segments[0];
+	unsigned loads = 0, raw = 0;
+
+	assert_success(tracee);
+	for (size_t i = 0; i < segment->n_records; i++) {
+		const struct record *r = &segment->records[i];
+		const uint64_t *w = r->words;
+
+		if (type_of(r) == FT_WIRE_MODULE &&
+		    memmem(w + 10, ft_wire_upper(w[0]), "tracer-plugin", 13))
+			loads++;
+		if (type_of(r) == FT_WIRE_ALLOC && size_of(r) / 10 == 910 &&
+		    ft_wire_upper(w[0]) == FT_WIRE_RAW_STACK)
+			raw++;
+	}
+	ck_assert_uint_eq(raw, 4);
+	ck_assert_uint_eq(loads, 4);
+	tracee_free(tracee);
+}
+END_TEST
+
 START_TEST(a_cxx_plugin_of_a_c_program_finds_its_operators)
 {
 	const char *argv[] = {PROG_MISC, "cxx-plugin", PLUGIN_CXX, NULL};
@@ -868,6 +895,7 @@ int main(void)
 	tcase_set_timeout(life, 60);
 	tcase_add_test(life, modules_have_paths_and_build_ids);
 	tcase_add_test(life, unloaded_code_gets_new_stacks);
+	tcase_add_test(life, modules_are_told_of_when_the_tree_of_stacks_is_full);
 	tcase_add_test(life, a_cxx_plugin_of_a_c_program_finds_its_operators);
 	tcase_add_test(life, threads_have_names_and_start_routines);
 	tcase_add_test(life, short_threads_share_few_rings);
