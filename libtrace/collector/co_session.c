@@ -411,8 +411,9 @@ static void answer_exit(struct co_session *session, uint64_t now, uint64_t bound
 		return;
 	}
 	/* Frees that are held back too. */
-	bound -= co_timebase_ticks(&session->timebase, CO_EARLY_NS);
-	if (!session->exit_answered && bound > session->exit_stamp) {
+	uint64_t window = co_timebase_ticks(&session->timebase, CO_EARLY_NS);
+
+	if (!session->exit_answered && bound > window && bound - window > session->exit_stamp) {
 		session->exit_answered = true;
 		co_session_op(session, co_op_create(CO_OP_COMMIT, 0));
 		co_session_flush(session);

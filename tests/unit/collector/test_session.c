@@ -183,6 +183,36 @@ START_TEST(the_exiting_program_is_answered_after_a_commit)
 }
 END_TEST
 
+START_TEST(the_exiting_program_is_not_answered_below_an_old_floor)
+{
+	struct program program;
+
+	program_init(&program, 2, 1 << 14);
+	program.session->floor_limit_ns = INT64_MAX;
+	program.session->slack_ns = 0;
+	/* A thread is in its very first call. */
+	atomic_store(&program.rings[1].floor, 1);
+	atomic_store(&program.header->n_rings_used, 2);
+	program_alloc(&program, 0, 100, 0x1000, 5, 0);
+	atomic_store(&program.header->exiting, FT_EXITING_WAITING);
+	for (int i = 0; i < 5; i++) {
+		co_session_pass(program.session);
+		while (program.spill.first)
+			co_write_step(program.write, 0);
+	}
+	ck_assert_uint_eq(fake.n_events, 0);
+	ck_assert_uint_eq(atomic_load(&program.header->committed), 0);
+
+	atomic_store(&program.rings[1].floor, 0);
+	for (int i = 0; i < 10000 && !atomic_load(&program.header->committed); i++)
+		program_settle(&program);
+	ck_assert_uint_eq(atomic_load(&program.header->committed), 1);
+	ck_assert_uint_eq(fake.n_events, 1);
+	program_end(&program, CO_END_EXIT, 0);
+	program_deinit(&program);
+}
+END_TEST
+
 START_TEST(nothing_is_overwritten)
 {
 	struct program program;
@@ -473,6 +503,7 @@ int main(void)
 	tcase_add_test(session, modules_marks_losses_and_errors_become_rows);
 	tcase_add_test(session, memory_that_runs_out_is_a_loss);
 	tcase_add_test(session, the_exiting_program_is_answered_after_a_commit);
+	tcase_add_test(session, the_exiting_program_is_not_answered_below_an_old_floor);
 	tcase_add_test(session, nothing_is_overwritten);
 	tcase_add_test(session, a_folder_that_is_not_writable_refuses_the_segment);
 	tcase_add_test(session, a_disk_that_is_full_ends_the_recording_not_the_program);
