@@ -137,9 +137,9 @@ static inline bool take_one(const uint64_t *at, uint64_t head, unsigned n, uint6
 		return record->address != 0;
 	}
 	words[0] = head;
-	for (unsigned i = 1; i < n; i++)
+	words[1] = *stamp = ft_ring_word(at, 1);
+	for (unsigned i = 2; i < n; i++)
 		words[i] = ft_ring_word(at, i);
-	*stamp = words[1];
 	return co_record_decode(words, n, record);
 }
 

@@ -45,11 +45,11 @@ struct co_writer_state {
 	int64_t born_ns, committed_ns; /* CLOCK_MONOTONIC */
 	bool dirty;
 	bool undecided;
-	bool named;	  /* by the recording of a child */
-	bool end_waits;	  /* for children that have ended and may become its rows: */
-	struct co_op end; /* then this is to be done */
+	bool named; /* by the recording of a child */
 	struct co_spill_block *held, **held_tail;
 	unsigned n_held;
+	bool end_waits;	  /* for children that have ended and may become its rows: */
+	struct co_op end; /* then this is to be done */
 };
 
 /* Takes a reference of the session. NULL when out of memory. */

@@ -674,7 +674,7 @@ static struct ft_error *serve(struct server *server)
 
 		for (struct entry *e = server->entries; e; e = e->next)
 			wanted++;
-		if (wanted > capacity) {
+		if (!polls || wanted > capacity) {
 			wanted *= 2;
 
 			struct pollfd *grown = realloc(polls, wanted * sizeof(*grown));

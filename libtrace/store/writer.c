@@ -232,16 +232,17 @@ void ft_writer_close(struct ft_writer *writer)
 
 void ft_writer_discard(struct ft_writer *writer)
 {
-	static const char *const suffixes[] = {"", "-wal", "-shm"};
-	ft_auto_free char *path = strdup(writer->path);
-	size_t len = path ? strlen(path) : 0;
-	ft_auto_free char *name = path ? malloc(len + 8) : NULL;
+	static const char *const suffixes[] = {"-shm", "-wal", ""};
+	ft_auto_strbuf struct ft_strbuf name;
 
-	/* SQLite still has it open: nobody gets its name, or its log's, meanwhile. */
-	for (size_t i = 0; name && i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		memcpy(name, path, len);
-		strcpy(name + len, suffixes[i]);
-		unlink(name);
+	/* The name last: who is given it next has a log of its own. SQLite, which still has the
+	 * file open, leaves that alone. */
+	ft_strbuf_init(&name);
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		ft_strbuf_clear(&name);
+		ft_strbuf_addf(&name, "%s%s", writer->path, suffixes[i]);
+		if (!name.failed)
+			unlink(name.data);
 	}
 	writer_destroy(writer);
 }
