@@ -22,6 +22,7 @@
 #include "co_drain.h"
 #include "co_exit.h"
 #include "co_notice.h"
+#include "co_past.h"
 #include "co_roster.h"
 #include "co_sample.h"
 #include "co_segment.h"
@@ -31,8 +32,6 @@
 #include "ft_error.h"
 
 extern char **environ;
-
-enum { N_PAST = 4096 };
 
 /* An image, from its hello until its recording is complete. */
 struct entry {
@@ -45,14 +44,6 @@ struct entry {
 	bool symbolizing; /* a process is at it */
 	pid_t symbolizer;
 	char *path; /* NULL when there is no file */
-};
-
-/* An image that was, or is: its forked children show its key, and what its process executes is of
- * that process, or names it as its parent. */
-struct past {
-	uint64_t key, id;
-	uint64_t start;	     /* of the process, 0: unknown; */
-	pid_t pid, stat_pid; /* as seen from here, and by itself */
 };
 
 /* News of the write thread on its way to the main thread. */
@@ -74,8 +65,7 @@ struct server {
 	uint32_t n_running, n_finishing;
 	struct co_door door;
 	char socket[FT_ADDRESS_BYTES]; /* the name that we listen on */
-	struct past past[N_PAST];      /* a ring of the latest */
-	unsigned n_past;
+	struct co_past past;
 	/* Where recordings of images go that have become another user: the first image's words. */
 	char output[sizeof(((struct co_segment *)NULL)->output)];
 	char cwd[sizeof(((struct co_segment *)NULL)->cwd)];
@@ -167,6 +157,7 @@ static void entry_end(struct server *server, struct entry *entry, enum co_end_ki
 	entry->ended = true;
 	server->n_running--;
 	server->n_finishing++;
+	co_past_end(&server->past, entry->session->id);
 	co_session_end(entry->session, kind, code);
 	co_roster_wake(&server->roster);
 	notify_state(server);
@@ -310,40 +301,20 @@ static struct entry *running_image(struct server *server, pid_t pid)
 	return NULL;
 }
 
-static const struct past *newest_past(const struct server *server, unsigned age)
-{
-	return age < N_PAST && age < server->n_past
-		       ? &server->past[(server->n_past - 1 - age) % N_PAST]
-		       : NULL;
-}
-
-/* The session of the image that has this key; 0: nobody's. */
-static uint64_t session_of_key(const struct server *server, uint64_t key)
-{
-	const struct past *past;
-
-	for (unsigned age = 0; key && (past = newest_past(server, age)); age++)
-		if (past->key == key)
-			return past->id;
-	return 0;
-}
-
 /* The process may be over by now: what images have said of themselves is what counts. */
 static struct co_origin find_origin(const struct server *server, const struct co_guest *guest,
 				    uint64_t forked_from)
 {
 	const struct ft_hello *hello = &guest->hello;
-	const struct past *past;
+	uint64_t id;
 
 	if (forked_from)
 		return (struct co_origin){CO_ORIGIN_FORK, forked_from};
-	for (unsigned age = 0; hello->start && (past = newest_past(server, age)); age++)
-		if (past->start == hello->start && past->pid == guest->pid)
-			return (struct co_origin){CO_ORIGIN_EXEC, past->id};
-	for (unsigned age = 0; hello->parent_start && (past = newest_past(server, age)); age++)
-		if (past->start == hello->parent_start &&
-		    (past->stat_pid == hello->stat_parent || past->pid == hello->stat_parent))
-			return (struct co_origin){CO_ORIGIN_EXEC, past->id};
+	id = co_past_of_process(&server->past, hello->start, guest->pid);
+	if (!id)
+		id = co_past_of_parent(&server->past, hello->parent_start, hello->stat_parent);
+	if (id)
+		return (struct co_origin){CO_ORIGIN_EXEC, id};
 	return (struct co_origin){CO_ORIGIN_START, 0};
 }
 
@@ -373,7 +344,7 @@ static struct ft_error *make_session(struct server *server, const struct co_gues
 	if (!is_own) {
 		memcpy(segment.output, server->output, sizeof(segment.output));
 		memcpy(segment.cwd, server->cwd, sizeof(segment.cwd));
-	} else if (!server->n_past) {
+	} else if (!server->past.n) {
 		memcpy(server->output, segment.output, sizeof(segment.output));
 		memcpy(server->cwd, segment.cwd, sizeof(segment.cwd));
 	}
@@ -397,11 +368,12 @@ static struct ft_error *serve_image(struct server *server, struct co_guest *gues
 		free(entry);
 		return error;
 	}
-	server->past[server->n_past++ % N_PAST] = (struct past){.key = guest->hello.key,
-								.id = entry->session->id,
-								.start = guest->hello.start,
-								.pid = guest->pid,
-								.stat_pid = guest->hello.stat_pid};
+	co_past_add(&server->past, &(struct co_past_image){.key = guest->hello.key,
+							   .id = entry->session->id,
+							   .start = guest->hello.start,
+							   .pid = guest->pid,
+							   .stat_pid = guest->hello.stat_pid,
+							   .runs = true});
 
 	/* An older image of the same process has been replaced by this one. */
 	while ((before = running_image(server, entry->pid)))
@@ -436,7 +408,7 @@ static void welcome(void *ctx, struct co_guest *guest)
 		take_request(server, guest);
 		return;
 	}
-	forked_from = session_of_key(server, guest->hello.parent_key);
+	forked_from = co_past_of_key(&server->past, guest->hello.parent_key);
 	if (guest->hello.segment_version != FT_SEGMENT_VERSION) {
 		say(server, "refused", "a hello of another build");
 		return;
@@ -496,7 +468,11 @@ static void start_symbolizer(struct server *server)
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	if (posix_spawn(&next->symbolizer, server->options.self, NULL, &attr, argv, environ) == 0) {
+
+	int failed =
+		posix_spawn(&next->symbolizer, server->options.self, NULL, &attr, argv, environ);
+
+	if (!failed) {
 		next->symbolizing = true;
 	} else {
 		say(server, "can't resolve symbols", server->options.self);
@@ -504,6 +480,8 @@ static void start_symbolizer(struct server *server)
 		entry_remove(server, next);
 	}
 	posix_spawnattr_destroy(&attr);
+	if (failed)
+		start_symbolizer(server); /* the next one waits for nobody else */
 }
 
 static void reap_symbolizers(struct server *server)

@@ -16,6 +16,7 @@
 #include "co_live.h"
 #include "co_name.h"
 #include "co_pages.h"
+#include "co_past.h"
 #include "co_procfs.h"
 #include "co_stacks.h"
 #include "co_timeline.h"
@@ -305,7 +306,7 @@ START_TEST(timeline_has_the_exact_peak_of_each_interval)
 }
 END_TEST
 
-START_TEST(timeline_of_an_hour_has_less_than_4096_rows)
+START_TEST(timeline_of_an_hour_has_less_than_4200_rows)
 {
 	static struct rows rows;
 	struct co_timeline timeline;
@@ -569,6 +570,55 @@ START_TEST(the_end_of_a_zombie_is_known)
 }
 END_TEST
 
+/* ---- images served --------------------------------------------------------------------------- */
+
+START_TEST(an_image_that_runs_is_known_however_many_children_it_has_had)
+{
+	static struct co_past past;
+	struct co_past_image server = {
+		.key = 77, .id = 1, .start = 500, .pid = 10, .stat_pid = 3, .runs = true};
+	struct co_past_image child = {.runs = true};
+
+	past = (struct co_past){0};
+	co_past_add(&past, &server);
+	for (unsigned i = 0; i < 3 * CO_PAST_MAX; i++) {
+		child.id = i + 2;
+		child.key = 1000 + i;
+		child.start = 500 + i;
+		child.pid = 11 + (pid_t)i;
+		co_past_add(&past, &child);
+		co_past_end(&past, child.id);
+		ck_assert_uint_eq(co_past_of_key(&past, 77), 1);
+		ck_assert_uint_eq(co_past_of_key(&past, child.key), child.id);
+	}
+	ck_assert_uint_eq(co_past_of_process(&past, 500, 10), 1);
+	ck_assert_uint_eq(co_past_of_process(&past, 500, 3), 0);
+	ck_assert_uint_eq(co_past_of_parent(&past, 500, 3), 1);
+	ck_assert_uint_eq(co_past_of_key(&past, 1000), 0); /* long gone */
+	ck_assert_uint_eq(co_past_of_key(&past, 0), 0);
+
+	/* What the process executes next is its newest image. */
+	co_past_end(&past, 1);
+	server.key = 78;
+	server.id = 100000;
+	co_past_add(&past, &server);
+	ck_assert_uint_eq(co_past_of_process(&past, 500, 10), 100000);
+}
+END_TEST
+
+START_TEST(more_images_that_run_than_are_kept_push_out_the_oldest)
+{
+	static struct co_past past;
+
+	past = (struct co_past){0};
+	for (unsigned i = 1; i <= CO_PAST_MAX + 1; i++)
+		co_past_add(&past, &(struct co_past_image){.key = i, .id = i, .runs = true});
+	ck_assert_uint_eq(co_past_of_key(&past, 1), 0);
+	ck_assert_uint_eq(co_past_of_key(&past, 2), 2);
+	ck_assert_uint_eq(co_past_of_key(&past, CO_PAST_MAX + 1), CO_PAST_MAX + 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("collector-parts");
@@ -585,7 +635,7 @@ int main(void)
 	tcase_add_test(parts, many_raw_stacks_are_found_again);
 	tcase_add_test(parts, scribbled_tries_end_at_no_stack);
 	tcase_add_test(parts, timeline_has_the_exact_peak_of_each_interval);
-	tcase_add_test(parts, timeline_of_an_hour_has_less_than_4096_rows);
+	tcase_add_test(parts, timeline_of_an_hour_has_less_than_4200_rows);
 	tcase_add_test(parts, times_follow_a_clock_whose_rate_drifts_and_never_go_back);
 	tcase_add_test(parts, a_start_that_contradicts_the_rate_is_not_believed);
 	tcase_add_test(parts, names_expand_and_number);
@@ -594,6 +644,8 @@ int main(void)
 	tcase_add_test(parts, our_own_executable_is_found_where_it_is_mapped);
 	tcase_add_loop_test(parts, pages_are_resident_where_they_were_written, 0, 2);
 	tcase_add_test(parts, the_end_of_a_zombie_is_known);
+	tcase_add_test(parts, an_image_that_runs_is_known_however_many_children_it_has_had);
+	tcase_add_test(parts, more_images_that_run_than_are_kept_push_out_the_oldest);
 	suite_add_tcase(suite, parts);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
