@@ -2,7 +2,6 @@
 /* The call stack by frame pointers: see tr_fp.h. */
 #include "tr_fp.h"
 
-#include <fcntl.h>
 #include <stdbool.h>
 #include <sys/uio.h>
 
@@ -16,44 +15,12 @@ enum { FIRST_STACK_MAX = 64 << 20, OTHER_STACK_MAX = 8 << 20 };
 
 extern void *__libc_stack_end; /* the loader's: where the first thread's stack began */
 
-/* The mapping that `address` lies in, from /proc/self/maps: "start-end perms ..." a line. */
-static bool find_mapping(uintptr_t address, struct tr_extent *ret)
-{
-	char buffer[512];
-	uintptr_t bounds[2] = {0, 0};
-	unsigned field = 0; /* 0: start, 1: end, 2: the rest of the line */
-	bool found = false;
-	int fd = (int)tr_sys(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	long n = 1;
-
-	while (fd >= 0 && !found && n > 0) {
-		n = tr_sys(SYS_read, fd, buffer, sizeof(buffer));
-		for (long i = 0; i < n && !found; i++) {
-			unsigned char c = (unsigned char)buffer[i];
-
-			if (c == '\n') {
-				field = 0;
-				bounds[0] = bounds[1] = 0;
-			} else if (field < 2 && (c == '-' || c == ' ')) {
-				field++;
-				found = field == 2 && address - bounds[0] < bounds[1] - bounds[0];
-			} else if (field < 2) {
-				bounds[field] = bounds[field] << 4 |
-						(c <= '9' ? c - '0' : (c | 32) - 'a' + 10);
-			}
-		}
-	}
-	tr_close(fd);
-	*ret = (struct tr_extent){bounds[0], bounds[1]};
-	return found;
-}
-
 static struct tr_extent learn_extent(uintptr_t rsp)
 {
 	struct tr_extent extent;
 	uintptr_t first = (uintptr_t)__libc_stack_end;
 
-	if (!find_mapping(rsp, &extent))
+	if (!tr_find_mapping(rsp, &extent))
 		return (struct tr_extent){1, 1}; /* known, and empty */
 	if (first - extent.low < extent.high - extent.low)
 		extent.low = extent.high - FIRST_STACK_MAX;

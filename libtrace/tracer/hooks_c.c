@@ -36,17 +36,16 @@ static inline unsigned log2_of(size_t alignment)
  * Around all but malloc and free themselves: an allocator that builds them on its public malloc
  * comes through our hook again. glibc's does not, and is spared the bookkeeping.
  */
-static inline void begin(void)
+static inline struct tr_nest begin(const void *frame)
 {
-	if (tr_unlikely(!tr_real.glibc))
-		tr_nest_begin();
+	return tr_unlikely(!tr_real.glibc) ? tr_nest_begin(frame) : (struct tr_nest){0};
 }
 
-static inline void end(enum ft_api api, void *block, size_t size, size_t alignment,
-		       const void *frame)
+static inline void end(const struct tr_nest *outer, enum ft_api api, void *block, size_t size,
+		       size_t alignment, const void *frame)
 {
 	if (tr_unlikely(!tr_real.glibc))
-		tr_nest_end(api, block, size, log2_of(alignment), frame);
+		tr_nest_end(outer, api, block, size, log2_of(alignment), frame);
 	else if (tr_likely(block))
 		tr_record_alloc(api, block, size, log2_of(alignment), frame);
 }
@@ -73,11 +72,10 @@ HOOK void *calloc(size_t n, size_t size)
 	if (__builtin_mul_overflow(n, size, &bytes))
 		return tr_real.calloc(n, size); /* fails as it should */
 
-	begin();
-
+	struct tr_nest outer = begin(FRAME);
 	void *block = tr_real.calloc(n, size);
 
-	end(FT_API_CALLOC, block, bytes, 0, FRAME);
+	end(&outer, FT_API_CALLOC, block, bytes, 0, FRAME);
 	return block;
 }
 
@@ -106,7 +104,7 @@ HOOK void *realloc(void *old, size_t size)
 	if (!RESOLVED(realloc))
 		return tr_boot_alloc(size, 0);
 
-	tr_realloc_begin(&call, old);
+	tr_realloc_begin(&call, old, FRAME);
 
 	void *block = tr_real.realloc(old, size);
 
@@ -131,7 +129,7 @@ HOOK void *reallocarray(void *old, size_t n, size_t size)
 	if (overflow)
 		return tr_real.reallocarray(old, n, size);
 
-	tr_realloc_begin(&call, old);
+	tr_realloc_begin(&call, old, FRAME);
 
 	/* glibc's own would call realloc through the symbol table: us, a second time. */
 	void *block = tr_real.realloc(old, bytes);
@@ -186,12 +184,11 @@ HOOK int posix_memalign(void **ret, size_t alignment, size_t size)
 	if (!RESOLVED(posix_memalign))
 		return ENOMEM;
 
-	begin();
-
+	struct tr_nest outer = begin(FRAME);
 	int failed = tr_real.posix_memalign(ret, alignment, size);
 
 	/* *ret is whatever it was if the call failed. */
-	end(FT_API_POSIX_MEMALIGN, failed ? NULL : *ret, size, alignment, FRAME);
+	end(&outer, FT_API_POSIX_MEMALIGN, failed ? NULL : *ret, size, alignment, FRAME);
 	return failed;
 }
 
@@ -200,11 +197,10 @@ HOOK void *aligned_alloc(size_t alignment, size_t size)
 	if (!RESOLVED(aligned_alloc))
 		return tr_boot_alloc(size, alignment);
 
-	begin();
-
+	struct tr_nest outer = begin(FRAME);
 	void *block = tr_real.aligned_alloc(alignment, size);
 
-	end(FT_API_ALIGNED_ALLOC, block, size, alignment, FRAME);
+	end(&outer, FT_API_ALIGNED_ALLOC, block, size, alignment, FRAME);
 	return block;
 }
 
@@ -213,11 +209,10 @@ HOOK void *memalign(size_t alignment, size_t size)
 	if (!RESOLVED(memalign))
 		return tr_boot_alloc(size, alignment);
 
-	begin();
-
+	struct tr_nest outer = begin(FRAME);
 	void *block = tr_real.memalign(alignment, size);
 
-	end(FT_API_MEMALIGN, block, size, alignment, FRAME);
+	end(&outer, FT_API_MEMALIGN, block, size, alignment, FRAME);
 	return block;
 }
 
@@ -226,11 +221,10 @@ HOOK void *valloc(size_t size)
 	if (!RESOLVED(valloc))
 		return tr_boot_alloc(size, 4096);
 
-	begin();
-
+	struct tr_nest outer = begin(FRAME);
 	void *block = tr_real.valloc(size);
 
-	end(FT_API_VALLOC, block, size, (size_t)getpagesize(), FRAME);
+	end(&outer, FT_API_VALLOC, block, size, (size_t)getpagesize(), FRAME);
 	return block;
 }
 
@@ -239,11 +233,10 @@ HOOK void *pvalloc(size_t size)
 	if (!RESOLVED(pvalloc))
 		return tr_boot_alloc(size, 4096);
 
-	begin();
-
+	struct tr_nest outer = begin(FRAME);
 	void *block = tr_real.pvalloc(size);
 
-	end(FT_API_PVALLOC, block, size, (size_t)getpagesize(), FRAME);
+	end(&outer, FT_API_PVALLOC, block, size, (size_t)getpagesize(), FRAME);
 	return block;
 }
 

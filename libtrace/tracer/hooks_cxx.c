@@ -93,21 +93,21 @@ static void *without_runtime(size_t size, size_t alignment, bool may_fail)
 	return block;
 }
 
-#define NEW(symbol, api, alignment_, may_fail, parameters, ...)                                   \
-	void *symbol parameters;                                                                  \
-	HOOK void *symbol parameters                                                              \
-	{                                                                                         \
-		static struct runtime_slot slot                                                   \
-			__attribute__((section("tr_runtime"), used)) = {.name = #symbol};         \
-		void *(*real)parameters = (__typeof__(real))runtime_function(&slot);              \
-		size_t align = alignment_;                                                        \
-                                                                                                  \
-		PASS_EXCEPTIONS();                                                                \
-		tr_nest_begin();                                                                  \
-		void *block = real ? real(__VA_ARGS__) : without_runtime(size, align, may_fail);  \
-		tr_nest_end(api, block, size, align ? 63U - (unsigned)__builtin_clzll(align) : 0, \
-			    FRAME);                                                               \
-		return block;                                                                     \
+#define NEW(symbol, api, alignment_, may_fail, parameters, ...)                                  \
+	void *symbol parameters;                                                                 \
+	HOOK void *symbol parameters                                                             \
+	{                                                                                        \
+		static struct runtime_slot slot                                                  \
+			__attribute__((section("tr_runtime"), used)) = {.name = #symbol};        \
+		void *(*real)parameters = (__typeof__(real))runtime_function(&slot);             \
+		size_t align = alignment_;                                                       \
+                                                                                                 \
+		PASS_EXCEPTIONS();                                                               \
+		struct tr_nest outer = tr_nest_begin(FRAME);                                     \
+		void *block = real ? real(__VA_ARGS__) : without_runtime(size, align, may_fail); \
+		tr_nest_end(&outer, api, block, size,                                            \
+			    align ? 63U - (unsigned)__builtin_clzll(align) : 0, FRAME);          \
+		return block;                                                                    \
 	}
 
 #define DELETE(symbol, api, parameters, ...)                                              \
@@ -117,18 +117,16 @@ static void *without_runtime(size_t size, size_t alignment, bool may_fail)
 		static struct runtime_slot slot                                           \
 			__attribute__((section("tr_runtime"), used)) = {.name = #symbol}; \
 		void(*real) parameters = (__typeof__(real))runtime_function(&slot);       \
-		struct tr_self *self = &tr_self;                                          \
-		const void *outer = self->deleting;                                       \
                                                                                           \
 		if (!block || tr_boot_owns(block))                                        \
 			return;                                                           \
 		tr_record_free(api, block, FRAME);                                        \
-		self->deleting = block;                                                   \
+		struct tr_deleting outer = tr_delete_begin(block, FRAME);                 \
 		if (real)                                                                 \
 			real(__VA_ARGS__);                                                \
 		else if (tr_real.free)                                                    \
 			tr_real.free(block);                                              \
-		self->deleting = outer == block ? NULL : outer;                           \
+		tr_delete_end(&outer, block);                                             \
 	}
 
 NEW(_Znwm, FT_API_NEW, 0, false, (size_t size), size)

@@ -255,7 +255,7 @@ static bool still_there(const struct module *module)
 void tr_modules_closed(void)
 {
 	struct tr_self *self = &tr_self;
-	struct tr_lane *lane = tr_enter(self);
+	struct tr_lane *lane = tr_enter(self, __builtin_frame_address(0));
 
 	if (!lane)
 		return;

@@ -149,15 +149,17 @@ static void count_lost(struct tr_lane *lane)
 
 /* ---- one event ------------------------------------------------------------------------------ */
 
-static inline uint64_t set_floor(struct tr_lane *lane)
+static inline uint64_t set_floor(struct tr_self *self, struct tr_lane *lane, const void *frame)
 {
 	struct ft_ring_header *ring = lane->producer.header;
 	uint64_t outer = atomic_load_explicit(&ring->floor, memory_order_relaxed);
 
 	/* Inside a realloc of the interrupted code: its floor is the older one. */
-	if (!outer)
-		atomic_store_explicit(&ring->floor, lane->last_stamp | 1, memory_order_relaxed);
-	return outer;
+	if (tr_unlikely(outer) && self->mover && !tr_frame_is_gone(self->mover, frame))
+		return outer;
+	self->mover = NULL;
+	atomic_store_explicit(&ring->floor, lane->last_stamp | 1, memory_order_relaxed);
+	return 0;
 }
 
 static inline void restore_floor(struct tr_lane *lane, uint64_t outer)
@@ -254,7 +256,7 @@ static void write_nested(struct tr_self *self, const struct event *event)
 {
 	struct tr_lane *lane = self->lane;
 
-	if (!self->busy || !tr_session_live())
+	if (!self->owner || !tr_session_live())
 		return; /* untraced */
 	if (!lane) {
 		/* The interrupted hook was just looking for a ring, and is interrupted by a fault:
@@ -280,11 +282,13 @@ static void write_nested(struct tr_self *self, const struct event *event)
 
 void tr_leave_slow(struct tr_self *self, struct tr_lane *lane)
 {
-	while (atomic_load_explicit(&lane->n_side, memory_order_relaxed) && !self->busy) {
-		self->busy = true;
+	const void *frame = __builtin_frame_address(0);
+
+	while (atomic_load_explicit(&lane->n_side, memory_order_relaxed) && !self->owner) {
+		self->owner = frame;
 		atomic_signal_fence(memory_order_seq_cst);
 
-		uint64_t outer = set_floor(lane);
+		uint64_t outer = set_floor(self, lane, frame);
 		uint32_t done = 0, n = 0;
 
 		/* A handler may add more while we write: empty is empty only by exchange. */
@@ -294,14 +298,23 @@ void tr_leave_slow(struct tr_self *self, struct tr_lane *lane)
 
 				memcpy(event.words, lane->side[done], sizeof(event.words));
 				event.words[0] &= ~(UINT64_C(0xff) << 24);
-				write_event(lane, &event, 0);
+				lane->side_tail = lane->producer.tail;
+				atomic_signal_fence(memory_order_seq_cst);
+				lane->side_at = done + 1;
+				/* Else its own handler was left before it was complete. */
+				if (event.n)
+					write_event(lane, &event, 0);
+				atomic_signal_fence(memory_order_seq_cst);
+				lane->side[done][0] = 0;
+				atomic_signal_fence(memory_order_seq_cst);
+				lane->side_at = 0;
 			}
 			n = done;
 		} while (!atomic_compare_exchange_strong_explicit(
 			&lane->n_side, &n, 0, memory_order_relaxed, memory_order_relaxed));
 		restore_floor(lane, outer);
 		atomic_signal_fence(memory_order_seq_cst);
-		self->busy = false;
+		self->owner = NULL;
 		atomic_signal_fence(memory_order_seq_cst);
 	}
 }
@@ -309,8 +322,8 @@ void tr_leave_slow(struct tr_self *self, struct tr_lane *lane)
 static inline void write_alloc(struct tr_self *self, enum ft_api api, void *block, size_t size,
 			       unsigned align_log2, bool known, const void *frame)
 {
-	struct tr_lane *lane = tr_enter(self);
-	uint64_t outer = lane ? set_floor(lane) : 0;
+	struct tr_lane *lane = tr_enter(self, frame);
+	uint64_t outer = lane ? set_floor(self, lane, frame) : 0;
 	struct event event;
 	unsigned flags = 0;
 
@@ -389,16 +402,66 @@ static inline struct tr_inner *find_inner(struct tr_self *self, const void *bloc
 	return NULL;
 }
 
+/* Of calls that were left, nobody knows the stack. */
+static void record_abandoned(struct tr_self *self, const struct tr_inner *inner)
+{
+	struct event event;
+	unsigned flags = 0;
+
+	if (tr_unlikely(tr_sampling) && !tr_sample_alloc(inner->block, inner->size))
+		return;
+	event.words[1] = tr_stamp_after();
+
+	size_t usable = usable_size(inner->block, inner->size, &flags);
+
+	event.words[0] = ft_wire_head(FT_WIRE_ALLOC, inner->api, flags, 0, 0);
+	event_size(&event, 2, inner->block, inner->size, usable, inner->align_log2);
+
+	struct tr_lane *lane = tr_enter(self, __builtin_frame_address(0));
+
+	if (!lane) {
+		write_nested(self, &event);
+		return;
+	}
+	write_event(lane, &event, 0);
+	tr_leave(self, lane);
+}
+
+/* The call that the blocks wait for does not return any more: they are what they are. */
+static __attribute__((noinline)) void abandon_nest(struct tr_self *self)
+{
+	self->nest = NULL;
+	self->nest_depth = 0;
+	self->more_inner = false;
+	for (unsigned i = 0; i < TR_N_ALL_INNER; i++) {
+		struct tr_inner *slot = &self->inner[i], inner;
+
+		if (!tr_claim(&slot->state, TR_INNER_FULL)) {
+			/* Claimed by one that was left, too. */
+			set_inner_state(slot, TR_INNER_EMPTY);
+			continue;
+		}
+		inner = *slot;
+		set_inner_state(slot, TR_INNER_EMPTY);
+		record_abandoned(self, &inner);
+	}
+}
+
 /* The outermost call has returned `block`: that one is its own, the others are not. True if it was
  * among them. */
 static bool settle_inner(struct tr_self *self, const void *block, const void *frame)
 {
 	struct tr_inner *own = find_inner(self, block);
 	bool found = own && tr_claim(&own->state, TR_INNER_FULL);
-	unsigned n = n_inner(self);
+	unsigned n;
 
 	if (found)
 		set_inner_state(own, TR_INNER_EMPTY);
+	/* What a handler allocates waits up to here, and no longer. */
+	self->nest_depth = 0;
+	self->nest = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	n = n_inner(self);
 	if (tr_unlikely(n > TR_N_INNER))
 		self->more_inner = false;
 	for (unsigned i = 0; i < n; i++)
@@ -412,7 +475,7 @@ static inline void flush_if_inner(struct tr_self *self, const void *block, const
 {
 	struct tr_inner *inner;
 
-	if (tr_likely(!self->nest_depth))
+	if (tr_likely(!self->nest))
 		return;
 	inner = find_inner(self, block);
 	if (inner)
@@ -424,9 +487,12 @@ void tr_record_alloc(enum ft_api api, void *block, size_t size, unsigned align_l
 {
 	struct tr_self *self = &tr_self;
 
-	if (tr_unlikely(self->nest_depth)) {
-		push_inner(self, api, block, size, align_log2, frame);
-		return;
+	if (tr_unlikely(self->nest != NULL)) {
+		if (tr_likely(!tr_frame_is_gone(self->nest, frame))) {
+			push_inner(self, api, block, size, align_log2, frame);
+			return;
+		}
+		abandon_nest(self);
 	}
 	record_alloc(self, api, block, size, align_log2, true, frame);
 }
@@ -443,14 +509,15 @@ void tr_record_free(enum ft_api api, const void *block, const void *frame)
 	if (tr_unlikely(self->deleting == block)) {
 		/* The free inside operator delete, or a delete inside a delete. */
 		self->deleting = NULL;
-		return;
+		if (tr_likely(!tr_frame_is_gone(self->deleter, frame)))
+			return;
 	}
 	flush_if_inner(self, block, frame);
 	if (tr_unlikely(tr_sampling) && !tr_sample_free(block))
 		return;
 
-	struct tr_lane *lane = tr_enter(self);
-	uint64_t outer = lane ? set_floor(lane) : 0;
+	struct tr_lane *lane = tr_enter(self, frame);
+	uint64_t outer = lane ? set_floor(self, lane, frame) : 0;
 	struct event event = {.n = 3};
 
 	event.words[1] = tr_stamp();
@@ -468,39 +535,41 @@ void tr_record_free(enum ft_api api, const void *block, const void *frame)
 /* ---- realloc -------------------------------------------------------------------------------- */
 
 /* glibc's does it all inside; another one may call the hooked malloc and free. */
-static inline void begin_inside(struct tr_realloc *call, struct tr_self *self, const void *old)
+static inline void begin_inside(struct tr_realloc *call, struct tr_self *self, const void *old,
+				const void *frame)
 {
 	if (tr_unlikely(!tr_real.glibc)) {
-		self->nest_depth++;
-		call->outer_deleting = self->deleting;
-		self->deleting = old;
+		call->nest = tr_nest_begin(frame);
+		call->deleting = tr_delete_begin(old, frame);
 	}
 }
 
-void tr_realloc_begin(struct tr_realloc *call, const void *old)
+void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *frame)
 {
 	struct tr_self *self = &tr_self;
 
-	flush_if_inner(self, old, __builtin_frame_address(0));
+	flush_if_inner(self, old, frame);
 	call->lane = NULL;
 	if (tr_unlikely(tr_sampling)) {
 		call->held = old ? tr_sample_hold(old) : NULL;
 		if (!call->held) {
-			begin_inside(call, self, old);
+			begin_inside(call, self, old, frame);
 			return;
 		}
 	}
 
 	/* Not held over the real call: a handler that comes in there has a lane to write to. The
 	 * floor is, and the handler leaves it as it found it. */
-	struct tr_lane *lane = tr_enter(self);
+	struct tr_lane *lane = tr_enter(self, frame);
 
 	call->lane = lane;
 	if (lane) {
-		call->outer_floor = set_floor(lane);
+		call->outer_floor = set_floor(self, lane, frame);
+		if (!call->outer_floor)
+			self->mover = frame;
 		tr_leave(self, lane);
 	}
-	begin_inside(call, self, old);
+	begin_inside(call, self, old, frame);
 	call->early = tr_stamp();
 }
 
@@ -512,16 +581,20 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 	unsigned flags = 0;
 
 	if (tr_unlikely(!tr_real.glibc)) {
-		self->deleting = call->outer_deleting;
-		if (--self->nest_depth == 0)
+		tr_delete_end(&call->deleting, old);
+		self->nest_depth = call->nest.depth;
+		if (!call->nest.frame)
 			settle_inner(self, block, frame);
 	}
 	if (!block && !(old && size == 0)) {
 		/* It failed: what was live stays live. */
 		if (tr_unlikely(tr_sampling) && call->held)
 			tr_sample_keep(call->held, old);
-		if (call->lane && call->lane == self->lane && tr_session_live())
+		if (call->lane && call->lane == self->lane && tr_session_live()) {
 			restore_floor(call->lane, call->outer_floor);
+			if (!call->outer_floor)
+				self->mover = NULL;
+		}
 		return;
 	}
 
@@ -559,7 +632,7 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 		}
 	}
 
-	struct tr_lane *lane = tr_enter(self);
+	struct tr_lane *lane = tr_enter(self, frame);
 
 	if (!lane) {
 		write_nested(self, &event);
@@ -572,21 +645,35 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 		    born ? tr_stack(lane, frame, event.words[1])
 			 : free_stack(lane, frame, event.words[1]));
 	restore_floor(lane, call->outer_floor);
+	if (!call->outer_floor)
+		self->mover = NULL;
 	tr_leave(self, lane);
 }
 
 /* ---- operator new --------------------------------------------------------------------------- */
 
-void tr_nest_begin(void)
-{
-	tr_self.nest_depth++;
-}
-
-void tr_nest_end(enum ft_api api, void *block, size_t size, unsigned align_log2, const void *frame)
+struct tr_nest tr_nest_begin(const void *frame)
 {
 	struct tr_self *self = &tr_self;
 
-	if (--self->nest_depth) {
+	if (tr_unlikely(self->nest != NULL) && tr_frame_is_gone(self->nest, frame))
+		abandon_nest(self);
+
+	struct tr_nest outer = {.frame = self->nest, .depth = self->nest_depth};
+
+	if (tr_likely(!outer.frame))
+		self->nest = frame;
+	self->nest_depth = outer.depth + 1;
+	return outer;
+}
+
+void tr_nest_end(const struct tr_nest *outer, enum ft_api api, void *block, size_t size,
+		 unsigned align_log2, const void *frame)
+{
+	struct tr_self *self = &tr_self;
+
+	if (outer->frame) {
+		self->nest_depth = outer->depth;
 		/* new[] calls new, nothrow new calls new: it is the outermost that was called. */
 		if (block && !find_inner(self, block))
 			push_inner(self, api, block, size, align_log2, frame);
@@ -604,8 +691,49 @@ void tr_nest_unwound(void)
 {
 	struct tr_self *self = &tr_self;
 
-	if (self->nest_depth && --self->nest_depth == 0)
+	if (self->nest && (self->nest_depth == 0 || --self->nest_depth == 0))
 		settle_inner(self, NULL, __builtin_frame_address(0));
+}
+
+struct tr_deleting tr_delete_begin(const void *block, const void *frame)
+{
+	struct tr_self *self = &tr_self;
+	struct tr_deleting outer = {.block = self->deleting, .frame = self->deleter};
+
+	/* A handler that comes between the two finds the outer one. */
+	self->deleting = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	self->deleter = frame;
+	atomic_signal_fence(memory_order_seq_cst);
+	self->deleting = block;
+	return outer;
+}
+
+void tr_delete_end(const struct tr_deleting *outer, const void *block)
+{
+	struct tr_self *self = &tr_self;
+
+	self->deleting = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	self->deleter = outer->frame;
+	atomic_signal_fence(memory_order_seq_cst);
+	self->deleting = outer->block == block ? NULL : outer->block;
+}
+
+/* ---- the last of a thread ------------------------------------------------------------------- */
+
+void tr_record_last(void)
+{
+	struct tr_self *self = &tr_self;
+	struct tr_lane *lane = self->lane;
+
+	if (self->owner)
+		tr_take_back(self);
+	if (self->nest)
+		abandon_nest(self);
+	self->deleting = NULL;
+	if (lane && atomic_load_explicit(&lane->n_side, memory_order_relaxed))
+		tr_leave_slow(self, lane);
 }
 
 /* ---- marks ---------------------------------------------------------------------------------- */
@@ -628,12 +756,13 @@ void tr_write_mark(struct tr_lane *lane, enum ft_wire_mark kind, const char *tex
 void tr_record_mark(const char *label)
 {
 	struct tr_self *self = &tr_self;
-	struct tr_lane *lane = tr_enter(self);
+	const void *frame = __builtin_frame_address(0);
+	struct tr_lane *lane = tr_enter(self, frame);
 
 	if (!lane)
 		return;
 
-	uint64_t outer = set_floor(lane);
+	uint64_t outer = set_floor(self, lane, frame);
 
 	tr_write_mark(lane, FT_WIRE_MARK_USER, label, tr_stamp_after());
 	restore_floor(lane, outer);

@@ -462,7 +462,7 @@ void tr_session_after_fork(void)
 	if (*s->alive || !atomic_compare_exchange_strong(&s->state, &ready, TR_OFF))
 		return;
 
-	if (tr_self.busy) {
+	if (tr_self.owner) {
 		/* A handler that interrupted a hook has forked. The hook will go on here too, and
 		 * write into a segment that was not inherited: give it a private one, and leave
 		 * this child untraced. */
@@ -493,6 +493,7 @@ void tr_session_goodbye(void)
 	/* A vfork child shares our memory, but not our end. */
 	if (!tr_session_live() || tr_sys(SYS_getpid) != tr_session.pid)
 		return;
+	tr_record_last();
 	atomic_store(&segment->exiting, waits ? FT_EXITING_WAITING : FT_EXITING_GOODBYE);
 	if (!waits)
 		return;

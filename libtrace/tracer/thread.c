@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
+#include "tr_maps.h"
 #include "tr_module.h"
 #include "tr_real.h"
 #include "tr_record.h"
@@ -24,7 +25,10 @@
 __thread struct tr_self tr_self;
 struct tr_lane *tr_lanes;
 
+extern void *__libc_stack_end; /* the loader's: where the first thread's stack began */
+
 static pthread_key_t end_key;
+static size_t default_stack_size;
 
 void tr_thread_name(uint64_t words[2])
 {
@@ -133,10 +137,13 @@ static struct tr_lane *attach(struct tr_self *self)
 	lane->announced = false;
 	lane->start_routine = (uint64_t)(uintptr_t)self->start_routine;
 	atomic_store_explicit(&lane->n_side, 0, memory_order_relaxed);
+	lane->side_at = 0;
 #ifdef __x86_64__
 	/* What the last owner's walks knew was about a stack that may be unmapped. */
 	memset(&lane->walker, 0, offsetof(struct tr_walker, last));
 	lane->own_stack = (struct tr_extent){0};
+	lane->walker.own_size = self->stack_size;
+	lane->walker.own_low = (uintptr_t)__builtin_thread_pointer() - self->stack_size;
 #endif
 	atomic_store_explicit(&lane->producer.header->thread, lane->serial, memory_order_relaxed);
 	/* A floor that the last owner left behind (it died inside a realloc) is not ours. */
@@ -180,18 +187,18 @@ static void release_signals(const struct held_signals *signals)
 }
 
 /* Enter with a new ring. NULL, and not entered: there is none to be had. */
-static struct tr_lane *enter_first(struct tr_self *self)
+static struct tr_lane *enter_first(struct tr_self *self, const void *frame)
 {
 	struct held_signals signals = hold_signals();
 	/* A handler may have come just before, and found one. */
 	bool is_new = !self->lane;
 
-	self->busy = true;
+	self->owner = frame;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (is_new)
 		self->lane = attach(self);
 	if (!self->lane)
-		self->busy = false;
+		self->owner = NULL;
 	/* What comes after this finds us entered, and the side buffer. */
 	release_signals(&signals);
 
@@ -211,7 +218,63 @@ static struct tr_lane *enter_first(struct tr_self *self)
 	return lane;
 }
 
-struct tr_lane *tr_enter_slow(struct tr_self *self)
+/* ---- calls that were left -------------------------------------------------------------------- */
+
+/* The stack that the kernel or glibc made for this thread, and not one that the program switches
+ * to: its top is known, and above it is no frame. */
+static bool is_threads_own(const struct tr_extent *mapping, uintptr_t a, uintptr_t b)
+{
+	uintptr_t tops[2] = {(uintptr_t)__libc_stack_end, (uintptr_t)__builtin_thread_pointer()};
+
+	for (unsigned i = 0; i < 2; i++)
+		if (tops[i] - mapping->low < mapping->high - mapping->low && a < tops[i] &&
+		    b < tops[i])
+			return true;
+	return false;
+}
+
+bool tr_frame_is_gone_slow(const void *outer, const void *frame)
+{
+	uintptr_t there = (uintptr_t)outer, here = (uintptr_t)frame;
+	stack_t own = {.ss_flags = SS_DISABLE};
+	struct tr_extent mapping;
+
+	if (tr_sys(SYS_sigaltstack, NULL, &own) < 0)
+		return false;
+
+	uintptr_t low = (uintptr_t)own.ss_sp, size = own.ss_flags & SS_DISABLE ? 0 : own.ss_size;
+	bool was_on_it = there - low < size, is_on_it = here - low < size;
+
+	/* The handler that runs there has interrupted the call; or was left, if it made the call.
+	 */
+	if (was_on_it != is_on_it)
+		return was_on_it;
+	/* Coroutines' stacks are mappings of their own, or blocks, where nothing is certain. */
+	return was_on_it || (tr_find_mapping(here, &mapping) &&
+			     there - mapping.low < mapping.high - mapping.low &&
+			     is_threads_own(&mapping, here, there));
+}
+
+void tr_take_back(struct tr_self *self)
+{
+	struct tr_lane *lane = self->lane;
+
+	self->owner = NULL;
+	if (!lane)
+		return;
+	/* It was writing this one out, and has done so. */
+	if (lane->side_at && lane->producer.tail != lane->side_tail)
+		lane->side[lane->side_at - 1][0] = 0;
+	lane->side_at = 0;
+	/* The last record's, or the one's before: the next one is not written as a difference. */
+	lane->last_stamp = 0;
+#ifdef __x86_64__
+	memset(&lane->walker, 0, offsetof(struct tr_walker, last));
+#endif
+	atomic_store_explicit(&lane->producer.header->waiting, 0, memory_order_relaxed);
+}
+
+struct tr_lane *tr_enter_slow(struct tr_self *self, const void *frame)
 {
 	if (atomic_load_explicit(&tr_session.state, memory_order_relaxed) != TR_READY)
 		return NULL;
@@ -220,7 +283,9 @@ struct tr_lane *tr_enter_slow(struct tr_self *self)
 
 	if (!*tr_session.alive)
 		tr_session_after_fork(); /* resets our own state too */
-	if (self->busy || !tr_session_live()) {
+	if (self->owner && tr_session_live() && tr_frame_is_gone(self->owner, frame))
+		tr_take_back(self);
+	if (self->owner || !tr_session_live()) {
 		errno = saved_errno;
 		return NULL;
 	}
@@ -228,9 +293,9 @@ struct tr_lane *tr_enter_slow(struct tr_self *self)
 	struct tr_lane *lane = self->lane;
 
 	if (!lane) {
-		lane = enter_first(self);
+		lane = enter_first(self, frame);
 	} else {
-		self->busy = true;
+		self->owner = frame;
 		atomic_signal_fence(memory_order_seq_cst);
 	}
 	errno = saved_errno;
@@ -253,7 +318,8 @@ static void on_thread_end(void *value)
 		return;
 	}
 
-	lane = tr_enter(self);
+	tr_record_last();
+	lane = tr_enter(self, __builtin_frame_address(0));
 	if (!lane)
 		return;
 
@@ -279,6 +345,7 @@ static void on_thread_end(void *value)
 struct start {
 	void *(*routine)(void *);
 	void *argument;
+	size_t stack_size;
 	_Atomic uint32_t next; /* index + 1 of the next free one */
 };
 
@@ -329,6 +396,7 @@ __attribute__((optimize("O2"), noinline)) static void *begin_thread(void *argume
 
 	argument = start->argument;
 	tr_self.start_routine = (void *)routine;
+	tr_self.stack_size = start->stack_size;
 	give_start(start);
 	return routine(argument);
 }
@@ -346,6 +414,9 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t *thread,
 		return tr_real.pthread_create(thread, attributes, routine, argument);
 	start->routine = routine;
 	start->argument = argument;
+	start->stack_size = default_stack_size;
+	if (attributes)
+		pthread_attr_getstacksize(attributes, &start->stack_size);
 
 	int failed = tr_real.pthread_create(thread, attributes, begin_thread, start);
 
@@ -359,12 +430,18 @@ __attribute__((visibility("default"))) int pthread_create(pthread_t *thread,
 
 bool tr_threads_init(void)
 {
+	pthread_attr_t attributes;
+
+	/* Only to ask: none of it is allocated, so that nothing is to be given back. */
+	if (pthread_attr_init(&attributes) == 0)
+		pthread_attr_getstacksize(&attributes, &default_stack_size);
 	return pthread_key_create(&end_key, on_thread_end) == 0;
 }
 
 void tr_threads_reset(void)
 {
 	void *start_routine = tr_self.start_routine;
+	size_t stack_size = tr_self.stack_size;
 
-	tr_self = (struct tr_self){.start_routine = start_routine};
+	tr_self = (struct tr_self){.start_routine = start_routine, .stack_size = stack_size};
 }

@@ -16,14 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tr_maps.h"
 #include "tr_walk.h"
 
-/* [low, high) is mapped as far as it lies above a stack pointer in it; all 0: not yet known. */
-struct tr_extent {
-	uintptr_t low, high;
-};
-
-/* Up to `max` pcs, innermost first; returns their number, at least 1. */
+/* `own`: the stack that the thread was first met on, mapped as far as it lies above a stack pointer
+ * in it; all 0: not yet known. Up to `max` pcs, innermost first; returns their number, at least 1.
+ */
 size_t tr_fp_walk(struct tr_extent *own, struct tr_regs regs, uintptr_t *pcs, size_t max);
 
 #endif

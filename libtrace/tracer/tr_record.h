@@ -55,15 +55,27 @@ void tr_record_alloc(enum ft_api api, void *block, size_t size, unsigned align_l
 		     const void *frame);
 void tr_record_free(enum ft_api api, const void *block, const void *frame);
 
+/* The call that another one is inside of; frame NULL: none. */
+struct tr_nest {
+	const void *frame;
+	uint32_t depth;
+};
+
+/* The block whose end is recorded, so that the free inside is passed over, and by whom. */
+struct tr_deleting {
+	const void *block, *frame;
+};
+
 struct tr_realloc {
 	uint64_t early; /* stamp before the real call; 0: not recorded */
 	uint64_t outer_floor;
-	const void *outer_deleting;
+	struct tr_deleting deleting;
+	struct tr_nest nest;
 	struct tr_lane *lane;
 	tr_sample_slot *held; /* when sampling: the old block's, NULL if it was not recorded */
 };
 
-void tr_realloc_begin(struct tr_realloc *call, const void *old);
+void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *frame);
 /* block NULL and size 0: the block was freed; block NULL otherwise: the call failed. */
 void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, void *block,
 		    size_t size, const void *frame);
@@ -71,11 +83,21 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 /*
  * Around a real function that allocates by calling another one that is hooked: operator new calls
  * malloc, and other allocators' calloc or posix_memalign may. What is allocated inside is held
- * back: if it is what the outer function returns, it is recorded as the outer's.
+ * back: if it is what the outer function returns, it is recorded as the outer's. What _begin()
+ * returns goes to _end(), which sets it again whatever was left without returning in between.
  */
-void tr_nest_begin(void);
-void tr_nest_end(enum ft_api api, void *block, size_t size, unsigned align_log2, const void *frame);
+struct tr_nest tr_nest_begin(const void *frame);
+void tr_nest_end(const struct tr_nest *outer, enum ft_api api, void *block, size_t size,
+		 unsigned align_log2, const void *frame);
 void tr_nest_unwound(void); /* an exception passes */
+
+/* Around a real operator delete: the free of `block` inside is not recorded once more. */
+struct tr_deleting tr_delete_begin(const void *block, const void *frame);
+void tr_delete_end(const struct tr_deleting *outer, const void *block);
+
+/* The thread, or the process, ends here: no call that is under way on this thread returns. What
+ * waits for one is recorded. */
+void tr_record_last(void);
 
 void tr_record_mark(const char *label);
 

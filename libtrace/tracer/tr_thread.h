@@ -45,6 +45,9 @@ struct tr_lane {
 	_Atomic uint32_t ended; /* enum tr_lane_end */
 
 	_Atomic uint32_t n_side;
+	uint32_t side_at; /* index + 1 of the one that is being written out, when the ring's tail
+			     was */
+	uint64_t side_tail;
 	uint64_t side[TR_N_SIDE][TR_SIDE_WORDS];
 
 	uintptr_t pcs[TR_MAX_DEPTH];   /* of a stack that is to be interned, and the hashes of */
@@ -92,20 +95,29 @@ static inline bool tr_claim(uint8_t *state, uint8_t from)
 }
 
 /*
- * nest_depth, `inner`: operator new calls malloc. The block that malloc returned waits in `inner`;
+ * `owner`: the hook that has the lane; others are nested in it. NULL: none.
+ *
+ * `nest`, `inner`: operator new calls malloc. The block that malloc returned waits in `inner`;
  * operator new records it as its own when it returns the same address, else it is recorded as what
  * it is (a signal handler's, a new handler's). `deleting`: operator delete calls free with this
  * address, already recorded. `more_inner`: slots past TR_N_INNER may be in use, as handlers can
  * come in numbers while a call sleeps or waits for a processor; they are looked at only then.
+ *
+ * `mover`: the realloc whose floor the lane has, or NULL.
+ *
+ * A call may be left for good: by longjmp() out of a signal handler or a new-handler, or by
+ * cancellation. These states are therefore frames of the hooks that they belong to, and end with
+ * those (tr_frame_is_gone()); that of `deleting` is `deleter`. One word each: a handler may come
+ * between any two. nest_depth counts for exceptions only.
  */
 struct tr_self {
 	struct tr_lane *lane;
-	bool busy;
-	uint8_t destructor_rounds;
+	const void *owner, *nest, *deleter, *deleting, *mover;
 	uint32_t nest_depth;
-	const void *deleting;
+	uint8_t destructor_rounds;
 	void *start_routine;
-	uint64_t stamp; /* of the event whose stack is being taken */
+	size_t stack_size; /* of the stack that glibc began the thread on; 0: not known */
+	uint64_t stamp;	   /* of the event whose stack is being taken */
 	bool more_inner;
 	struct tr_inner inner[TR_N_ALL_INNER];
 };
@@ -114,17 +126,34 @@ extern __thread struct tr_self tr_self;
 
 extern struct tr_lane *tr_lanes; /* n_rings of them, committed on touch */
 
+/*
+ * Has the call with the frame `outer` been left without returning, now that one with the frame
+ * `frame` runs on the same thread? Frames of calls that are under way are below those that they
+ * interrupted, or on another stack. True only if that is certain.
+ */
+bool tr_frame_is_gone_slow(const void *outer, const void *frame);
+
+static inline bool tr_frame_is_gone(const void *outer, const void *frame)
+{
+	return tr_unlikely((uintptr_t)frame >= (uintptr_t)outer) && outer &&
+	       tr_frame_is_gone_slow(outer, frame);
+}
+
+/* The lane's owner was left: it has published nothing, or all of its record. */
+void tr_take_back(struct tr_self *self);
+
 /* First event of a thread, of a forked child, or an event inside a hook. NULL: no lane to write to
- * (then self->busy tells a nested event from an untraced process). */
-struct tr_lane *tr_enter_slow(struct tr_self *self);
+ * (then self->owner tells a nested event from an untraced process). */
+struct tr_lane *tr_enter_slow(struct tr_self *self, const void *frame);
 void tr_leave_slow(struct tr_self *self, struct tr_lane *lane);
 
-static inline struct tr_lane *tr_enter(struct tr_self *self)
+/* `frame`: the hook's. */
+static inline struct tr_lane *tr_enter(struct tr_self *self, const void *frame)
 {
-	if (tr_unlikely(self->busy || !self->lane || !tr_session_live()))
-		return tr_enter_slow(self);
-	self->busy = true;
-	/* A signal handler on this thread sees `busy` before any of what follows, and the reverse
+	if (tr_unlikely(self->owner || !self->lane || !tr_session_live()))
+		return tr_enter_slow(self, frame);
+	self->owner = frame;
+	/* A signal handler on this thread sees `owner` before any of what follows, and the reverse
 	 * in tr_leave(). */
 	atomic_signal_fence(memory_order_seq_cst);
 	return self->lane;
@@ -133,7 +162,7 @@ static inline struct tr_lane *tr_enter(struct tr_self *self)
 static inline void tr_leave(struct tr_self *self, struct tr_lane *lane)
 {
 	atomic_signal_fence(memory_order_seq_cst);
-	self->busy = false;
+	self->owner = NULL;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (tr_unlikely(atomic_load_explicit(&lane->n_side, memory_order_relaxed) != 0))
 		tr_leave_slow(self, lane);

@@ -74,6 +74,7 @@ struct tr_walker {
 	struct tr_frame fresh[TR_WALK_MAX]; /* the walk under way, innermost first; `hash` is the
 					       frame's own term */
 	uintptr_t pcs[TR_WALK_MAX];	    /* of a walk that is not remembered */
+	uintptr_t own_low, own_size;	    /* the thread's own stack; 0, 0: not known */
 };
 
 /* A stack: the pcs of the innermost frames, and below them those that are remembered. Lives until

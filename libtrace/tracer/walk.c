@@ -12,25 +12,27 @@
 
 extern void *__libc_stack_end; /* the loader's: where the main thread's stack began */
 
-enum { OWN_STACK_MAX = 64 << 20, OTHER_STACK_MAX = 8 << 20 };
+/* The kernel leaves more than that free below the main thread's stack, which grows. */
+enum { MAIN_STACK_MAX = 64 << 20, OTHER_STACK_MAX = 8 << 20 };
+
+/* The limit of a stack whose end is not known: the kernel is asked page by page. */
+enum { NO_LIMIT = 0 };
 
 /*
  * No frame of the stack that `rsp` lies on reaches above the limit. glibc keeps a thread's control
- * block at the top of its stack, and the loader knows where the main thread's begins; of any other
- * stack (a coroutine's, a signal's) only a generous size is assumed, because to ask the kernel
- * would cost more than the walk. What really keeps a walk on its stack are the rules, as in every
- * unwinder.
+ * block at the top of its stack, and the loader knows where the main thread's begins. Any other
+ * stack (a coroutine's, a signal's) may end with its page: frames on it are taken the careful way,
+ * and a generous size is assumed.
  */
-INLINE uintptr_t stack_limit(uintptr_t rsp)
+INLINE uintptr_t stack_limit(const struct tr_walker *walker, uintptr_t rsp)
 {
-	uintptr_t thread = (uintptr_t)__builtin_thread_pointer();
 	uintptr_t start = (uintptr_t)__libc_stack_end;
 
-	if (rsp < thread && thread - rsp < OWN_STACK_MAX)
-		return thread;
-	if (rsp < start && start - rsp < (uintptr_t)1 << 40)
+	if (rsp < start && start - rsp < MAIN_STACK_MAX)
 		return start;
-	return rsp + OTHER_STACK_MAX;
+	if (walker && rsp - walker->own_low < walker->own_size)
+		return walker->own_low + walker->own_size;
+	return NO_LIMIT;
 }
 
 /* ---- one step ------------------------------------------------------------------------------- */
@@ -40,10 +42,24 @@ INLINE uintptr_t load(uintptr_t address)
 	return *(const volatile uintptr_t *)address;
 }
 
-/* [address, address + 8) lies on the stack [low, high). */
+/* By a system call that copies 8 bytes from there, and then finds that it is not to do anything. */
+static bool is_readable(uintptr_t address)
+{
+	enum { HOW_NONE = -1 };
+
+	return tr_sys(SYS_rt_sigprocmask, HOW_NONE, address, NULL, 8) != -EFAULT;
+}
+
+/* [address, address + 8) lies on the stack from `low` on, up to `high`. */
 static bool on_stack(uintptr_t address, uintptr_t low, uintptr_t high)
 {
-	return address >= low && address + 8 <= high && !(address & 7);
+	if (address < low || (address & 7))
+		return false;
+	if (high != NO_LIMIT)
+		return address + 8 <= high;
+	/* What lies directly below is on the stack, and so is its page. */
+	return address - low < OTHER_STACK_MAX &&
+	       ((address ^ (low - 1)) < 4096 || is_readable(address));
 }
 
 enum step {
@@ -186,10 +202,11 @@ static enum tr_walk_end end_of(enum step how)
 
 /* ---- walks that remember nothing ------------------------------------------------------------ */
 
-enum tr_walk_end tr_walk_plain(struct tr_regs regs, uintptr_t *pcs, size_t max, size_t *n)
+static enum tr_walk_end walk_plain(const struct tr_walker *walker, struct tr_regs regs,
+				   uintptr_t *pcs, size_t max, size_t *n)
 {
 	struct tr_rules rules = tr_rules();
-	uintptr_t high = stack_limit(regs.rsp);
+	uintptr_t high = stack_limit(walker, regs.rsp);
 	bool exact = false;
 
 	for (*n = 0; *n < max;) {
@@ -202,9 +219,14 @@ enum tr_walk_end tr_walk_plain(struct tr_regs regs, uintptr_t *pcs, size_t max, 
 		regs = to.regs;
 		exact = to.how == STEP_SIGNAL;
 		if (exact)
-			high = stack_limit(regs.rsp);
+			high = stack_limit(walker, regs.rsp);
 	}
 	return TR_WALK_CUT;
+}
+
+enum tr_walk_end tr_walk_plain(struct tr_regs regs, uintptr_t *pcs, size_t max, size_t *n)
+{
+	return walk_plain(NULL, regs, pcs, max, n);
 }
 
 /* A whole stack of which nothing is remembered, nor will be. */
@@ -213,7 +235,7 @@ static __attribute__((noinline)) enum tr_walk_end walk_whole(struct tr_walker *w
 							     struct tr_walked *walked)
 {
 	size_t n;
-	enum tr_walk_end end = tr_walk_plain(regs, walker->pcs, max_depth, &n);
+	enum tr_walk_end end = walk_plain(walker, regs, walker->pcs, max_depth, &n);
 	uint64_t hash = TR_HASH_EMPTY;
 
 	for (size_t i = n; i-- > 0;)
@@ -300,7 +322,7 @@ static __attribute__((noinline)) enum tr_walk_end walk_apart(struct tr_walker *w
 							     struct tr_walked *walked)
 {
 	const struct tr_regs leaf = regs;
-	const uintptr_t high = stack_limit(regs.rsp);
+	const uintptr_t high = stack_limit(walker, regs.rsp);
 	uint64_t hash = 0, power = 1, callers = TR_HASH_EMPTY;
 	uintptr_t *at = walker->pcs, *limit = at + max_depth;
 	/* No frame of this stack is looked for above the next one that may be shared. */
@@ -308,7 +330,7 @@ static __attribute__((noinline)) enum tr_walk_end walk_apart(struct tr_walker *w
 	uintptr_t stop = n ? walker->last[n - 1].rsp : high;
 	enum tr_walk_end end = TR_WALK_COMPLETE;
 
-	if (tr_unlikely(stop > high)) { /* that was another stack */
+	if (tr_unlikely(stop > high)) { /* that was another stack, or its limit is not known */
 		n = 0;
 		stop = high;
 	}
@@ -377,7 +399,7 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 	struct tr_frame *fresh = walker->fresh, *last = walker->last;
 	const struct tr_regs leaf = regs;
 	uint32_t n_fresh = 0, n_kept = 0, search = walker->n_last, n_missed = 0;
-	uintptr_t high = stack_limit(regs.rsp), end_slot = 0;
+	uintptr_t high = stack_limit(walker, regs.rsp), end_slot = 0;
 	uintptr_t stop = search ? last[search - 1].rsp : UINTPTR_MAX;
 	enum tr_walk_end end = TR_WALK_CUT;
 
