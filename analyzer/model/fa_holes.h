@@ -30,7 +30,7 @@
 #include "ft_map.h"
 
 /* Sizes by the 8 bytes below 256, above that eight to each power of two. */
-enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 16 };
+enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 64 };
 
 static inline unsigned fa_hole_bin(uint64_t size)
 {
@@ -74,6 +74,8 @@ struct fa_holes {
 	} recent[FA_HOLES_RECENT];    /* leaves found lately, by the low bits of their key */
 	struct fa_holes_cell **cells; /* 64 KiB each, in slabs */
 	size_t n_cells, n_slabs, slab_room;
+	/* By cell: no hole that starts in it is larger, and one is as large unless bit 0 is set. */
+	uint64_t *bounds;
 	struct ft_map upper[7]; /* which leaves are in use: 64-ary bitmap tree over them */
 	uint64_t (*fine)[8];	/* bits of pages that need one for 8 bytes */
 	size_t n_fine, fine_room;

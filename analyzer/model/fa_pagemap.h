@@ -39,7 +39,7 @@ enum {
 	FA_HUGE_SHIFT = 21,
 	FA_OCCUPANCY = 11, /* empty, then ten deciles: [0, 10 %) without empty, ... [90, 100 %] */
 	FA_PAGE_SITES = 3, /* sites that a page record holds itself */
-	FA_PAGE_RECENT = 64,
+	FA_PAGE_RECENT = 4096,
 };
 
 /* All values are exact after each add and remove. */
@@ -158,8 +158,7 @@ void fa_pagemap_visit_spans(const struct fa_pagemap *map,
 
 /*
  * The same map seen in pages of 2^huge_shift bytes (more than its own): totals and, unless `pins`
- * is NULL, what each site holds. Takes time for sorting, so that it is for chosen moments. Pages
- * count as resident.
+ * is NULL, what each site holds, which takes time for sorting. Pages count as resident.
  */
 struct ft_error *fa_pagemap_coarse(const struct fa_pagemap *map, unsigned huge_shift,
 				   struct fa_page_totals *totals, struct fa_pin *pins, size_t n);

@@ -20,12 +20,11 @@ enum {
 	LEAF_CELLS = 1 << (LEAF_SHIFT - CELL_SHIFT),
 	CELL_SLAB = 64,
 	N_UPPER = 7, /* 64^7 leaves are all addresses there are */
+	STALE = 1,
 };
 
 struct fa_holes_cell {
 	uint64_t bits[CELL_PAGES][4]; /* a bit for 16 bytes; of a fine page [0] indexes `fine` */
-	uint64_t bound;		      /* no hole that starts in the cell is larger ... */
-	bool stale;		      /* ... and one is as large unless this is set */
 	uint16_t used;		      /* pages with any bit */
 	uint16_t is_fine;	      /* pages with a bit for 8 bytes */
 	uint16_t spans;		      /* pages whose last block goes on beyond their end */
@@ -51,6 +50,7 @@ void fa_holes_deinit(struct fa_holes *holes)
 		ft_map_deinit(&holes->upper[l]);
 	ft_map_deinit(&holes->leaf_map);
 	free(holes->cells);
+	free(holes->bounds);
 	free(holes->leaves);
 	free(holes->fine);
 	fa_regions_deinit(&holes->regions);
@@ -182,10 +182,17 @@ static struct fa_holes_leaf *leaf_make(struct fa_holes *h, uint64_t key)
 	return &h->leaves[h->n_leaves++];
 }
 
-static struct fa_holes_cell *cell_find(struct fa_holes *h, uint64_t pos)
+/* Index + 1 of the cell, or 0. */
+static uint32_t cell_index(struct fa_holes *h, uint64_t pos)
 {
 	const struct fa_holes_leaf *leaf = leaf_find(h, pos >> LEAF_SHIFT);
-	uint32_t index = leaf ? leaf->cell[(pos >> CELL_SHIFT) & (LEAF_CELLS - 1)] : 0;
+
+	return leaf ? leaf->cell[(pos >> CELL_SHIFT) & (LEAF_CELLS - 1)] : 0;
+}
+
+static struct fa_holes_cell *cell_find(struct fa_holes *h, uint64_t pos)
+{
+	uint32_t index = cell_index(h, pos);
 
 	return index ? cell_at(h, index - 1) : NULL;
 }
@@ -209,6 +216,12 @@ static struct fa_holes_cell *cell_make(struct fa_holes *h, uint64_t pos)
 			if (!cells)
 				return NULL;
 			h->cells = cells;
+
+			uint64_t *bounds = realloc(h->bounds, room * CELL_SLAB * sizeof(*bounds));
+
+			if (!bounds)
+				return NULL;
+			h->bounds = bounds;
 			h->slab_room = room;
 		}
 		h->cells[h->n_slabs] = calloc(CELL_SLAB, sizeof(struct fa_holes_cell));
@@ -216,6 +229,7 @@ static struct fa_holes_cell *cell_make(struct fa_holes *h, uint64_t pos)
 			return NULL;
 		h->n_slabs++;
 	}
+	h->bounds[h->n_cells] = 0;
 	*index = (uint32_t)++h->n_cells;
 	return cell_at(h, *index - 1);
 }
@@ -533,14 +547,12 @@ static void hole_count(struct fa_holes *h, uint64_t pos, uint64_t end_pos, uint6
 			h->totals.trim_pages += one * (last - first);
 	}
 
-	struct fa_holes_cell *cell = cell_find(h, pos - 1);
+	uint64_t *bound = &h->bounds[cell_index(h, pos - 1) - 1];
 
-	if (one != 1) {
-		cell->stale |= size == cell->bound;
-	} else if (size >= cell->bound) {
-		cell->bound = size;
-		cell->stale = false;
-	}
+	if (one != 1)
+		*bound |= size == *bound ? STALE : 0;
+	else if (size >= (*bound & ~(uint64_t)STALE))
+		*bound = size;
 }
 
 /* Bits of [from, to) within one page. The cell exists, and is fine if it must be. */
@@ -581,7 +593,7 @@ static bool edge_prepare(struct fa_holes *h, uint64_t from, uint64_t to)
 {
 	struct fa_holes_cell *cell = cell_make(h, from);
 
-	if (!cell || !tree_set(h, from >> LEAF_SHIFT))
+	if (!cell || (!leaf_find(h, from >> LEAF_SHIFT)->used && !tree_set(h, from >> LEAF_SHIFT)))
 		return false;
 	return !((from | to) & 8) || cell->is_fine >> page_of(from) & 1 ||
 	       page_refine(h, cell, page_of(from));
@@ -731,25 +743,24 @@ uint8_t fa_holes_tags(const struct fa_holes *holes, uint64_t address)
 }
 
 /* The largest hole that begins in the cell, by looking. */
-static void cell_rescan(struct fa_holes *h, struct fa_holes_cell *cell, uint64_t base)
+static uint64_t cell_largest(struct fa_holes *h, const struct fa_holes_cell *cell, uint64_t base)
 {
 	const uint64_t limit = base + (UINT64_C(1) << CELL_SHIFT);
-	uint64_t at, stop;
+	uint64_t at, stop, largest = 0;
 
-	cell->bound = 0;
-	cell->stale = false;
 	if (!cell->used || !next_covered(h, base, &at))
-		return;
+		return 0;
 	while (at < limit) {
 		uint64_t gap = covered_end(h, at, limit + 1);
 
 		/* A hole belongs to the cell of the byte before it. */
 		if (gap > limit || !next_covered(h, gap, &stop))
-			return;
-		if (stop - gap > cell->bound && same_region(h, gap - h->phase, stop - h->phase))
-			cell->bound = stop - gap;
+			break;
+		if (stop - gap > largest && same_region(h, gap - h->phase, stop - h->phase))
+			largest = stop - gap;
 		at = stop;
 	}
+	return largest;
 }
 
 uint64_t fa_holes_largest(struct fa_holes *h)
@@ -757,19 +768,20 @@ uint64_t fa_holes_largest(struct fa_holes *h)
 	uint64_t largest = 0;
 
 	for (size_t i = 0; i < h->n_cells; i++)
-		if (!cell_at(h, i)->stale && cell_at(h, i)->bound > largest)
-			largest = cell_at(h, i)->bound;
+		if (!(h->bounds[i] & STALE) && h->bounds[i] > largest)
+			largest = h->bounds[i];
 	for (size_t l = 0; l < h->n_leaves; l++)
 		for (unsigned c = 0; c < LEAF_CELLS; c++) {
 			uint32_t index = h->leaves[l].cell[c];
-			struct fa_holes_cell *cell = index ? cell_at(h, index - 1) : NULL;
+			uint64_t *bound = index ? &h->bounds[index - 1] : NULL;
 
-			if (!cell || !cell->stale || cell->bound <= largest)
+			if (!bound || !(*bound & STALE) || (*bound & ~(uint64_t)STALE) <= largest)
 				continue;
-			cell_rescan(h, cell,
-				    (h->leaves[l].key << LEAF_SHIFT) + ((uint64_t)c << CELL_SHIFT));
-			if (cell->bound > largest)
-				largest = cell->bound;
+			*bound = cell_largest(h, cell_at(h, index - 1),
+					      (h->leaves[l].key << LEAF_SHIFT) +
+						      ((uint64_t)c << CELL_SHIFT));
+			if (*bound > largest)
+				largest = *bound;
 		}
 	return largest;
 }
@@ -777,6 +789,7 @@ uint64_t fa_holes_largest(struct fa_holes *h)
 size_t fa_holes_memory(const struct fa_holes *h)
 {
 	size_t bytes = h->n_slabs * CELL_SLAB * sizeof(struct fa_holes_cell) +
+		       h->slab_room * (CELL_SLAB * sizeof(*h->bounds) + sizeof(*h->cells)) +
 		       h->leaf_room * sizeof(*h->leaves) + h->fine_room * sizeof(*h->fine) +
 		       h->regions.room * sizeof(*h->regions.items) +
 		       h->leaf_map.n_slots * sizeof(*h->leaf_map.slots);

@@ -493,21 +493,46 @@ uint64_t fa_pagemap_count_resident(const struct fa_pagemap *map,
 /* ---- who holds it ------------------------------------------------------------------------------
  */
 
-/* The site's share of the page: `rank` of n_sites. The bytes that do not divide go to those who
- * come first, counted from the page's number on, so that no site is always the first. */
-static void pin_add(struct fa_pin *pins, size_t n, uint32_t site, uint64_t free_bytes,
-		    uint32_t n_sites, uint64_t rank)
+/* Who holds the free bytes of one page, dealt out site after site. The bytes that do not divide go
+ * to those who come first, counted from the page's number on, so that no site is always the first.
+ */
+struct deal {
+	struct fa_pin *pins;
+	size_t n; /* of pins; sites >= n are left out */
+	uint64_t free_bytes;
+	uint64_t share, rest; /* free_bytes / n_sites, and what is left */
+	uint32_t n_sites, rank;
+};
+
+/* n_sites > 0. */
+static struct deal deal_open(struct fa_pin *pins, size_t n, uint64_t number, uint64_t free_bytes,
+			     uint32_t n_sites)
 {
-	if (site >= n)
+	return (struct deal){.pins = pins,
+			     .n = n,
+			     .free_bytes = free_bytes,
+			     .share = free_bytes / n_sites,
+			     .rest = free_bytes % n_sites,
+			     .n_sites = n_sites,
+			     .rank = (uint32_t)(number % n_sites)};
+}
+
+static void deal_next(struct deal *deal, uint32_t site)
+{
+	uint64_t share = deal->share + (deal->rank < deal->rest);
+
+	if (++deal->rank == deal->n_sites)
+		deal->rank = 0;
+	if (site >= deal->n)
 		return;
 
-	struct fa_pin *pin = &pins[site];
+	struct fa_pin *pin = &deal->pins[site];
 
-	pin->any += free_bytes;
-	pin->pages_any += free_bytes > 0;
-	pin->shapley += free_bytes / n_sites + (rank % n_sites < free_bytes % n_sites);
-	if (n_sites == 1) {
-		pin->sole += free_bytes;
+	pin->any += deal->free_bytes;
+	pin->pages_any += deal->free_bytes > 0;
+	pin->shapley += share;
+	if (deal->n_sites == 1) {
+		pin->sole += deal->free_bytes;
 		pin->pages_sole++;
 	}
 }
@@ -517,27 +542,52 @@ static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, 
 {
 	uint64_t free_bytes = (UINT64_C(1) << map->shift) - page->live;
 
-	if (page->absent)
+	/* A full page counts only for whom it is all his. */
+	if (page->absent || !page->n_sites || (!free_bytes && page->n_sites > 1))
 		return;
 	if (page->n_sites == SPILLED) {
 		struct fa_page_spill *spill = &map->spills[page->site[0]];
+		struct deal deal = deal_open(pins, n, number, free_bytes, spill->n);
 
 		for (uint32_t i = 0; i < spill->n; i++)
-			pin_add(pins, n, share_at(spill, i)->site, free_bytes, spill->n,
-				number + i);
+			deal_next(&deal, share_at(spill, i)->site);
 	} else {
+		struct deal deal = deal_open(pins, n, number, free_bytes, page->n_sites);
+
 		for (unsigned i = 0; i < page->n_sites; i++)
-			pin_add(pins, n, page->site[i], free_bytes, page->n_sites, number + i);
+			deal_next(&deal, page->site[i]);
+	}
+}
+
+/* Start to fetch what hangs on the pages of group `g`: their entries, or what is behind those. */
+static void group_prefetch(const struct fa_pagemap *map, size_t g, bool behind)
+{
+	if (g >= map->n_groups)
+		return;
+	for (unsigned i = 0; i < GROUP; i++) {
+		const struct fa_page *page = &group_at(map, g)[i];
+
+		if (page->n_sites != SPILLED)
+			continue;
+
+		const struct fa_page_spill *spill = &map->spills[page->site[0]];
+
+		__builtin_prefetch(behind ? (const void *)spill->more : spill);
 	}
 }
 
 void fa_pagemap_pins(const struct fa_pagemap *map, struct fa_pin *pins, size_t n)
 {
-	for (size_t g = 0; g < map->n_groups; g++)
+	for (size_t g = 0; g < map->n_groups; g++) {
+		const struct fa_page *group = group_at(map, g);
+
+		group_prefetch(map, g + 2, false);
+		group_prefetch(map, g + 1, true);
 		for (unsigned i = 0; i < GROUP; i++)
-			if (group_at(map, g)[i].live)
-				page_pins(map, &group_at(map, g)[i],
-					  (map->keys[g] << GROUP_SHIFT) + i, pins, n);
+			if (group[i].live)
+				page_pins(map, &group[i], (map->keys[g] << GROUP_SHIFT) + i, pins,
+					  n);
+	}
 	for (size_t i = 0; map->with_sites && i < map->n_spans; i++)
 		if (map->spans[i].n_pages && map->spans[i].site < n)
 			pins[map->spans[i].site].pages_sole +=
@@ -623,22 +673,40 @@ struct coarse {
 	size_t n;
 };
 
+/* A large page with `live` > 0 bytes. */
+static void coarse_total(struct fa_page_totals *totals, unsigned shift, uint64_t live)
+{
+	uint64_t page_bytes = UINT64_C(1) << shift;
+	unsigned d = 1 + (unsigned)(live * 10 / page_bytes);
+
+	totals->live_bytes += live;
+	totals->live_pages++;
+	totals->pinned_free_bytes += page_bytes - live;
+	totals->occupancy[d < FA_OCCUPANCY ? d : FA_OCCUPANCY - 1]++;
+}
+
+/* Large pages that one block covers alone. */
+static void coarse_full(struct fa_page_totals *totals, unsigned shift, uint64_t n)
+{
+	totals->live_bytes += n << shift;
+	totals->live_pages += n;
+	totals->occupancy[FA_OCCUPANCY - 1] += n;
+}
+
 static void coarse_close(struct coarse *c)
 {
-	uint64_t page_bytes = UINT64_C(1) << c->shift, site, value, rank = c->number;
+	uint64_t site, value;
 	size_t cursor = 0;
 
-	if (c->live) {
-		uint64_t free_bytes = page_bytes - c->live;
-		unsigned d = 1 + (unsigned)(c->live * 10 / page_bytes);
+	if (c->live)
+		coarse_total(c->totals, c->shift, c->live);
+	if (c->live && ft_map_count(&c->sites)) {
+		struct deal deal =
+			deal_open(c->pins, c->n, c->number, (UINT64_C(1) << c->shift) - c->live,
+				  (uint32_t)ft_map_count(&c->sites));
 
-		c->totals->live_bytes += c->live;
-		c->totals->live_pages++;
-		c->totals->pinned_free_bytes += free_bytes;
-		c->totals->occupancy[d < FA_OCCUPANCY ? d : FA_OCCUPANCY - 1]++;
-		while (c->pins && ft_map_next(&c->sites, &cursor, &site, &value))
-			pin_add(c->pins, c->n, (uint32_t)site, free_bytes,
-				(uint32_t)ft_map_count(&c->sites), rank++);
+		while (ft_map_next(&c->sites, &cursor, &site, &value))
+			deal_next(&deal, (uint32_t)site);
 	}
 	c->live = 0;
 	ft_map_deinit(&c->sites);
@@ -656,7 +724,7 @@ static void coarse_add(struct coarse *c, uint64_t number, uint64_t live)
 
 static bool coarse_site(struct coarse *c, uint32_t site)
 {
-	return !c->pins || ft_map_put(&c->sites, site, NULL);
+	return ft_map_put(&c->sites, site, NULL);
 }
 
 static bool coarse_group(struct coarse *c, const struct stretch *stretch)
@@ -697,10 +765,8 @@ static bool coarse_span(struct coarse *c, const struct stretch *stretch)
 			uint64_t n = (end - at) >> up;
 
 			coarse_close(c);
-			c->totals->live_bytes += n << c->shift;
-			c->totals->live_pages += n;
-			c->totals->occupancy[FA_OCCUPANCY - 1] += n;
-			if (c->pins && stretch->site < c->n)
+			coarse_full(c->totals, c->shift, n);
+			if (stretch->site < c->n)
 				c->pins[stretch->site].pages_sole += n;
 			at += n << up;
 			continue;
@@ -715,9 +781,75 @@ static bool coarse_span(struct coarse *c, const struct stretch *stretch)
 	return true;
 }
 
+/* Add to the live bytes of a large page. */
+static bool live_add(struct ft_map *live, uint64_t number, uint64_t bytes)
+{
+	uint64_t *slot = ft_map_put(live, number, NULL);
+
+	if (slot)
+		*slot += bytes;
+	return slot;
+}
+
+/* Of a span: what is on large pages that others may share. The others count as full. */
+static bool count_span(const struct fa_page_span *span, unsigned up, struct ft_map *live,
+		       unsigned page_shift, struct fa_page_totals *totals)
+{
+	uint64_t at = span->first, end = span->first + span->n_pages;
+	uint64_t full = (at + (UINT64_C(1) << up) - 1) >> up, full_end = end >> up;
+
+	if (full > full_end) /* inside of one large page */
+		return live_add(live, at >> up, (end - at) << page_shift);
+	if (full_end > full)
+		coarse_full(totals, up + page_shift, full_end - full);
+	return (at == full << up || live_add(live, at >> up, ((full << up) - at) << page_shift)) &&
+	       (end == full_end << up ||
+		live_add(live, full_end, (end - (full_end << up)) << page_shift));
+}
+
+/* Totals alone: no order is needed. */
+static struct ft_error *coarse_count(const struct fa_pagemap *map, unsigned huge_shift,
+				     struct fa_page_totals *totals)
+{
+	const unsigned up = huge_shift - map->shift;
+	uint64_t number = UINT64_MAX, bytes = 0, value;
+	size_t cursor = 0;
+	struct ft_map live;
+	bool done = true;
+
+	ft_map_init(&live);
+	for (size_t g = 0; done && g < map->n_groups; g++) {
+		const struct fa_page *group = group_at(map, g);
+		const uint64_t first = map->keys[g] << GROUP_SHIFT;
+
+		for (unsigned i = 0; done && i < GROUP; i++) {
+			if (!group[i].live)
+				continue;
+			if ((first + i) >> up != number) {
+				done = !bytes || live_add(&live, number, bytes);
+				number = (first + i) >> up;
+				bytes = 0;
+			}
+			bytes += group[i].live;
+		}
+	}
+	done = done && (!bytes || live_add(&live, number, bytes));
+	for (size_t i = 0; done && i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			done = count_span(&map->spans[i], up, &live, map->shift, totals);
+	while (done && ft_map_next(&live, &cursor, &number, &value))
+		coarse_total(totals, huge_shift, value);
+	ft_map_deinit(&live);
+	return done ? NULL : &ft_enomem;
+}
+
 struct ft_error *fa_pagemap_coarse(const struct fa_pagemap *map, unsigned huge_shift,
 				   struct fa_page_totals *totals, struct fa_pin *pins, size_t n)
 {
+	*totals = (struct fa_page_totals){0};
+	if (!pins || !map->with_sites)
+		return coarse_count(map, huge_shift, totals);
+
 	size_t n_stretches = 0;
 	struct stretch *stretches =
 		malloc((map->n_groups * GROUP + map->n_spans + 1) * sizeof(*stretches));
@@ -725,11 +857,10 @@ struct ft_error *fa_pagemap_coarse(const struct fa_pagemap *map, unsigned huge_s
 				.shift = huge_shift,
 				.number = UINT64_MAX,
 				.totals = totals,
-				.pins = map->with_sites ? pins : NULL,
+				.pins = pins,
 				.n = n};
 	bool done = true;
 
-	*totals = (struct fa_page_totals){0};
 	if (!stretches)
 		return &ft_enomem;
 	/* A span may begin between two pages of a group, not within a page. */

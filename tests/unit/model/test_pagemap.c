@@ -272,6 +272,11 @@ static void compare(const struct fa_pagemap *map, const struct block *blocks, ui
 	ck_assert_ptr_null(fa_pagemap_coarse(map, FA_HUGE_SHIFT, &huge, huge_pins, SITES));
 	compare_pages(blocks, FA_HUGE_SHIFT, &huge, huge_pins,
 		      (n_pages << map->shift) / huge_bytes + 2, base & ~(huge_bytes - 1));
+
+	struct fa_page_totals alone;
+
+	ck_assert_ptr_null(fa_pagemap_coarse(map, FA_HUGE_SHIFT, &alone, NULL, 0));
+	ck_assert_mem_eq(&alone, &huge, sizeof(huge));
 }
 
 /* ---- residency, against brute force ------------------------------------------------------------
