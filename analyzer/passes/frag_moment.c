@@ -472,7 +472,8 @@ static struct ft_error *moment_trim(struct frag *frag, const struct fa_engine *e
 		trim_space(&trim, start - 8, end - 8);
 	}
 	/* Below the first block of an arena: down to where its first one ever was. */
-	qsort(frag->arenas, frag->n_arenas, sizeof(*frag->arenas), arena_order);
+	if (frag->n_arenas)
+		qsort(frag->arenas, frag->n_arenas, sizeof(*frag->arenas), arena_order);
 	frag->last_arena = 0;
 	trim.next = 0;
 	for (size_t i = 0; i < frag->n_arenas; i++) {

@@ -37,7 +37,13 @@ INLINE uintptr_t stack_limit(const struct tr_walker *walker, uintptr_t rsp)
 
 /* ---- one step ------------------------------------------------------------------------------- */
 
+/* Slots are read before it is known whether they hold anything: on the stack, and maybe between two
+ * variables of another frame. */
+#ifdef __SANITIZE_ADDRESS__
+__attribute__((no_sanitize_address, noinline)) static uintptr_t load(uintptr_t address)
+#else
 INLINE uintptr_t load(uintptr_t address)
+#endif
 {
 	return *(const volatile uintptr_t *)address;
 }
