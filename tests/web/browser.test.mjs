@@ -325,6 +325,79 @@ test('the table twin of a chart has its rows', async () => {
 	await page.finish();
 });
 
+test('resident memory: the terms at the last sample, over time, and the residual', async () => {
+	const page = await open(file('soak'));
+	const { terms, samples, largest } = await page.evaluate(() => window.__report.model('rss'));
+	assert.equal(samples, 120);
+	assert.equal(terms.residual, 4 << 20);
+	assert.equal(largest, 1186 * (1 << 20)); // the stack of the terms, at its highest
+	const shown = await page
+		.locator('#rss .fall tbody tr')
+		.evaluateAll((rows) => rows.map((row) => [row.dataset.term, row.cells[2].textContent]));
+	assert.deepEqual(Object.fromEntries(shown), {
+		file: '20.0 MiB', stack: '1.00 MiB', other: '9.00 MiB', tracer: '11.0 MiB', live_req: '520 MiB',
+		round: '30.0 MiB', meta: '16.0 MiB', pin_free: '412 MiB', empty_res: '171 MiB', live_nr: '−4.00 MiB',
+		residual: '4.00 MiB', rss: '1.16 GiB',
+	});
+	const text = await page.locator('#rss').innerText();
+	assert.match(text, /562 MiB are live blocks, 583 MiB are free memory .* 41\.0 MiB lie outside/);
+	assert.match(text, /leave 4\.00 MiB unexplained \(0\.3 %\)/);
+	assert.match(text, /In 97\.5 % of 119 samples/);
+	/* the bars make a staircase: the last but one ends where the whole ends */
+	const bars = await page
+		.locator('#rss .fall rect')
+		.evaluateAll((all) => all.map((r) => [Number(r.getAttribute('x')), Number(r.getAttribute('width'))]));
+	assert.ok(Math.abs(bars[10][0] + bars[10][1] - (bars[11][0] + bars[11][1])) < 2);
+	await page.locator('#rss-table summary').click();
+	assert.equal(await page.locator('#rss-table tbody tr').count(), 120);
+	assert.equal(await page.locator('#rss-table thead th').count(), 13);
+	await page.finish();
+});
+
+test('remedies by what they save, the survivors of the peak, and the raised threshold', async () => {
+	const page = await open(file('soak'));
+	const codes = (await page.evaluate(() => window.__report.model('remedies'))).map((r) => r.code);
+	assert.deepEqual(codes, ['pool', 'malloc_trim', 'mmap_threshold', 'trim_threshold', 'arena_max', 'of_tomorrow']);
+	const text = await page.locator('#remedies').innerText();
+	assert.match(text, /200 MiB, would come from: A pool of their own for report_rows/);
+	assert.match(text, /2\.00 MiB live bytes of these sites alone keep 51,200 pages/);
+	assert.match(text, /M_MMAP_THRESHOLD fixed at 128 KiB/);
+	assert.match(text, /MALLOC_ARENA_MAX=2/);
+	assert.match(text, /a remedy in the words of the analyzer/);
+	assert.match(text, /still live: 48,213 blocks, 23\.0 MiB; they keep 25,600 partly free pages \(100 MiB\)/);
+	assert.match(text, /to 2\.00 MiB \(3 times in all\).*report_rows had allocated in thread 9/);
+	await page.locator('#remedies-table summary').click();
+	assert.equal(await page.locator('#remedies-table tbody tr').count(), 6);
+	await page.finish();
+});
+
+test('what a recording does not hold is said in words', async () => {
+	const page = await open(file('quarter'));
+	assert.match(await page.locator('#rss').innerText(), /no samples of residency/);
+	const text = await page.locator('#remedies').innerText();
+	assert.match(text, /No setting of the allocator/);
+	assert.match(text, /no earlier peak/);
+	assert.match(text, /No: no free raised it/);
+	assert.match(await page.locator('#frag .chip').innerText(), /known by mapping only/);
+	assert.match(await page.locator('#quality').innerText(), /known by mapping only/);
+	await page.finish();
+	const none = await open(file('empty'));
+	for (const id of ['rss', 'remedies'])
+		assert.match(await none.locator(`#${id}`).innerText(), /not part of this report/);
+	await none.finish();
+});
+
+test('a site says why it has its verdict', async () => {
+	const page = await open(file('soak'), { hash: '#v=1&lang=zh' });
+	const titles = await page
+		.locator('#leaks .badge')
+		.evaluateAll((all) => all.map((badge) => badge.title));
+	assert.ok(titles.some((title) => title.includes('回落了 12 次')), titles.join());
+	await page.locator('#leaks .expand').first().click();
+	assert.match(await page.locator('#leaks .reason').first().innerText(), /增长.*各个阶段/);
+	await page.finish();
+});
+
 test('sorting and the suspects filter', async () => {
 	const page = await open(file('soak'));
 	assert.equal((await page.evaluate(() => window.__report.model('leaks'))).first, 1);

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "fa_doc.h"
+#include "fixture_heap.h"
 #include "ft_cleanup.h"
 #include "report.h"
 
@@ -322,6 +323,15 @@ static const char *const verdict_of[] = {
 	[BATCH] = "sawtooth", [CHURN] = "churn",
 };
 
+static const struct {
+	const char *code, *name;
+	unsigned value;
+} reason_of[] = {
+	[LEAK] = {"both_tests", NULL, 0},      [CACHE] = {"slowing", NULL, 0},
+	[STARTUP] = {"no_free", NULL, 0},      [BATCH] = {"teeth", "times", 12},
+	[CHURN] = {"turnover", "times", 4200},
+};
+
 static void emit_leaks(const struct fixture *f, struct fa_doc *doc, bool empty)
 {
 	static uint64_t series[ARRAY(sites)][N_STEPS];
@@ -344,6 +354,12 @@ static void emit_leaks(const struct fixture *f, struct fa_doc *doc, bool empty)
 		fa_json_kv_string(json, "name", f->hostile ? hostile_name : s->name);
 		fa_json_kv_string(json, "verdict", verdict_of[s->shape]);
 		fa_json_kv_string(json, "class", "unknown");
+		fa_json_key(json, "reason");
+		fa_json_object_begin(json);
+		fa_json_kv_string(json, "code", reason_of[s->shape].code);
+		if (reason_of[s->shape].name)
+			fa_json_kv_u64(json, reason_of[s->shape].name, reason_of[s->shape].value);
+		fa_json_object_end(json);
 		fa_json_kv_u64(json, "bytes", (uint64_t)bytes);
 		fa_json_kv_u64(json, "blocks", (uint64_t)(bytes / s->block_bytes));
 		if (s->shape == LEAK) {
@@ -609,8 +625,19 @@ static double pages_at(double t, unsigned bin)
 	return pages / 100 * (t < 0.434 ? calm[bin] : after[bin]);
 }
 
+static void stack_plain(struct fa_json *json)
+{
+	emit_stack(json, sites[6].stack, false);
+}
+
+static void stack_hostile(struct fa_json *json)
+{
+	emit_stack(json, sites[6].stack, true);
+}
+
 static void emit_frag(const struct fixture *f, struct fa_doc *doc)
 {
+	bool quarter = strcmp(f->kind, "quarter") == 0;
 	static uint64_t time[N_FRAG], live[N_FRAG], pinned[N_FRAG], largest[N_FRAG], hole[N_FRAG];
 	static uint64_t n_pages[N_FRAG];
 	static double uf[N_FRAG][N_ORDERS];
@@ -655,7 +682,13 @@ static void emit_frag(const struct fixture *f, struct fa_doc *doc)
 	fa_json_kv_u64(json, "empty_bytes", (uint64_t)(171 * MIB));
 	fa_json_kv_u64(json, "trimmable_bytes", (uint64_t)(160 * MIB));
 	fa_json_object_end(json);
-	fa_json_kv_string(json, "residency", "sampled");
+	/* the saw-tooth was recorded without samples of residency */
+	fa_json_kv_string(json, "residency", quarter ? "mappings" : "sampled");
+	if (quarter)
+		fa_json_kv_null(json, "waterfall");
+	else
+		fixture_held(json, f->duration_ns, f->hostile ? hostile_name : "report_rows",
+			     f->hostile ? stack_hostile : stack_plain);
 	fa_json_key(json, "regions");
 	fa_json_array_begin(json);
 	fa_json_array_end(json);
@@ -707,6 +740,8 @@ static void emit_frag(const struct fixture *f, struct fa_doc *doc)
 	fa_doc_column(doc, "frag.pages", FA_U64, n_pages, N_FRAG);
 	fa_doc_column(doc, "frag.uf_index", FA_F64, uf, N_FRAG * N_ORDERS);
 	fa_doc_column(doc, "frag.page_occupancy", FA_U32, occupancy, N_FRAG * N_ORDERS);
+	if (!quarter)
+		fixture_waterfall(doc, f->duration_ns);
 }
 
 /* ---- flame graph ---------------------------------------------------------------------------- */

@@ -14,9 +14,11 @@ import { Frag } from './sections/Frag';
 import { HeapMap } from './sections/HeapMap';
 import { Leaks } from './sections/Leaks';
 import { Errors, Quality } from './sections/Quality';
+import { Remedies } from './sections/Remedies';
 import { Threads, threadTitles } from './sections/Threads';
 import { Timeline } from './sections/Timeline';
 import { Verdict } from './sections/Verdict';
+import { Waterfall } from './sections/Waterfall';
 import {
 	lang,
 	query,
@@ -35,7 +37,7 @@ import {
 	view,
 } from './store';
 
-const SECTIONS = ['timeline', 'leaks', 'flame', 'threads', 'map', 'frag', 'errors', 'quality'] as const;
+const SECTIONS = ['timeline', 'leaks', 'flame', 'threads', 'rss', 'map', 'frag', 'remedies', 'errors', 'quality'] as const;
 
 function sectionsOf(doc: Doc) {
 	return SECTIONS.filter((id) => id !== 'errors' || (doc.errors?.errors.length ?? 0) > 0);
@@ -85,10 +87,16 @@ export function App({ doc }: { doc: Doc }) {
 					<Threads doc={doc} />
 				</Boundary>
 				<Boundary>
+					<Waterfall doc={doc} />
+				</Boundary>
+				<Boundary>
 					<HeapMap doc={doc} />
 				</Boundary>
 				<Boundary>
 					<Frag doc={doc} />
+				</Boundary>
+				<Boundary>
+					<Remedies doc={doc} />
 				</Boundary>
 				<Boundary>
 					<Errors doc={doc} />

@@ -64,6 +64,7 @@ export interface Leak {
 	name: string;
 	verdict: string;
 	class: string;
+	reason?: { code: string } & Record<string, string | number>;
 	bytes: number;
 	blocks: number;
 	rate_bytes_per_s: number | null;
@@ -116,6 +117,53 @@ export interface Threads {
 	free_matrix: { ids: number[]; bytes: number[][] } | null;
 }
 
+/* Where the resident size is: rss is the sum of the terms, live_nr taken off, and the residual. */
+export const WATERFALL_TERMS = [
+	'file', 'stack', 'other', 'tracer', 'live_req', 'round', 'meta', 'pin_free', 'empty_res', 'live_nr', 'residual',
+] as const;
+
+export type WaterfallTerm = (typeof WATERFALL_TERMS)[number];
+
+export type Waterfall = Record<WaterfallTerm | 'time_ns' | 'rss' | 'swap', number>;
+
+export interface Closing {
+	samples: number;
+	p95_bytes: number;
+	max_bytes: number;
+	p95_pct: number;
+	within_pct: number;
+}
+
+export interface PeakSurvivors {
+	bytes: number;
+	time_ns: number;
+	from_ns: number;
+	to_ns: number;
+	survivors: number;
+	survivor_bytes: number;
+	survivor_pages: number;
+}
+
+export interface MmapThreshold {
+	bytes: number;
+	times_raised: number;
+	time_ns: number;
+	block_bytes: number;
+	thread: number | null;
+	site: number | null;
+	name: string | null;
+	stack: Frame[];
+}
+
+export interface Remedy {
+	code: string;
+	text: string; // in English
+	saves_bytes: number;
+	exact: boolean;
+	value: number | null;
+	set: { sites: number[]; names: string[]; free_bytes: number; pages: number; live_bytes: number } | null;
+}
+
 export interface Frag {
 	at_ns: number;
 	metrics: {
@@ -136,6 +184,12 @@ export interface Frag {
 		trimmable_bytes?: number | null;
 	};
 	residency: string | null;
+	sample_ns?: number | null;
+	waterfall?: Waterfall | null;
+	closing?: Closing | null;
+	peak?: PeakSurvivors | null;
+	mmap_threshold?: MmapThreshold | null;
+	remedies?: Remedy[];
 	sites: {
 		site: number;
 		name: string;

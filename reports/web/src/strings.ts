@@ -4,7 +4,10 @@
  * `{0}`, `{1}` are parameters. The type of `zh` makes a missing key an error.
  */
 
+import { heapEn, heapZh } from './strings-heap';
+
 export const en = {
+	...heapEn,
 	'skip': 'Skip to the report',
 	'search': 'Search functions, files, verdicts',
 	'search.short': 'Search',
@@ -238,8 +241,6 @@ export const en = {
 	'frag.m.empty_bytes': 'On empty pages',
 	'frag.m.trimmable_bytes': 'malloc_trim() would return',
 	'frag.m.huge_util': 'Huge page use',
-	'frag.residency.sampled': 'residency sampled',
-	'frag.residency.assumed': '≈ residency assumed',
 	'frag.how': 'A page can be given back only when nothing on it is live. Pages on the left of the first chart cost almost as much as full ones: they are what fragmentation is. Holes are the free stretches between live blocks; a request only fits into one that is large enough. The unusable free space index says, for each block size 2^order pages, what share of the free memory lies in pieces smaller than that: 0 is fine, 1 means that none of it can serve such a request. “Alone” is what would be given back if this site freed everything; “touched” overstates it; “fair share” divides each page among the sites on it.',
 	'frag.aria.pages': 'Pages by how full they are at {0}',
 	'frag.aria.holes': 'Free bytes by size of the hole',
@@ -308,6 +309,7 @@ export const en = {
 export type Key = keyof typeof en;
 
 export const zh: Record<Key, string> = {
+	...heapZh,
 	'skip': '跳到报告正文',
 	'search': '搜索函数、文件、结论',
 	'search.short': '搜索',
@@ -539,8 +541,6 @@ export const zh: Record<Key, string> = {
 	'frag.m.empty_bytes': '在空页上',
 	'frag.m.trimmable_bytes': 'malloc_trim() 可归还',
 	'frag.m.huge_util': '大页利用率',
-	'frag.residency.sampled': '常驻已采样',
-	'frag.residency.assumed': '≈ 常驻为假定',
 	'frag.how': '只有当一页上没有任何存活内存时，它才能归还。第一张图左侧的页几乎与满页一样昂贵：这就是碎片。空洞是存活块之间的空闲段；请求只能放进足够大的空洞。不可用空闲空间指数对每个 2^order 页的块大小，给出处于更小碎块中的空闲内存份额：0 为正常，1 表示全部不可用。“独占”是该调用点全部释放后能归还的内存；“触及”会高估；“公平份额”把每一页分摊给其上的调用点。',
 	'frag.aria.pages': '{0} 时按充满程度的页数',
 	'frag.aria.holes': '按空洞大小的空闲字节',

@@ -6,6 +6,7 @@ import type { Values } from '../container';
 import { baseName, frameText, stackText, type Doc, type Frame, type Leak } from '../doc';
 import { bytes, clock, count, exactBytes, percent, rate, visible } from '../format';
 import { t, tOr, type Key } from '../i18n';
+import { en } from '../strings';
 import { model } from '../model';
 import { copyText, Section, toCsv, useColumns, type Cell } from '../parts/Section';
 import { query, selectSite, site, span } from '../store';
@@ -334,7 +335,7 @@ function LeakRow({ row, series, largest, common, open, onToggle }: RowProps) {
 				</span>
 			</th>
 			<td class="col-verdict">
-				<span class={`badge badge-${SUSPECT.has(leak.verdict) ? leak.verdict : 'quiet'}`} title={tOr('class', leak.class)}>
+				<span class={`badge badge-${SUSPECT.has(leak.verdict) ? leak.verdict : 'quiet'}`} title={[reasonText(leak.reason), tOr('class', leak.class)].filter(Boolean).join(' – ')}>
 					{tOr('verdict', leak.verdict)}
 				</span>
 			</td>
@@ -427,6 +428,14 @@ export function Stack({ stack }: { stack: Frame[] }) {
 	);
 }
 
+/* Why a site has its verdict; some codes have one number. */
+export function reasonText(reason: Leak['reason']): string {
+	if (!reason) return '';
+	const key = `reason.${reason.code}` as Key;
+	const value = Object.entries(reason).find(([name, n]) => name !== 'code' && typeof n === 'number')?.[1];
+	return key in en ? t(key, value === undefined ? '–' : count(Number(value))) : visible(reason.code).replaceAll('_', ' ');
+}
+
 function StackRow({ leak }: { leak: Leak }) {
 	const span_ = span.value;
 	return (
@@ -453,6 +462,11 @@ function StackRow({ leak }: { leak: Leak }) {
 							<dt>{t('col.verdict')}</dt>
 							<dd>{tOr('class', leak.class)}</dd>
 						</dl>
+						{leak.reason && (
+							<p class="reason">
+								<strong>{tOr('verdict', leak.verdict)}:</strong> {reasonText(leak.reason)}
+							</p>
+						)}
 						<button type="button" onClick={() => void copyText(stackText(leak.stack))}>
 							{t('stack.copy')}
 						</button>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Can the recording be trusted? And what the program freed that it must not. */
-import type { Doc } from '../doc';
+import type { Doc, Frag } from '../doc';
 import { bytes, clock, count, duration, exactBytes, percent, visible, wallClock } from '../format';
 import { t, tOr } from '../i18n';
 import { Section } from '../parts/Section';
@@ -53,6 +53,17 @@ function known(value: number | null | undefined, show: (value: number) => string
 	return value === null || value === undefined ? null : show(value);
 }
 
+/* How far the split of the resident size can be trusted. */
+function residencyText(frag: Frag | undefined): string | null {
+	if (!frag?.residency) return null;
+	const how = tOr('frag.residency', frag.residency);
+	const at = typeof frag.sample_ns === 'number' ? ` (${clock(frag.sample_ns, span.value)})` : '';
+	const closing = frag.closing
+		? `; ${t('quality.closing', percent(frag.closing.within_pct / 100), count(frag.closing.samples))}`
+		: '';
+	return `${how}${at}${closing}`;
+}
+
 export function Quality({ doc }: { doc: Doc }) {
 	const { quality, summary } = doc;
 	if (!quality || !summary) return null;
@@ -80,6 +91,7 @@ export function Quality({ doc }: { doc: Doc }) {
 				? named
 				: `${named} (${count(quality.frames_resolved)} / ${count(quality.frames)})`,
 		],
+		[t('quality.residency'), residencyText(doc.frag)],
 		[t('quality.tracer'), bytes(quality.tracer_bytes)],
 		[t('quality.tool'), summary.recording.tool_version && `fragtrace ${summary.recording.tool_version}`],
 		...Object.entries(quality.meta ?? {})
