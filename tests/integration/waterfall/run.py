@@ -10,10 +10,11 @@ first second it must be at most 1 MiB or 1 % of the resident size, whichever is 
 import os
 import signal
 import sys
+import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from fttest import (Suite, analyze_json, check, environment, free_port, launcher, need,  # noqa: E402
+from fttest import (Suite, analyze_json, check, check_equal, environment, free_port, launcher, need,  # noqa: E402
                     port_is_open, run, server, skip, wait_for)
 
 MIB = 1 << 20
@@ -88,6 +89,57 @@ def redis(scratch):
         for size in ("100", "700", "40"):
             run(bench + ["-d", size, "-n", "60000", "-t", "set,lpush,lpop,sadd"]).check_status(0)
     check_closes(recording)
+
+
+def redis_info(port):
+    text = run([need("redis-cli"), "-p", str(port), "INFO", "memory"]).check_status(0).stdout.decode()
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+@suite.case("INFO of redis-server: its ratios", 60)
+def redis_ratios(scratch):
+    """What Redis' ratios are made of, from outside and as its allocator counts, while nothing
+    happens: the heap of INFO and that of the recording's end differ by one client."""
+    recording = os.path.join(scratch, "a.frag")
+    port = free_port()
+    with server(launcher(recording, [need("redis-server"), "--port", str(port), "--bind",
+                                     "127.0.0.1", "--save", "", "--dir", scratch]), cwd=scratch):
+        wait_for("redis to listen", lambda: port_is_open(port))
+        for size in ("200", "90"):
+            run([need("redis-benchmark"), "-p", str(port), "-q", "-c", "20", "-r", "20000", "-P", "16",
+                 "-d", size, "-n", "40000", "-t", "set,sadd"]).check_status(0)
+        gone = ["key:%012d" % i for i in range(20000) if i % 3]
+        run([need("redis-cli"), "-p", str(port)], stdin="".join(
+            "DEL %s\n" % " ".join(gone[i:i + 100]) for i in range(0, len(gone), 100)).encode()).check_status(0)
+        time.sleep(1.5)
+        info = redis_info(port)
+        time.sleep(1.5)
+    if "jemalloc" not in info["mem_allocator"]:
+        skip("this redis-server uses %s, which does not tell what it holds" % info["mem_allocator"])
+    frag = analyze_json("frag", recording)
+    check(frag["allocator"] == "jemalloc", "the allocator is called " + frag["allocator"])
+    if frag["residency"] != "sampled" or frag["sample_ns"] < frag["at_ns"] - 2.5e9:
+        skip("no sample of pages while the server was idle: not permitted, or too busy a machine")
+
+    redis = frag["metrics"]["redis"]
+    ours = {"rss": frag["waterfall"]["rss"]}
+    ours["allocated"] = ours["rss"] / redis["mem_fragmentation_ratio"]
+    ours["active"] = ours["allocated"] * redis["allocator_frag_ratio"]
+    ours["resident"] = ours["active"] * redis["allocator_rss_ratio"]
+    print("# used_memory is %.3f of allocator_allocated" % (
+        int(info["used_memory"]) / int(info["allocator_allocated"])))
+    # What jemalloc's caches of threads hold is allocated to it; all pages of a slab are active to it
+    # while one block of it lives; resident is its upper bound, which it does not ask the kernel for.
+    for name, key, low, high in (("rss", "used_memory_rss", 0.95, 1.05),
+                                 ("allocated", "allocator_allocated", 0.75, 1.02),
+                                 ("active", "allocator_active", 0.65, 1.02),
+                                 ("resident", "allocator_resident", 0.5, 1.02)):
+        ratio = ours[name] / int(info[key])
+        print("# %s: %.0f bytes, %.3f of INFO's" % (name, ours[name], ratio))
+        check(low <= ratio <= high, "%s is %.0f, which is not %.2f to %.2f of INFO's %s" % (
+            name, ours[name], low, high, info[key]))
+    check_equal(round(redis["rss_overhead_ratio"], 6), round(ours["rss"] / ours["resident"], 6),
+                "rss_overhead_ratio")
 
 
 @suite.case("nginx: one process, many requests", 90)
