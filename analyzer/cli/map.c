@@ -23,7 +23,7 @@ static size_t region_bins(const struct heap_map *map, const struct fa_value *reg
 {
 	uint64_t start = fa_value_u64(region, "start"), end = fa_value_u64(region, "end");
 
-	if (fa_value_is_null(fa_value_get(region, "first_bin")) || end <= start)
+	if (!map->bin_bytes || fa_value_is_null(fa_value_get(region, "first_bin")) || end <= start)
 		return 0;
 	*first = fa_value_u64(region, "first_bin");
 
@@ -82,10 +82,12 @@ static void write_svg(const struct heap_map *map, FILE *out)
 	for (const struct fa_value *r = regions ? regions->first : NULL; r; r = r->next) {
 		const char *kind = fa_value_text(r, "kind");
 		size_t n = region_bins(map, r, &first);
+
+		if (!n || !map->bin_bytes)
+			continue;
+
 		uint64_t start = fa_value_u64(r, "start") / map->bin_bytes * map->bin_bytes;
 
-		if (!n)
-			continue;
 		/* Kinds are our own words. */
 		fprintf(out, "<text x=\"8\" y=\"%zu\">%s %" PRIx64 "</text>\n", y, kind ? kind : "",
 			start);

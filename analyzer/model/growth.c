@@ -266,7 +266,8 @@ static size_t first_full_window(const uint64_t values[COHORTS])
 	memcpy(sorted, values, sizeof(sorted));
 	qsort(sorted, COHORTS, sizeof(*sorted), compare_u64);
 
-	double median = ((double)sorted[COHORTS / 2 - 1] + (double)sorted[COHORTS / 2]) / 2;
+	const uint64_t *middle = sorted + COHORTS / 2;
+	double median = ((double)middle[-1] + (double)middle[0]) / 2;
 
 	while (first < COHORTS / 4 && (double)values[first] < 0.1 * median)
 		first++;
@@ -388,8 +389,8 @@ static size_t stopped_at(const struct fa_evidence *e)
 		return 0;
 
 	double at_work = (double)sum(e->activity + last, quiet) / (double)quiet;
-	double before = (double)sum(e->activity + e->n_life / 5, last - e->n_life / 5) /
-			(double)(last - e->n_life / 5);
+	size_t fifth = e->n_life / 5;
+	double before = (double)sum(e->activity + fifth, last - fifth) / (double)(last - fifth);
 
 	return at_work > 0.3 * before ? last : 0;
 }
