@@ -284,7 +284,7 @@ bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
 			 const struct fa_block **ret)
 {
 	while (*cursor < engine->heap.n_blocks) {
-		const struct fa_block *block = &engine->heap.blocks[(*cursor)++];
+		const struct fa_block *block = heap_block(&engine->heap, (uint32_t)(*cursor)++);
 
 		if (block->address) {
 			*ret = block;

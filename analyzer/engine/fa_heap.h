@@ -4,8 +4,12 @@
  *
  * Two levels, because blocks are fat and probing wants lean lines: a table of 8-byte slots (upper
  * hash bits and the number of a block), open addressing, and a pool of blocks with a free list.
- * About 70 bytes a live block. Both levels can be prefetched, so that a replay which looks a few
- * events ahead seldom waits for memory.
+ * 80 to 96 bytes a live block: 64 of its own, which are one cache line, and two to four slots. Both
+ * levels can be prefetched, so that a replay which looks a few events ahead seldom waits for memory.
+ * They lie in huge pages where the kernel has them: a large heap is visited at random, and each
+ * visit would miss the TLB.
+ *
+ * The pool grows by segments of one huge page: no block is ever copied or moved.
  *
  *   a slot is in use  <=>  its block is live        n_live == slots in use <= half of all
  *   the home of a slot is the upper bits of its tag: growing and closing gaps touch no block
@@ -17,6 +21,9 @@
 
 #include "fa_pass.h"
 
+enum { HEAP_SEGMENT_BITS = 15, HEAP_SEGMENT_BLOCKS = 1 << HEAP_SEGMENT_BITS };
+_Static_assert(sizeof(struct fa_block) == 64, "one cache line");
+
 struct heap_slot {
 	uint32_t tag;	/* upper half of the hash */
 	uint32_t block; /* number of the block + 1; 0: empty */
@@ -26,24 +33,33 @@ struct fa_heap {
 	struct heap_slot *slots;
 	unsigned bits; /* log2 of their number, 1..32 */
 	size_t n_live;
-	struct fa_block *blocks; /* address 0: not live; `stack` is then the next free one + 1 */
-	uint32_t n_blocks, capacity, first_free; /* first_free: number + 1, or 0 */
+	/* Of HEAP_SEGMENT_BLOCKS each. Address 0: not live; `stack` is then the next free one + 1. */
+	struct fa_block **segments;
+	uint32_t n_segments, segments_capacity;
+	uint32_t n_blocks, first_free; /* first_free: number + 1, or 0 */
 };
 
 struct ft_error *fa_heap_init(struct fa_heap *heap);
 void fa_heap_deinit(struct fa_heap *heap);
 
-/* Numbers of blocks stay valid while they live; pointers until the next insert. */
+/* Pointers to blocks stay valid while they live. */
 struct fa_block *fa_heap_find(const struct fa_heap *heap, uint64_t address);
 
-/* `address` must not be live and not be 0. NULL when out of memory. */
-struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address);
+/* `address` is not 0. NULL when out of memory, or when it is live: then *taken is true and nothing
+ * has changed. What is returned is zeroed but for its address. */
+struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *taken);
 
 /* Remove and copy out; false when it was not live. */
 bool fa_heap_remove(struct fa_heap *heap, uint64_t address, struct fa_block *ret);
 
 /* Verify the equations above; for tests. */
 bool fa_heap_check(const struct fa_heap *heap);
+
+/* `number` < n_blocks. */
+static inline struct fa_block *heap_block(const struct fa_heap *heap, uint32_t number)
+{
+	return &heap->segments[number >> HEAP_SEGMENT_BITS][number & (HEAP_SEGMENT_BLOCKS - 1)];
+}
 
 /* One multiplication is not enough: addresses come in arithmetic progressions, and so would their
  * homes; the runs that this makes cost more than the second one. */
@@ -68,14 +84,23 @@ HEAP_PREFETCH fa_heap_prefetch_slot(const struct fa_heap *heap, uint64_t address
 	__builtin_prefetch(&heap->slots[heap_home(heap, heap_tag(address))]);
 }
 
-/* Some events later: the block that the slot names, if the slot is at home. */
+/* Some events later: the block that the slot names, if it is near its home, as nearly all are. */
 HEAP_PREFETCH fa_heap_prefetch_block(const struct fa_heap *heap, uint64_t address)
 {
+	enum { NEAR = 4 };
 	uint32_t tag = heap_tag(address);
-	const struct heap_slot *slot = &heap->slots[heap_home(heap, tag)];
+	size_t mask = ((size_t)1 << heap->bits) - 1, home = heap_home(heap, tag);
 
-	if (slot->block && slot->tag == tag)
-		__builtin_prefetch(&heap->blocks[slot->block - 1]);
+	for (size_t i = home; i < home + NEAR; i++) {
+		const struct heap_slot *slot = &heap->slots[i & mask];
+
+		if (!slot->block)
+			return;
+		if (slot->tag == tag) {
+			__builtin_prefetch(heap_block(heap, slot->block - 1), 1);
+			return;
+		}
+	}
 }
 
 #endif

@@ -3,20 +3,50 @@
 #include "fa_heap.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
-enum { HEAP_FIRST_BITS = 10, HEAP_MAX_BITS = 32, HEAP_FIRST_BLOCKS = 1024 };
+enum { HEAP_FIRST_BITS = 10, HEAP_MAX_BITS = 32, HEAP_FIRST_SEGMENTS = 16 };
+
+static const size_t huge_page = (size_t)2 << 20;
+
+/* Huge pages are a request: without them it is only slower. */
+static void *alloc_huge(size_t size)
+{
+	void *memory = aligned_alloc(huge_page, size);
+
+	if (memory)
+		madvise(memory, size, MADV_HUGEPAGE);
+	return memory;
+}
+
+static struct heap_slot *alloc_slots(unsigned bits)
+{
+	size_t size = sizeof(struct heap_slot) << bits;
+
+	if (size < huge_page)
+		return calloc(1, size);
+
+	struct heap_slot *slots = alloc_huge(size);
+
+	if (slots)
+		memset(slots, 0, size);
+	return slots;
+}
 
 struct ft_error *fa_heap_init(struct fa_heap *heap)
 {
 	*heap = (struct fa_heap){.bits = HEAP_FIRST_BITS};
-	heap->slots = calloc((size_t)1 << heap->bits, sizeof(*heap->slots));
+	heap->slots = alloc_slots(heap->bits);
 	return heap->slots ? NULL : &ft_enomem;
 }
 
 void fa_heap_deinit(struct fa_heap *heap)
 {
+	for (uint32_t i = 0; i < heap->n_segments; i++)
+		free(heap->segments[i]);
+	free(heap->segments);
 	free(heap->slots);
-	free(heap->blocks);
 	*heap = (struct fa_heap){0};
 }
 
@@ -29,7 +59,7 @@ static size_t heap_probe(const struct fa_heap *heap, uint64_t address, uint32_t 
 		const struct heap_slot *slot = &heap->slots[i];
 
 		if (!slot->block ||
-		    (slot->tag == tag && heap->blocks[slot->block - 1].address == address))
+		    (slot->tag == tag && heap_block(heap, slot->block - 1)->address == address))
 			return i;
 	}
 }
@@ -38,7 +68,7 @@ struct fa_block *fa_heap_find(const struct fa_heap *heap, uint64_t address)
 {
 	const struct heap_slot *slot = &heap->slots[heap_probe(heap, address, heap_tag(address))];
 
-	return slot->block ? &heap->blocks[slot->block - 1] : NULL;
+	return slot->block ? heap_block(heap, slot->block - 1) : NULL;
 }
 
 static bool heap_grow(struct fa_heap *heap)
@@ -53,7 +83,7 @@ static bool heap_grow(struct fa_heap *heap)
 
 	size_t mask = ((size_t)1 << bigger.bits) - 1;
 
-	bigger.slots = calloc(mask + 1, sizeof(*bigger.slots));
+	bigger.slots = alloc_slots(bigger.bits);
 	if (!bigger.slots)
 		return false;
 	for (size_t i = 0; i < n; i++) {
@@ -71,48 +101,68 @@ static bool heap_grow(struct fa_heap *heap)
 	return true;
 }
 
+/* The first segment is in small pages: most heaps are small. */
+static bool add_segment(struct fa_heap *heap)
+{
+	const size_t size = HEAP_SEGMENT_BLOCKS * sizeof(struct fa_block);
+
+	if (heap->n_segments == UINT32_MAX >> HEAP_SEGMENT_BITS)
+		return false;
+	if (heap->n_segments == heap->segments_capacity) {
+		uint32_t capacity = heap->segments_capacity ? heap->segments_capacity * 2
+							    : HEAP_FIRST_SEGMENTS;
+		struct fa_block **list = realloc(heap->segments, capacity * sizeof(*list));
+
+		if (!list)
+			return false;
+		heap->segments = list;
+		heap->segments_capacity = capacity;
+	}
+
+	struct fa_block *blocks = heap->n_segments ? alloc_huge(size) : aligned_alloc(64, size);
+
+	if (!blocks)
+		return false;
+	heap->segments[heap->n_segments++] = blocks;
+	return true;
+}
+
 /* Number + 1 of a block to use, or 0. */
 static uint32_t block_take(struct fa_heap *heap)
 {
 	uint32_t number = heap->first_free;
 
 	if (number) {
-		heap->first_free = heap->blocks[number - 1].stack;
+		heap->first_free = heap_block(heap, number - 1)->stack;
 		return number;
 	}
-	if (heap->n_blocks == heap->capacity) {
-		uint64_t capacity = heap->capacity ? heap->capacity * UINT64_C(3) / 2
-						   : (uint64_t)HEAP_FIRST_BLOCKS;
-
-		if (capacity >= UINT32_MAX)
-			return 0;
-
-		struct fa_block *blocks = realloc(heap->blocks, capacity * sizeof(*blocks));
-
-		if (!blocks)
-			return 0;
-		heap->blocks = blocks;
-		heap->capacity = (uint32_t)capacity;
-	}
+	if (heap->n_blocks == (uint64_t)heap->n_segments << HEAP_SEGMENT_BITS && !add_segment(heap))
+		return 0;
 	return ++heap->n_blocks;
 }
 
-struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address)
+struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *taken)
 {
+	*taken = false;
 	if ((heap->n_live + 1) * 2 > (size_t)1 << heap->bits && !heap_grow(heap))
 		return NULL;
 
 	uint32_t tag = heap_tag(address);
+	struct heap_slot *slot = &heap->slots[heap_probe(heap, address, tag)];
+
+	*taken = slot->block != 0;
+	if (*taken)
+		return NULL;
+
 	uint32_t number = block_take(heap);
 
 	if (!number)
 		return NULL;
-
-	struct fa_block *block = &heap->blocks[number - 1];
-
-	heap->slots[heap_probe(heap, address, tag)] =
-		(struct heap_slot){.tag = tag, .block = number};
+	*slot = (struct heap_slot){.tag = tag, .block = number};
 	heap->n_live++;
+
+	struct fa_block *block = heap_block(heap, number - 1);
+
 	*block = (struct fa_block){.address = address};
 	return block;
 }
@@ -138,7 +188,7 @@ bool fa_heap_remove(struct fa_heap *heap, uint64_t address, struct fa_block *ret
 	heap->slots[gap] = (struct heap_slot){0};
 	heap->n_live--;
 
-	struct fa_block *block = &heap->blocks[number - 1];
+	struct fa_block *block = heap_block(heap, number - 1);
 
 	*ret = *block;
 	block->address = 0;
@@ -160,14 +210,14 @@ bool fa_heap_check(const struct fa_heap *heap)
 		if (slot->block > heap->n_blocks)
 			return false;
 
-		uint64_t address = heap->blocks[slot->block - 1].address;
+		uint64_t address = heap_block(heap, slot->block - 1)->address;
 
 		if (!address || heap_tag(address) != slot->tag ||
 		    heap_probe(heap, address, slot->tag) != i)
 			return false;
 	}
 	for (uint32_t i = 0; i < heap->n_blocks; i++)
-		n_live += heap->blocks[i].address != 0;
+		n_live += heap_block(heap, i)->address != 0;
 	return n_used == heap->n_live && n_live == heap->n_live &&
 	       heap->n_live * 2 <= (size_t)1 << heap->bits;
 }

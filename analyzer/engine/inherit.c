@@ -119,7 +119,8 @@ struct ft_error *fa_engine_inherit(struct fa_engine *engine)
 		return NULL;
 	FT_TRY(fa_engine_replay(engine->parent));
 	while (fa_engine_next_live(engine->parent, &cursor, &from)) {
-		struct fa_block *block = fa_heap_insert(&engine->heap, from->address);
+		bool taken;
+		struct fa_block *block = fa_heap_insert(&engine->heap, from->address, &taken);
 		struct site_account *site;
 
 		if (!block)

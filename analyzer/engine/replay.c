@@ -182,30 +182,38 @@ static void block_fill(const struct fa_engine *engine, struct fa_block *block,
 		fa_engine_weigh(engine, block, event->seq);
 }
 
-/* A block is about to come to an address that is still taken: the free of the old one was not seen.
- * It dies in a step of its own. */
-static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *event, bool *overlap)
+/* A block comes to an address that is still taken: the free of the old one was not seen. It dies in
+ * a step of its own. */
+static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *event)
 {
 	struct fa_block died;
 
-	*overlap = fa_heap_remove(&engine->heap, event->address, &died);
-	if (!*overlap)
-		return NULL;
+	fa_heap_remove(&engine->heap, event->address, &died);
 	engine->totals.n_overlaps++;
 	account_died(engine, &died);
 	return dispatch(engine, &(struct fa_step){.event = event, .died = &died});
 }
 
+/* The event's new block, empty but for its address. */
+static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event,
+			       bool *overlap, struct fa_block **ret)
+{
+	bool taken;
+
+	*ret = fa_heap_insert(&engine->heap, event->address, overlap);
+	if (__builtin_expect(*overlap, 0)) {
+		FT_TRY(evict(engine, event));
+		*ret = fa_heap_insert(&engine->heap, event->address, &taken);
+	}
+	return *ret ? NULL : &ft_enomem;
+}
+
 static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event)
 {
 	struct fa_step step = {.event = event};
+	struct fa_block *block;
 
-	FT_TRY(evict(engine, event, &step.overlap));
-
-	struct fa_block *block = fa_heap_insert(&engine->heap, event->address);
-
-	if (!block)
-		return &ft_enomem;
+	FT_TRY(insert(engine, event, &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = event->time_ns;
 	block->born_seq = event->seq;
@@ -245,10 +253,7 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 
 	/* The old block is out of the table but still in the totals, so that a pass which is told
 	 * of an overlap sees it as live, as it is. */
-	FT_TRY(evict(engine, event, &step.overlap));
-	block = fa_heap_insert(&engine->heap, event->address);
-	if (!block)
-		return &ft_enomem;
+	FT_TRY(insert(engine, event, &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = step.died ? died.born_ns : event->time_ns;
 	block->born_seq = step.died ? died.born_seq : event->seq;

@@ -248,14 +248,15 @@ END_TEST
 
 START_TEST(the_heap_table_holds_under_churn)
 {
-	enum { N = 5000 };
+	enum { N = 100000 }; /* more than one segment */
 	uint64_t random = 3, *addresses = calloc(N, sizeof(*addresses));
 	struct fa_heap heap;
 	size_t n_live = 0;
 
 	ck_assert_ptr_null(fa_heap_init(&heap));
-	for (int round = 0; round < 200000; round++) {
+	for (int round = 0; round < 400000; round++) {
 		size_t at = scene_random(&random) % N;
+		bool taken;
 
 		if (addresses[at]) {
 			struct fa_block died;
@@ -268,7 +269,14 @@ START_TEST(the_heap_table_holds_under_churn)
 		} else {
 			/* In progressions, as allocators hand them out. */
 			addresses[at] = 0x7f0000000000 + at * 48;
-			ck_assert_ptr_nonnull(fa_heap_insert(&heap, addresses[at]));
+
+			struct fa_block *block = fa_heap_insert(&heap, addresses[at], &taken);
+
+			ck_assert_ptr_nonnull(block);
+			ck_assert(!taken);
+			ck_assert_ptr_eq(fa_heap_find(&heap, addresses[at]), block);
+			ck_assert_ptr_null(fa_heap_insert(&heap, addresses[at], &taken));
+			ck_assert(taken);
 			n_live++;
 		}
 		if (round % 20000 == 0)
