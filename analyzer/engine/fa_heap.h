@@ -5,9 +5,9 @@
  * Two levels, because blocks are fat and probing wants lean lines: a table of 8-byte slots (upper
  * hash bits and the number of a block), open addressing, and a pool of blocks with a free list.
  * 80 to 96 bytes a live block: 64 of its own, which are one cache line, and two to four slots. Both
- * levels can be prefetched, so that a replay which looks a few events ahead seldom waits for memory.
- * They lie in huge pages where the kernel has them: a large heap is visited at random, and each
- * visit would miss the TLB.
+ * levels can be prefetched, so that a replay which looks a few events ahead seldom waits for
+ * memory. They lie in huge pages where the kernel has them: a large heap is visited at random, and
+ * each visit would miss the TLB.
  *
  * The pool grows by segments of one huge page: no block is ever copied or moved.
  *
@@ -33,7 +33,8 @@ struct fa_heap {
 	struct heap_slot *slots;
 	unsigned bits; /* log2 of their number, 1..32 */
 	size_t n_live;
-	/* Of HEAP_SEGMENT_BLOCKS each. Address 0: not live; `stack` is then the next free one + 1. */
+	/* Of HEAP_SEGMENT_BLOCKS each. Address 0: not live; `stack` is then the next free one + 1.
+	 */
 	struct fa_block **segments;
 	uint32_t n_segments, segments_capacity;
 	uint32_t n_blocks, first_free; /* first_free: number + 1, or 0 */

@@ -109,8 +109,8 @@ static bool add_segment(struct fa_heap *heap)
 	if (heap->n_segments == UINT32_MAX >> HEAP_SEGMENT_BITS)
 		return false;
 	if (heap->n_segments == heap->segments_capacity) {
-		uint32_t capacity = heap->segments_capacity ? heap->segments_capacity * 2
-							    : HEAP_FIRST_SEGMENTS;
+		uint32_t capacity =
+			heap->segments_capacity ? heap->segments_capacity * 2 : HEAP_FIRST_SEGMENTS;
 		struct fa_block **list = realloc(heap->segments, capacity * sizeof(*list));
 
 		if (!list)
