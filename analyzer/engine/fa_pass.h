@@ -7,6 +7,22 @@
  * what its own answer needs. Adding an analysis is adding a file with one `const struct fa_pass_ops
  * fa_pass_NAME` and the word NAME to the list in analyzer/passes/meson.build.
  *
+ *	init -> (on_tick* on_teardown? on_step)* -> on_tick* -> finish -> emit -> deinit
+ *
+ * All in one thread; before each event come the ticks that are due, and once the teardown. An
+ * allocation that returned NULL is no step. Heap, totals and sites can be asked for at any
+ * time, names of sites and frames from `finish` on. deinit is called once init was, also after an
+ * error, and finds what was not set zeroed. An error stops the run; the caller owns it.
+ *
+ * The heap is not empty at `init` when the window begins later than the recording, or when a forked
+ * child has blocks from its parent: a pass that counts what is live begins with fa_engine_site() or
+ * fa_engine_next_live(), and sees blocks die that it has never seen born. Stack and thread ids are
+ * smaller than fa_engine_n_stacks() and fa_engine_n_threads(); id 0 is "none".
+ *
+ * In a sampled recording a block stands for others: sums add up fa_block.bytes and .blocks, and the
+ * section begins with fa_engine_emit_estimated(). What the user asked for (rows, limits, labels) is
+ * in fa_engine_options(); a pass takes it from there and from nowhere else.
+ *
  * Passes include this header, base/ and model/, and nothing of each other: a fact that two passes
  * need belongs to the engine.
  */
