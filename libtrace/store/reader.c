@@ -184,6 +184,21 @@ static struct ft_error *open_with(struct ft_reader *reader, const char *vfs)
 }
 
 /*
+ * A writer that died while it made one plain file of the recording leaves a rollback journal, which
+ * SQLite must undo before anybody can read, and which only a connection that may write can undo.
+ * What was committed is in the file before and after.
+ */
+static void roll_back(const char *path)
+{
+	sqlite3 *db = NULL;
+
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) ==
+	    SQLITE_OK)
+		sqlite3_exec(db, "PRAGMA user_version", NULL, NULL, NULL);
+	sqlite3_close(db);
+}
+
+/*
  * A recording that was cut off has a -wal file, and to read that SQLite wants a -shm file beside
  * it, which it can't make in a directory that is read-only. "unix-none" locks nothing and exclusive
  * locking needs no -shm, so that the WAL is still read (immutable=1 would ignore it, and with it
@@ -195,6 +210,14 @@ static struct ft_error *open_once(struct ft_reader *reader, bool writer_lives)
 
 	if (!error || writer_lives || !reader->db)
 		return error;
+	if (sqlite3_extended_errcode(reader->db) == SQLITE_READONLY_ROLLBACK) {
+		ft_error_destroy(error);
+		reader_reset(reader);
+		roll_back(reader->path);
+		error = open_with(reader, NULL);
+		if (!error || !reader->db)
+			return error;
+	}
 
 	int code = sqlite3_errcode(reader->db) & 0xff;
 
@@ -274,7 +297,7 @@ struct ft_error *ft_reader_open(const char *path, unsigned flags, struct ft_read
 	if (!S_ISREG(st.st_mode))
 		return ft_error_create(FT_ERROR_INPUT, "%s: not a recording: not a regular file",
 				       path);
-	/* A writer's first step is an empty file. */
+	/* Where a file can't appear with its content, a writer's first step is an empty one. */
 	for (unsigned waited = 0; !st.st_size; waited += WAIT_STEP_MS) {
 		if (waited >= WAIT_CREATE_MS || flags & FT_READER_NO_WAIT)
 			return ft_error_create(FT_ERROR_INPUT,

@@ -23,6 +23,7 @@
 #include "fragtrace/store.h"
 #include "ft_chunk.h"
 #include "ft_cleanup.h"
+#include "ft_create.h"
 #include "ft_db.h"
 #include "ft_directory.h"
 #include "ft_lock.h"
@@ -135,11 +136,13 @@ static struct ft_error *writer_end(struct ft_writer *writer)
 	return NULL;
 }
 
-/* Tables and identity first, in a plain file: whoever finds the file without its -wal still sees a
- * recording. Then WAL, whose -wal file the first write makes, and the lock that says "alive". */
-static struct ft_error *writer_setup(struct ft_writer *writer)
+/* A database with the tables and the identity, as the bytes of its file: sqlite3_free() these. */
+static struct ft_error *make_blank(const char *path, unsigned char **bytes, size_t *n)
 {
+	enum { WRITE_VERSION = 18, READ_VERSION = 19, WAL = 2 }; /* offsets in SQLite's header */
 	ft_auto_free char *identity = NULL;
+	sqlite3_int64 size = 0;
+	sqlite3 *db = NULL;
 
 	if (asprintf(&identity,
 		     "PRAGMA application_id=%d; PRAGMA user_version=%d;"
@@ -152,12 +155,48 @@ static struct ft_error *writer_setup(struct ft_writer *writer)
 		identity = NULL;
 		return &ft_enomem;
 	}
+
+	struct ft_error *error = NULL;
+
+	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
+		error = &ft_enomem;
+	if (!error)
+		error = ft_db_exec(db, path, ft_schema_sql);
+	if (!error)
+		error = ft_db_exec(db, path, identity);
+	*bytes = error ? NULL : sqlite3_serialize(db, "main", &size, 0);
+	sqlite3_close(db);
+	if (error)
+		return error;
+	if (!*bytes || size <= READ_VERSION)
+		return &ft_enomem;
+	(*bytes)[WRITE_VERSION] = (*bytes)[READ_VERSION] = WAL;
+	*n = (size_t)size;
+	return NULL;
+}
+
+/* The file appears with its tables and in WAL mode, so that it is a recording from the first moment
+ * on, whenever the writer is killed. SQLite has no "create, but only if it is not there" either. */
+static struct ft_error *writer_create_file(struct ft_writer *writer)
+{
+	unsigned char *bytes = NULL;
+	size_t n = 0;
+	struct ft_error *error = make_blank(writer->path, &bytes, &n);
+
+	if (!error)
+		error = ft_create_file(writer->path, bytes, n);
+	sqlite3_free(bytes);
+	return error;
+}
+
+/* The first write makes the -wal file, which has the lock that says "alive". */
+static struct ft_error *writer_setup(struct ft_writer *writer)
+{
 	sqlite3_busy_timeout(writer->db, FOLD_WAIT_MS);
-	FT_TRY(ft_db_exec(writer->db, writer->path, "PRAGMA synchronous=FULL; BEGIN IMMEDIATE;"));
-	FT_TRY(ft_db_exec(writer->db, writer->path, ft_schema_sql));
-	FT_TRY(ft_db_exec(writer->db, writer->path, identity));
 	FT_TRY(ft_db_exec(writer->db, writer->path,
-			  "COMMIT; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=2000;"
+			  "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL;"
+			  "PRAGMA wal_autocheckpoint=2000;"
 			  "INSERT OR REPLACE INTO meta VALUES('state','creating');"));
 	FT_TRY(ft_lock_take(writer->path, &writer->lock_fd));
 	for (size_t i = 0; i < STMT_N; i++)
@@ -173,11 +212,7 @@ static struct ft_error *writer_setup(struct ft_writer *writer)
 
 static struct ft_error *writer_open(struct ft_writer *writer)
 {
-	/* SQLite has no "create, but only if it is not there": make the empty file ourselves. */
-	ft_auto_close int fd =
-		open(writer->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return ft_error_os(errno, "%s: cannot create the recording", writer->path);
+	FT_TRY(writer_create_file(writer));
 
 	struct ft_error *error = NULL;
 
@@ -187,7 +222,7 @@ static struct ft_error *writer_open(struct ft_writer *writer)
 				   : &ft_enomem;
 	if (!error)
 		error = writer_setup(writer);
-	/* What has no tables is no recording and would only block its name. */
+	/* Nothing is in it, and it would only block its name. */
 	if (error)
 		unlink(writer->path);
 	return error;

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -200,6 +201,96 @@ START_TEST(killed_writer_leaves_a_readable_recording)
 }
 END_TEST
 
+/* A whole life of a small recording, stopped at each entry into and return from a system call. */
+static pid_t start_stepped_writer(const char *path)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct synth *synth = synth_create(&(struct synth_options){.seed = 4});
+		struct ft_writer *writer;
+
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+			_exit(77);
+		raise(SIGSTOP);
+		ok(ft_writer_create(path, &writer));
+		write_stacks(writer, synth);
+		write_events(writer, synth, 100);
+		ok(ft_writer_commit(writer, true));
+		ok(ft_writer_finish(writer));
+		_exit(0);
+	}
+	return pid;
+}
+
+/* Copy a file; what is not there is not there in the copy either. */
+static void copy_file(const char *path, const char *copy, const char *suffix)
+{
+	char from[96], to[96], bytes[65536];
+	ssize_t n;
+
+	snprintf(from, sizeof(from), "%s%s", path, suffix);
+	snprintf(to, sizeof(to), "%s%s", copy, suffix);
+	unlink(to);
+
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+
+	if (in < 0)
+		return;
+
+	int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	ck_assert_int_ge(out, 0);
+	while ((n = read(in, bytes, sizeof(bytes))) > 0)
+		ck_assert_int_eq(write(out, bytes, (size_t)n), n);
+	close(in);
+	close(out);
+}
+
+/* What a SIGKILL leaves at a moment is what is in the files at that moment, and nobody's locks. */
+START_TEST(writer_killed_at_any_moment_leaves_a_recording_or_nothing)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+	const char *path = fresh_path();
+	char copy[80], beside[96];
+	struct ft_reader *reader;
+	int status = 0, n_opened = 0;
+	pid_t pid = start_stepped_writer(path);
+
+	snprintf(copy, sizeof(copy), "%s.copy", path);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	for (int n = 1; WIFSTOPPED(status); n++) {
+		for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+			copy_file(path, copy, suffixes[i]);
+		if (access(copy, F_OK) == 0) {
+			struct ft_error *error = ft_reader_open(copy, FT_READER_NO_WAIT, &reader);
+
+			if (error)
+				ck_abort_msg("killed at stop %d: %s", n, error->message);
+			ck_assert_int_ne(ft_reader_state(reader), FT_STATE_RECORDING);
+			if (ft_reader_state(reader) == FT_STATE_COMPLETE)
+				ck_assert_uint_eq(ft_reader_n_events(reader), 100);
+			ft_reader_close(reader);
+			n_opened++;
+		}
+		ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	}
+	ck_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77) {
+		fprintf(stderr, "# skipped: ptrace is not permitted here\n");
+		return;
+	}
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	ck_assert_int_gt(n_opened, 50);
+	fresh_path();
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		snprintf(beside, sizeof(beside), "%s%s", copy, suffixes[i]);
+		unlink(beside);
+	}
+}
+END_TEST
+
 START_TEST(reader_waits_for_a_writer_that_ends)
 {
 	const char *path = fresh_path();
@@ -339,6 +430,7 @@ int main(void)
 	tcase_add_test(tcase, finished_recording_is_one_private_file);
 	tcase_add_test(tcase, live_recording_is_a_consistent_prefix);
 	tcase_add_test(tcase, killed_writer_leaves_a_readable_recording);
+	tcase_add_test(tcase, writer_killed_at_any_moment_leaves_a_recording_or_nothing);
 	tcase_add_test(tcase, reader_waits_for_a_writer_that_ends);
 	tcase_add_test(tcase, cut_off_recording_in_a_read_only_folder_is_read);
 	tcase_add_test(tcase, rows_round_trip);
