@@ -128,6 +128,10 @@ HOOK void *reallocarray(void *old, size_t n, size_t size)
 		return overflow ? NULL : tr_boot_alloc(bytes, 0);
 	if (overflow)
 		return tr_real.reallocarray(old, n, size);
+	/* Few other allocators define reallocarray: libc's, in whose place we are, would call this.
+	 */
+	if (tr_unlikely(tr_real.overtaking_realloc))
+		return tr_real.overtaking_realloc(old, bytes);
 
 	tr_realloc_begin(&call, old, FRAME);
 

@@ -48,7 +48,8 @@ size_t tr_boot_usable(const void *block)
 struct search {
 	const char *name;
 	uint32_t gnu_hash;
-	uintptr_t own; /* an address in this library */
+	uintptr_t own;	  /* an address in this library */
+	bool only_before; /* look only in what was loaded before this library */
 	void *found;
 };
 
@@ -132,18 +133,25 @@ static int search_object(struct dl_phdr_info *info, size_t size, void *data)
 	struct search *search = data;
 
 	if (contains(info, search->own))
-		return 0;
+		return search->only_before;
 	search->found = lookup_in_object(info, search);
 	return search->found != NULL;
 }
 
-void *tr_find_function(const char *name)
+static void *find_function(const char *name, bool only_before)
 {
-	struct search search = {
-		.name = name, .gnu_hash = gnu_hash(name), .own = (uintptr_t)&tr_real};
+	struct search search = {.name = name,
+				.gnu_hash = gnu_hash(name),
+				.own = (uintptr_t)&tr_real,
+				.only_before = only_before};
 
 	dl_iterate_phdr(search_object, &search);
 	return search.found;
+}
+
+void *tr_find_function(const char *name)
+{
+	return find_function(name, false);
 }
 
 static bool is_libc(void *function)
@@ -208,6 +216,10 @@ bool tr_real_resolve(void)
 		memcpy(optional[i].slot, &function, sizeof(function));
 	}
 	real.glibc = is_libc((void *)real.malloc);
+
+	void *overtaking = find_function("realloc", true);
+
+	memcpy(&real.overtaking_realloc, &overtaking, sizeof(overtaking));
 
 	struct dl_find_object of_malloc, of_new;
 	void *operator_new = tr_find_function("_Znwm");

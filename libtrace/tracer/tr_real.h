@@ -35,6 +35,9 @@ struct tr_real {
 	void (*cfree)(void *block);
 	void (*free_sized)(void *block, size_t size);
 	void (*free_aligned_sized)(void *block, size_t alignment, size_t size);
+	/* Of an allocator that comes before this library, in LD_PRELOAD or in the program itself:
+	 * its blocks are what the program has, and its calls never come here. NULL: none does. */
+	void *(*overtaking_realloc)(void *block, size_t size);
 	bool glibc;	     /* malloc is glibc's own: chunk headers may be read */
 	bool new_is_mallocs; /* operator new comes with malloc from one library: its blocks are
 				malloc_usable_size()'s business even where it does not call malloc
