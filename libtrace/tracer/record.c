@@ -188,8 +188,13 @@ static inline unsigned take_loss_flag(struct tr_lane *lane)
 /*
  * What the allocator reserved. glibc keeps it in the word before the block, with two bits that say
  * where the block lies; one load from a line that the program is about to touch anyway.
+ *
+ * Another allocator has to be asked, and may allocate to answer: tcmalloc makes the object that
+ * knows at the first question, by operator new, which is our hook. Only the hook that has the lane
+ * asks, so that no question is asked inside another one, nor for an event that nobody records.
  */
-static inline size_t usable_size(void *block, size_t size, unsigned *flags)
+static inline size_t usable_size(const struct tr_lane *lane, void *block, size_t size,
+				 unsigned *flags)
 {
 	size_t usable;
 
@@ -202,7 +207,8 @@ static inline size_t usable_size(void *block, size_t size, unsigned *flags)
 		else if (chunk & 4)
 			*flags |= FT_EVENT_F_NON_MAIN;
 	} else {
-		usable = tr_real.malloc_usable_size ? tr_real.malloc_usable_size(block) : size;
+		usable = lane && tr_real.malloc_usable_size ? tr_real.malloc_usable_size(block)
+							    : size;
 	}
 	return usable < size ? size : usable;
 }
@@ -329,7 +335,7 @@ static inline void write_alloc(struct tr_self *self, enum ft_api api, void *bloc
 
 	event.words[1] = tr_stamp_after();
 
-	size_t usable = known ? usable_size(block, size, &flags) : size;
+	size_t usable = known ? usable_size(lane, block, size, &flags) : size;
 
 	event.words[0] = ft_wire_head(FT_WIRE_ALLOC, api, flags, 0, 0);
 	event_size(&event, 2, block, size, usable, align_log2);
@@ -410,15 +416,15 @@ static void record_abandoned(struct tr_self *self, const struct tr_inner *inner)
 
 	if (tr_unlikely(tr_sampling) && !tr_sample_alloc(inner->block, inner->size))
 		return;
-	event.words[1] = tr_stamp_after();
-
-	size_t usable = usable_size(inner->block, inner->size, &flags);
-
-	event.words[0] = ft_wire_head(FT_WIRE_ALLOC, inner->api, flags, 0, 0);
-	event_size(&event, 2, inner->block, inner->size, usable, inner->align_log2);
 
 	struct tr_lane *lane = tr_enter(self, __builtin_frame_address(0));
 
+	event.words[1] = tr_stamp_after();
+
+	size_t usable = usable_size(lane, inner->block, inner->size, &flags);
+
+	event.words[0] = ft_wire_head(FT_WIRE_ALLOC, inner->api, flags, 0, 0);
+	event_size(&event, 2, inner->block, inner->size, usable, inner->align_log2);
 	if (!lane) {
 		write_nested(self, &event);
 		return;
@@ -610,6 +616,9 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 			return;
 		}
 	}
+
+	struct tr_lane *lane = tr_enter(self, frame);
+
 	if (!born) {
 		event.n = 3;
 		event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
@@ -617,7 +626,7 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 		event.words[2] = (uint64_t)(uintptr_t)old;
 	} else {
 		uint64_t late = tr_stamp_after();
-		size_t usable = usable_size(block, size, &flags);
+		size_t usable = usable_size(lane, block, size, &flags);
 
 		if (old) {
 			event.words[0] = ft_wire_head(FT_WIRE_REALLOC, api, flags, 0, 0);
@@ -631,9 +640,6 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 			event_size(&event, 2, block, size, usable, 0);
 		}
 	}
-
-	struct tr_lane *lane = tr_enter(self, frame);
-
 	if (!lane) {
 		write_nested(self, &event);
 		return;
