@@ -181,10 +181,13 @@ static uint32_t take_target(struct run *run, unsigned order)
 
 	while (high < FA_ORDERS && !run->targets[high].n)
 		high++;
-	if (high == FA_ORDERS)
+
+	const uint32_t *pages = high < FA_ORDERS ? run->targets[high].pages : NULL;
+
+	if (!pages)
 		return FA_BUDDY_NONE;
 
-	uint32_t page = run->targets[high].pages[--run->targets[high].n];
+	uint32_t page = pages[--run->targets[high].n];
 
 	while (high > order) {
 		uint32_t upper;
