@@ -6,11 +6,13 @@ Usage: layout.py SURVIVORS LAYOUTS (TAP on stdout). The programs free most of th
 malloc_trim() and print how many pages that returned; `fraganalyze frag` must have known.
 """
 
+import functools
+import glob
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from fttest import (Suite, analyze_json, check, launcher, query, run, skip)  # noqa: E402
+from fttest import (Suite, analyze_json, check, environment, launcher, need, query, run, skip)  # noqa: E402
 
 PAGE = 4096
 suite = Suite()
@@ -54,6 +56,27 @@ def analyzed(scratch, argv):
 def rows_first(rows):
     row = rows["rows"][0] if isinstance(rows, dict) else rows[0]
     return list(row.values()) if isinstance(row, dict) else row
+
+
+def other_allocator(scratch, name, pattern):
+    libraries = sorted(glob.glob("/usr/lib/*/" + pattern) + glob.glob("/usr/lib/" + pattern))
+    if not libraries:
+        skip("%s is not installed" % pattern)
+    recording = os.path.join(scratch, "a.frag")
+    run(launcher(recording, [need("sqlite3"), ":memory:", "CREATE TABLE t(a); SELECT count(*) FROM t;"]),
+        env=environment(LD_PRELOAD=libraries[0])).check_status(0)
+    frag = analyze_json("frag", recording)
+    check(frag["allocator"] == name, "%s is called %s" % (name, frag["allocator"]))
+    check(frag["unplaced_blocks"] == 0, "%d blocks overlap others" % frag["unplaced_blocks"])
+    check(frag["sites"] and frag["metrics"]["pinned_free_bytes"] > 0, "no site pins anything")
+    check(frag["metrics"]["pinned_free_bytes"] == sum(s["shapley"] for s in frag["sites"]) +
+          frag["other"]["shapley"], "the shares do not add up")
+
+
+for allocator, file in (("jemalloc", "libjemalloc.so.*"), ("mimalloc", "libmimalloc.so.*"),
+                        ("tcmalloc", "libtcmalloc_minimal.so.*")):
+    suite.add("pages of a program on " + allocator, 20,
+              functools.partial(other_allocator, name=allocator, pattern=file))
 
 
 def check_near(actual, predicted, slack, what):
