@@ -6,6 +6,8 @@
 A difference fails the case and is printed as the recording's mark tells it. So does one that is
 "explained" because libunwind is known to be wrong there (libtrace/tracer/tr_check.h): these
 programs have none.
+
+SELF_CHECK_TIMES (1) makes the programs do that much more: scripts/prove selfcheck.
 """
 
 import glob
@@ -15,6 +17,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from fttest import (Suite, check, check_equal, environment, free_port, need, port_is_open,  # noqa: E402
                     query, run, server, skip, tool, wait_for)
+
+TIMES = int(os.environ.get("SELF_CHECK_TIMES", "1"))
 
 suite = Suite()
 
@@ -71,7 +75,7 @@ int main()
 """
 
 
-@suite.case("cc1plus", 60)
+@suite.case("cc1plus", 60 * TIMES)
 def cc1plus(scratch):
     source = os.path.join(scratch, "small.cc")
     with open(source, "w", encoding="ascii") as file:
@@ -82,42 +86,42 @@ def cc1plus(scratch):
     check_stacks(scratch, 100000)
 
 
-@suite.case("python3", 60)
+@suite.case("python3", 60 * TIMES)
 def python(scratch):
     script = ("import json, re, subprocess\n"
-              "for i in range(40):\n"
+              "for i in range(%d):\n"
               "    text = json.dumps([{'name': str(k), 'values': list(range(9))} for k in range(60)])\n"
               "    json.loads(text), re.findall('[0-9]+', text), sorted(text.split(), key=len)\n"
-              "subprocess.run(['/bin/true'], check=True)\n")
+              "subprocess.run(['/bin/true'], check=True)\n" % (40 * TIMES))
     run(checked(os.path.join(scratch, "python.frag"), [need("/usr/bin/python3"), "-c", script]),
         cwd=scratch, env=environment(PYTHONMALLOC="malloc")).check_status(0)
-    check_stacks(scratch, 50000)
+    check_stacks(scratch, 50000 * TIMES)
 
 
-@suite.case("redis-server", 60)
+@suite.case("redis-server", 60 * TIMES)
 def redis(scratch):
     port = free_port()
     argv = [need("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
             "--appendonly", "no", "--dir", scratch]
     with server(checked(os.path.join(scratch, "redis.frag"), argv), cwd=scratch):
         wait_for("redis to listen", lambda: port_is_open(port))
-        run([need("redis-benchmark"), "-p", str(port), "-n", "2000", "-c", "8", "-q",
+        run([need("redis-benchmark"), "-p", str(port), "-n", str(2000 * TIMES), "-c", "8", "-q",
              "-t", "set,get,lpush,lpop,sadd"]).check_status(0)
-    check_stacks(scratch, 10000)
+    check_stacks(scratch, 10000 * TIMES)
 
 
-@suite.case("a C++ program that throws", 60)
+@suite.case("a C++ program that throws", 60 * TIMES)
 def throws(scratch):
-    run(checked(os.path.join(scratch, "throws.frag"), [helper("test-throws"), "4500"]),
+    run(checked(os.path.join(scratch, "throws.frag"), [helper("test-throws"), str(4500 * TIMES)]),
         cwd=scratch).check_status(0)
-    check_stacks(scratch, 200000)
+    check_stacks(scratch, 200000 * TIMES)
 
 
-@suite.case("signal handlers, coroutines, alloca, threads", 60)
+@suite.case("signal handlers, coroutines, alloca, threads", 60 * TIMES)
 def awkward(scratch):
-    run(checked(os.path.join(scratch, "awkward.frag"), [helper("test-awkward-stacks"), "3000"]),
+    run(checked(os.path.join(scratch, "awkward.frag"), [helper("test-awkward-stacks"), str(3000 * TIMES)]),
         cwd=scratch).check_status(0)
-    check_stacks(scratch, 15000)
+    check_stacks(scratch, 15000 * TIMES)
 
 
 @suite.case("stacks of frees", 60)
