@@ -192,43 +192,6 @@ static void write_free(struct co_session *session, struct co_ring *ring,
 	write_event(session, ring, FT_EVENT_FREE, record, time_ns, stack);
 }
 
-/* Before a birth: frees of the address that came in the same ring are of an older block. What is
- * left, if anything, is the free of the block that is born: true, with *held and *from. */
-static bool find_held(struct co_session *session, const struct co_ring *ring, uint64_t address,
-		      struct co_record *held, uint32_t *from)
-{
-	while (co_early_find(&session->early, address, held, from)) {
-		if (*from != ring->queue.index)
-			return true;
-		write_free(session, &session->rings[*from], held,
-			   co_timebase_time(&session->timebase, held->stamp), NULL);
-	}
-	return false;
-}
-
-/* The block was just born whose free has come already. */
-static void apply_held(struct co_session *session, const struct co_record *held, uint32_t from,
-		       uint64_t time_ns)
-{
-	struct co_block block;
-
-	session->counters.n_inversions++;
-	write_free(session, &session->rings[from], held, time_ns,
-		   co_live_remove(&session->live, held->address, &block) ? &block : NULL);
-}
-
-void co_apply_early(struct co_session *session, uint64_t bound)
-{
-	while (session->early.n && session->early.held[0].record.stamp < bound) {
-		struct co_record record;
-		uint32_t ring;
-
-		co_early_take(&session->early, 0, &record, &ring);
-		write_free(session, &session->rings[ring], &record,
-			   co_timebase_time(&session->timebase, record.stamp), NULL);
-	}
-}
-
 /* The common end of an allocation and of a realloc: a block is born. */
 static void apply_birth(struct co_session *session, struct co_ring *ring, enum ft_event_kind kind,
 			const struct co_record *record, uint64_t time_ns)
@@ -242,10 +205,6 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 				 .extra = extra < CO_EXTRA_UNKNOWN ? (uint32_t)extra
 								   : CO_EXTRA_UNKNOWN};
 	struct co_block old;
-	struct co_record held;
-	uint32_t from;
-	bool has_died = __builtin_expect(session->early.n != 0, 0) &&
-			find_held(session, ring, record->address, &held, &from);
 	enum co_live_put put = co_live_put(&session->live, &block, &old);
 
 	if (put == CO_LIVE_REPLACED || put == CO_LIVE_REPLACED_LOST)
@@ -255,8 +214,6 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 		session->counters.n_untracked++;
 	else
 		count_birth(session, &block, time_ns);
-	if (__builtin_expect(has_died, 0))
-		apply_held(session, &held, from, time_ns);
 }
 
 /* Is this the death of a block that has been written as dead already? */
@@ -289,24 +246,10 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 		session->counters.n_paused++;
 		return;
 	}
-	if (co_live_remove(&session->live, record->address, &block)) {
-		write_free(session, ring, record, event_time(session, record), &block);
-		return;
-	}
-	/* A forked child frees what it inherited: the address may be born again at once, and that
-	 * is another block. */
-	if (session->segment.origin.kind == CO_ORIGIN_FORK) {
-		write_free(session, ring, record, event_time(session, record), NULL);
-		return;
-	}
-	event_time(session, record);
-	if (co_early_is_full(&session->early))
-		co_apply_early(session, session->early.held[0].record.stamp + 1);
 
-	struct co_record held = *record;
+	bool known = co_live_remove(&session->live, record->address, &block);
 
-	held.stack = stack_of(ring, record); /* the ring's raw stack will be another one */
-	co_early_hold(&session->early, &held, ring->queue.index);
+	write_free(session, ring, record, event_time(session, record), known ? &block : NULL);
 }
 
 /* While it is paused, and afterwards for blocks of that time, a realloc is a death or a birth

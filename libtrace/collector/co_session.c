@@ -410,10 +410,7 @@ static void answer_exit(struct co_session *session, uint64_t now, uint64_t bound
 		session->exit_stamp = now;
 		return;
 	}
-	/* Frees that are held back too. */
-	uint64_t window = co_timebase_ticks(&session->timebase, CO_EARLY_NS);
-
-	if (!session->exit_answered && bound > window && bound - window > session->exit_stamp) {
+	if (!session->exit_answered && bound > session->exit_stamp) {
 		session->exit_answered = true;
 		co_session_op(session, co_op_create(CO_OP_COMMIT, 0));
 		co_session_flush(session);
@@ -441,17 +438,6 @@ static void write_clock(struct co_session *session)
 	co_session_op(session, op);
 }
 
-/* Frees without a block go into the file when their block can't be born any more. */
-static void flush_early(struct co_session *session, uint64_t bound, bool all)
-{
-	uint64_t window = co_timebase_ticks(&session->timebase, CO_EARLY_NS);
-
-	if (all)
-		co_apply_early(session, UINT64_MAX);
-	else if (bound > window)
-		co_apply_early(session, bound - window);
-}
-
 enum co_pass_result co_session_pass(struct co_session *session)
 {
 	bool some = false, more = false;
@@ -474,7 +460,6 @@ enum co_pass_result co_session_pass(struct co_session *session)
 
 	bool at_end = final && ((!some && !more) || session->end_kind == CO_END_DETACHED);
 
-	flush_early(session, bound, at_end);
 	more |= co_request_serve(session, bound);
 
 	if (!final) {

@@ -25,7 +25,6 @@
 #include "fragtrace/store.h"
 
 #include "co_clock.h"
-#include "co_early.h"
 #include "co_late.h"
 #include "co_live.h"
 #include "co_record.h"
@@ -88,7 +87,7 @@ struct co_counters {
 	uint64_t n_events;	  /* written */
 	uint64_t n_records;	  /* ALLOC, FREE, REALLOC records read from rings */
 	uint64_t n_unknown_frees; /* of blocks that were not known to live */
-	uint64_t n_inversions;	  /* records older than one already written, and held back frees */
+	uint64_t n_inversions;	  /* records older than one already written */
 	uint64_t n_implied_frees, n_swallowed_frees;
 	uint64_t n_bad_records, n_broken_rings;
 	uint64_t n_passed_over; /* times that a floor was held too long */
@@ -119,7 +118,6 @@ struct co_session {
 	struct co_live live;
 	struct co_stacks stacks;
 	struct co_late late;
-	struct co_early early;
 	struct co_timeline timeline;
 	struct co_counters counters;
 	struct co_spill_block *block; /* being filled, NULL between */
@@ -186,8 +184,6 @@ uint64_t co_session_time(const struct co_session *session, int64_t monotonic_ns)
 
 /* co_apply.c: the records in order. A co_visit_fn. */
 void co_apply(void *ctx, struct co_queue *queue, const struct co_record *records, uint32_t n);
-/* Write the frees that are held back with stamps below `bound`: nobody else explains them. */
-void co_apply_early(struct co_session *session, uint64_t bound);
 void co_apply_timeline(struct co_session *session, uint64_t time_ns, bool final);
 
 /* co_end.c: the last rows of a recording. */

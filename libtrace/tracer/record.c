@@ -333,7 +333,7 @@ static inline void write_alloc(struct tr_self *self, enum ft_api api, void *bloc
 	struct event event;
 	unsigned flags = 0;
 
-	event.words[1] = tr_stamp_after();
+	event.words[1] = tr_stamp_ordered();
 
 	size_t usable = known ? usable_size(lane, block, size, &flags) : size;
 
@@ -419,7 +419,7 @@ static void record_abandoned(struct tr_self *self, const struct tr_inner *inner)
 
 	struct tr_lane *lane = tr_enter(self, __builtin_frame_address(0));
 
-	event.words[1] = tr_stamp_after();
+	event.words[1] = tr_stamp_ordered();
 
 	size_t usable = usable_size(lane, inner->block, inner->size, &flags);
 
@@ -526,7 +526,7 @@ void tr_record_free(enum ft_api api, const void *block, const void *frame)
 	uint64_t outer = lane ? set_floor(self, lane, frame) : 0;
 	struct event event = {.n = 3};
 
-	event.words[1] = tr_stamp();
+	event.words[1] = tr_stamp_ordered();
 	event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
 	event.words[2] = (uint64_t)(uintptr_t)block;
 	if (tr_unlikely(!lane)) {
@@ -576,7 +576,7 @@ void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *fram
 		tr_leave(self, lane);
 	}
 	begin_inside(call, self, old, frame);
-	call->early = tr_stamp();
+	call->early = tr_stamp_ordered();
 }
 
 void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, void *block,
@@ -625,7 +625,7 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 		event.words[1] = call->early;
 		event.words[2] = (uint64_t)(uintptr_t)old;
 	} else {
-		uint64_t late = tr_stamp_after();
+		uint64_t late = tr_stamp_ordered();
 		size_t usable = usable_size(lane, block, size, &flags);
 
 		if (old) {
@@ -770,7 +770,7 @@ void tr_record_mark(const char *label)
 
 	uint64_t outer = set_floor(self, lane, frame);
 
-	tr_write_mark(lane, FT_WIRE_MARK_USER, label, tr_stamp_after());
+	tr_write_mark(lane, FT_WIRE_MARK_USER, label, tr_stamp_ordered());
 	restore_floor(lane, outer);
 	tr_leave(self, lane);
 }

@@ -40,9 +40,13 @@ static inline uint64_t tr_stamp(void)
 	return tr_stamp_clock();
 }
 
-/* Not before the allocator's atomic operations have completed; that is a question of what other
- * threads see. */
-static inline uint64_t tr_stamp_after(void)
+/*
+ * Not before what stands before it has completed, atomic operations above all: by them a thread
+ * gets an address from the allocator, or a block from another thread that it then frees. Without
+ * the fence the processor may read the clock while it still waits for that memory, and the stamp of
+ * a free comes out older than that of the birth.
+ */
+static inline uint64_t tr_stamp_ordered(void)
 {
 #ifdef __x86_64__
 	if (!__libc_single_threaded)

@@ -284,74 +284,6 @@ START_TEST(a_free_that_arrives_after_its_address_was_reused_is_swallowed)
 }
 END_TEST
 
-START_TEST(a_free_that_is_stamped_before_its_block_is_born_follows_it)
-{
-	struct program program;
-	size_t n_live;
-	uint64_t bytes;
-
-	program_init(&program, 2, 4096 * 4);
-	program_alloc(&program, 0, 100, 0x1000, 10, 0);
-	program_free(&program, 0, 200, 0x1000);
-	program_free(&program, 1, 300, 0x1000); /* of the block that is born at 350 */
-	program_free(&program, 1, 310, 0x2000); /* of none: it was there before */
-	program_alloc(&program, 0, 350, 0x1000, 20, 0);
-	program_alloc(&program, 1, 400, 0x1000, 30, 0);
-	program_end(&program, CO_END_EXIT, 0);
-
-	ck_assert_uint_eq(fake.n_events, 6);
-	ck_assert_uint_eq(fake.events[2].size, 20);
-	ck_assert_uint_eq(fake.events[3].kind, FT_EVENT_FREE);
-	ck_assert_uint_eq(fake.events[3].thread, 2);
-	ck_assert_uint_eq(fake.events[5].address, 0x2000);
-	ck_assert_int_eq(fake_meta_int("inversions"), 1);
-	ck_assert_int_eq(fake_meta_int("unknown_frees"), 1);
-	ck_assert_int_eq(fake_meta_int("implied_frees"), 0);
-
-	/* Without the free of what nobody allocated, it is a sequence of lives. */
-	fake.n_events--;
-	replay(&n_live, &bytes);
-	ck_assert_uint_eq(n_live, 1);
-	ck_assert_uint_eq(bytes, 30);
-	program_deinit(&program);
-}
-END_TEST
-
-START_TEST(a_free_of_an_unknown_block_before_a_birth_by_the_same_thread_is_no_death_of_that)
-{
-	struct program program;
-	size_t n_live;
-	uint64_t bytes;
-
-	/* Of a block whose birth was lost; the thread gets the address again at once. */
-	program_init(&program, 2, 4096 * 4);
-	program_free(&program, 0, 100, 0x1000);
-	program_alloc(&program, 0, 110, 0x1000, 10, 0);
-	program_free(&program, 0, 120, 0x2000);
-	program_alloc(&program, 0, 130, 0x2000, 20, 0);
-	program_free(&program, 0, 140, 0x2000);
-	program_alloc(&program, 0, 150, 0x2000, 40, 0);
-	program_end(&program, CO_END_EXIT, 0);
-
-	ck_assert_uint_eq(fake.n_events, 6);
-	ck_assert_uint_eq(fake.events[0].kind, FT_EVENT_FREE);
-	ck_assert_uint_eq(fake.events[1].kind, FT_EVENT_ALLOC);
-	ck_assert_uint_eq(fake.events[2].kind, FT_EVENT_FREE);
-	ck_assert_uint_eq(fake.events[2].address, 0x2000);
-	ck_assert_int_eq(fake_meta_int("unknown_frees"), 2);
-	ck_assert_int_eq(fake_meta_int("inversions"), 0);
-
-	/* Without the two of blocks that nobody allocated, it is a sequence of lives. */
-	fake.events[0] = fake.events[1];
-	memmove(fake.events + 1, fake.events + 3, 3 * sizeof(fake.events[0]));
-	fake.n_events -= 2;
-	replay(&n_live, &bytes);
-	ck_assert_uint_eq(n_live, 2);
-	ck_assert_uint_eq(bytes, 50);
-	program_deinit(&program);
-}
-END_TEST
-
 START_TEST(a_floor_holds_back_what_is_younger_until_it_is_held_too_long)
 {
 	struct program program;
@@ -425,10 +357,6 @@ int main(void)
 	tcase_add_test(order,
 		       an_old_block_whose_address_lived_and_died_within_the_realloc_dies_once);
 	tcase_add_test(order, a_free_that_arrives_after_its_address_was_reused_is_swallowed);
-	tcase_add_test(order, a_free_that_is_stamped_before_its_block_is_born_follows_it);
-	tcase_add_test(
-		order,
-		a_free_of_an_unknown_block_before_a_birth_by_the_same_thread_is_no_death_of_that);
 	tcase_add_test(order, a_floor_holds_back_what_is_younger_until_it_is_held_too_long);
 	tcase_add_test(order, what_is_too_young_waits);
 	tcase_add_test(order, a_stamp_from_the_future_is_written_as_now);
