@@ -33,8 +33,8 @@ static inline unsigned log2_of(size_t alignment)
 }
 
 /*
- * Around all but malloc and free themselves: an allocator that builds them on its public malloc
- * comes through our hook again. glibc's does not, and is spared the bookkeeping.
+ * An allocator that builds its calls on its public malloc, or on __libc_malloc, comes through our
+ * hooks again. glibc's does not, and is spared the bookkeeping.
  */
 static inline struct tr_nest begin(const void *frame)
 {
@@ -45,7 +45,7 @@ static inline void end(const struct tr_nest *outer, enum ft_api api, void *block
 		       size_t alignment, const void *frame)
 {
 	if (tr_unlikely(!tr_real.glibc))
-		tr_nest_end(outer, api, block, size, log2_of(alignment), frame);
+		tr_nest_end(outer, api, block, size, log2_of(alignment), true, frame);
 	else if (tr_likely(block))
 		tr_record_alloc(api, block, size, log2_of(alignment), frame);
 }
@@ -55,10 +55,10 @@ HOOK void *malloc(size_t size)
 	if (!RESOLVED(malloc))
 		return tr_boot_alloc(size, 0);
 
+	struct tr_nest outer = begin(FRAME);
 	void *block = tr_real.malloc(size);
 
-	if (tr_likely(block))
-		tr_record_alloc(FT_API_MALLOC, block, size, 0, FRAME);
+	end(&outer, FT_API_MALLOC, block, size, 0, FRAME);
 	return block;
 }
 
@@ -147,7 +147,15 @@ HOOK void free(void *block)
 	if (!block || tr_boot_owns(block) || !RESOLVED(free))
 		return;
 	tr_record_free(FT_API_FREE, block, FRAME);
+	if (tr_likely(tr_real.glibc)) {
+		tr_real.free(block);
+		return;
+	}
+
+	struct tr_deleting outer = tr_delete_begin(block, FRAME);
+
 	tr_real.free(block);
+	tr_delete_end(&outer, block);
 }
 
 HOOK void cfree(void *block)

@@ -41,16 +41,10 @@ __attribute__((visibility("hidden"))) _Unwind_Reason_Code tr_new_personality(
 #define PASS_EXCEPTIONS() ((void)0)
 #endif
 
-/* One for each operator, in a section of its own so that they can be walked. */
-struct runtime_slot {
-	_Atomic(void *) function;
-	const char *name;
-};
-
-extern struct runtime_slot __start_tr_runtime[], __stop_tr_runtime[];
+extern struct tr_runtime_slot __start_tr_runtime[], __stop_tr_runtime[];
 
 /* Kept until a dlclose() might have taken it away. A race finds it twice. */
-static void *runtime_function(struct runtime_slot *slot)
+void *tr_runtime_function(struct tr_runtime_slot *slot)
 {
 	void *function = atomic_load_explicit(&slot->function, memory_order_acquire);
 
@@ -68,13 +62,13 @@ static void *runtime_function(struct runtime_slot *slot)
 
 void tr_runtime_resolve(void)
 {
-	for (struct runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
-		runtime_function(slot);
+	for (struct tr_runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
+		tr_runtime_function(slot);
 }
 
 void tr_runtime_forget(void)
 {
-	for (struct runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
+	for (struct tr_runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
 		atomic_store_explicit(&slot->function, NULL, memory_order_release);
 }
 
@@ -97,36 +91,35 @@ static void *without_runtime(size_t size, size_t alignment, bool may_fail)
 	void *symbol parameters;                                                                 \
 	HOOK void *symbol parameters                                                             \
 	{                                                                                        \
-		static struct runtime_slot slot                                                  \
-			__attribute__((section("tr_runtime"), used)) = {.name = #symbol};        \
-		void *(*real)parameters = (__typeof__(real))runtime_function(&slot);             \
+		static TR_RUNTIME_SLOT(slot, #symbol);                                           \
+		void *(*real)parameters = (__typeof__(real))tr_runtime_function(&slot);          \
 		size_t align = alignment_;                                                       \
                                                                                                  \
 		PASS_EXCEPTIONS();                                                               \
 		struct tr_nest outer = tr_nest_begin(FRAME);                                     \
 		void *block = real ? real(__VA_ARGS__) : without_runtime(size, align, may_fail); \
 		tr_nest_end(&outer, api, block, size,                                            \
-			    align ? 63U - (unsigned)__builtin_clzll(align) : 0, FRAME);          \
+			    align ? 63U - (unsigned)__builtin_clzll(align) : 0,                  \
+			    tr_real.new_is_mallocs, FRAME);                                      \
 		return block;                                                                    \
 	}
 
-#define DELETE(symbol, api, parameters, ...)                                              \
-	void symbol parameters;                                                           \
-	HOOK void symbol parameters                                                       \
-	{                                                                                 \
-		static struct runtime_slot slot                                           \
-			__attribute__((section("tr_runtime"), used)) = {.name = #symbol}; \
-		void(*real) parameters = (__typeof__(real))runtime_function(&slot);       \
-                                                                                          \
-		if (!block || tr_boot_owns(block))                                        \
-			return;                                                           \
-		tr_record_free(api, block, FRAME);                                        \
-		struct tr_deleting outer = tr_delete_begin(block, FRAME);                 \
-		if (real)                                                                 \
-			real(__VA_ARGS__);                                                \
-		else if (tr_real.free)                                                    \
-			tr_real.free(block);                                              \
-		tr_delete_end(&outer, block);                                             \
+#define DELETE(symbol, api, parameters, ...)                                           \
+	void symbol parameters;                                                        \
+	HOOK void symbol parameters                                                    \
+	{                                                                              \
+		static TR_RUNTIME_SLOT(slot, #symbol);                                 \
+		void(*real) parameters = (__typeof__(real))tr_runtime_function(&slot); \
+                                                                                       \
+		if (!block || tr_boot_owns(block))                                     \
+			return;                                                        \
+		tr_record_free(api, block, FRAME);                                     \
+		struct tr_deleting outer = tr_delete_begin(block, FRAME);              \
+		if (real)                                                              \
+			real(__VA_ARGS__);                                             \
+		else if (tr_real.free)                                                 \
+			tr_real.free(block);                                           \
+		tr_delete_end(&outer, block);                                          \
 	}
 
 NEW(_Znwm, FT_API_NEW, 0, false, (size_t size), size)

@@ -556,6 +556,7 @@ void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *fram
 
 	flush_if_inner(self, old, frame);
 	call->lane = NULL;
+	call->foreign = false;
 	if (tr_unlikely(tr_sampling)) {
 		call->held = old ? tr_sample_hold(old) : NULL;
 		if (!call->held) {
@@ -626,7 +627,7 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 		event.words[2] = (uint64_t)(uintptr_t)old;
 	} else {
 		uint64_t late = tr_stamp_ordered();
-		size_t usable = usable_size(lane, block, size, &flags);
+		size_t usable = call->foreign ? size : usable_size(lane, block, size, &flags);
 
 		if (old) {
 			event.words[0] = ft_wire_head(FT_WIRE_REALLOC, api, flags, 0, 0);
@@ -674,7 +675,7 @@ struct tr_nest tr_nest_begin(const void *frame)
 }
 
 void tr_nest_end(const struct tr_nest *outer, enum ft_api api, void *block, size_t size,
-		 unsigned align_log2, const void *frame)
+		 unsigned align_log2, bool mallocs, const void *frame)
 {
 	struct tr_self *self = &tr_self;
 
@@ -687,7 +688,7 @@ void tr_nest_end(const struct tr_nest *outer, enum ft_api api, void *block, size
 	}
 
 	/* A block of somebody's own pool has no chunk header to read. */
-	bool known = settle_inner(self, block, frame) || tr_real.new_is_mallocs;
+	bool known = settle_inner(self, block, frame) || mallocs;
 
 	if (block)
 		record_alloc(self, api, block, size, align_log2, known, frame);

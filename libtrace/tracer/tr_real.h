@@ -67,7 +67,22 @@ size_t tr_boot_usable(const void *block);
  */
 void *tr_find_function(const char *name);
 
-/* operator new and delete: look for all now, so that a hook does not have to; forget them all. */
+/*
+ * Functions that are not libc's, of which each hook has one slot, in a section so that they can be
+ * walked. NULL: nobody has loaded it.
+ */
+struct tr_runtime_slot {
+	_Atomic(void *) function;
+	const char *name;
+};
+
+#define TR_RUNTIME_SLOT(variable, name_) \
+	struct tr_runtime_slot variable  \
+		__attribute__((section("tr_runtime"), used)) = {.name = (name_)}
+
+void *tr_runtime_function(struct tr_runtime_slot *slot);
+
+/* Look for all now, so that a hook does not have to; forget them all. */
 void tr_runtime_resolve(void);
 void tr_runtime_forget(void);
 

@@ -73,6 +73,7 @@ struct tr_deleting {
 struct tr_realloc {
 	uint64_t early; /* stamp before the real call; 0: not recorded */
 	uint64_t outer_floor;
+	bool foreign; /* set between: malloc_usable_size() does not know the blocks */
 	struct tr_deleting deleting;
 	struct tr_nest nest;
 	struct tr_lane *lane;
@@ -91,8 +92,9 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
  * returns goes to _end(), which sets it again whatever was left without returning in between.
  */
 struct tr_nest tr_nest_begin(const void *frame);
+/* `mallocs`: malloc_usable_size() knows the block, even if no malloc was seen inside. */
 void tr_nest_end(const struct tr_nest *outer, enum ft_api api, void *block, size_t size,
-		 unsigned align_log2, const void *frame);
+		 unsigned align_log2, bool mallocs, const void *frame);
 void tr_nest_unwound(void); /* an exception passes */
 
 /* Around a real operator delete: the free of `block` inside is not recorded once more. */
