@@ -320,6 +320,8 @@ test('single keys: theme, language, help, arrows on a chart; none of them while 
 test('the table twin of a chart has its rows', async () => {
 	const page = await open(file('soak'));
 	await page.locator('#timeline-table summary').click();
+	await page.locator('#timeline-table tbody tr').first().waitFor();
+	await settle(page);
 	assert.equal(await page.locator('#timeline-table tbody tr').count(), 200);
 	assert.equal(await page.locator('#timeline-table caption').count(), 1);
 	await page.finish();
@@ -349,6 +351,8 @@ test('resident memory: the terms at the last sample, over time, and the residual
 		.evaluateAll((all) => all.map((r) => [Number(r.getAttribute('x')), Number(r.getAttribute('width'))]));
 	assert.ok(Math.abs(bars[10][0] + bars[10][1] - (bars[11][0] + bars[11][1])) < 2);
 	await page.locator('#rss-table summary').click();
+	await page.locator('#rss-table tbody tr').first().waitFor();
+	await settle(page);
 	assert.equal(await page.locator('#rss-table tbody tr').count(), 120);
 	assert.equal(await page.locator('#rss-table thead th').count(), 13);
 	await page.finish();
@@ -367,6 +371,8 @@ test('remedies by what they save, the survivors of the peak, and the raised thre
 	assert.match(text, /still live: 48,213 blocks, 23\.0 MiB; they keep 25,600 partly free pages \(100 MiB\)/);
 	assert.match(text, /to 2\.00 MiB \(3 times in all\).*report_rows had allocated in thread 9/);
 	await page.locator('#remedies-table summary').click();
+	await page.locator('#remedies-table tbody tr').first().waitFor();
+	await settle(page);
 	assert.equal(await page.locator('#remedies-table tbody tr').count(), 6);
 	await page.finish();
 });
