@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "fa_compare.h"
 #include "fa_doc.h"
@@ -144,6 +145,18 @@ void cli_print_document(const struct cli_analysis *analysis);
 /* From here on the first SIGINT only sets what cli_interrupted() returns; the second one kills. */
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
+
+/* ---- output.c ----------------------------------------------------------------------------------
+ */
+
+/* Writes a result; `out` is flushed or closed by the caller. */
+typedef struct ft_error *(*cli_writer)(void *ctx, FILE *out);
+
+/* Before the work: whether cli_write_output() would refuse to overwrite. Says so. */
+int cli_check_output(const char *path, bool force);
+/* Write to `path`, "-" for stdout. An existing file is replaced with `force` only, and by a whole
+ * one. */
+struct ft_error *cli_write_output(const char *path, bool force, cli_writer write, void *ctx);
 
 /* ---- term.c ------------------------------------------------------------------------------------
  */

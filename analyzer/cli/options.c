@@ -521,7 +521,8 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 static int take_operands(const struct cli_verb *verb, int n, char **operands, struct cli_options *o)
 {
 	bool sql = strstr(verb->operands, "SQL") != NULL;
-	int wanted = strchr(verb->operands, ' ') ? 2 : 1;
+	int most = strchr(verb->operands, ' ') ? 2 : 1;
+	int wanted = strchr(verb->operands, '[') ? 1 : most;
 
 	if (n < wanted) {
 		fprintf(stderr, "fraganalyze: %s needs %s; try 'fraganalyze %s --help'\n",
@@ -532,14 +533,14 @@ static int take_operands(const struct cli_verb *verb, int n, char **operands, st
 			verb->name);
 		return CLI_USAGE;
 	}
-	if (n > wanted) {
+	if (n > most) {
 		fprintf(stderr, "fraganalyze: '%s' is one argument too many for %s\n",
-			operands[wanted], verb->name);
+			operands[most], verb->name);
 		return CLI_USAGE;
 	}
 	o->path = operands[0];
 	o->sql = sql ? operands[1] : NULL;
-	o->second_path = wanted == 2 && !sql ? operands[1] : NULL;
+	o->second_path = n == 2 && !sql ? operands[1] : NULL;
 	return CLI_OK;
 }
 

@@ -1,133 +1,115 @@
 /* SPDX-License-Identifier: MIT */
-/* fraganalyze report: every pass, one HTML file. */
-#include <errno.h>
-#include <fcntl.h>
+/* fraganalyze report: every pass, one HTML file; of two recordings, what changed as well. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "ft_cleanup.h"
 #include "report.h"
 
-/* "dir/soak.frag" -> "dir/soak.html" */
-static char *default_output(const char *path)
+/* As many rows of a diff as a page can hold. */
+enum { DIFF_TOP = 500 };
+
+/* "dir/soak.frag" -> "dir/soak.html"; of two recordings "dir/soak.diff.html", beside the newer. */
+static char *default_output(const struct cli_options *options)
 {
+	const char *path = options->second_path ? options->second_path : options->path;
 	size_t len = strlen(path);
 	char *output;
 
 	if (len > 5 && !strcmp(path + len - 5, ".frag"))
 		len -= 5;
-	return asprintf(&output, "%.*s.html", (int)len, path) < 0 ? NULL : output;
+	return asprintf(&output, "%.*s%s.html", (int)len, path,
+			options->second_path ? ".diff" : "") < 0
+		       ? NULL
+		       : output;
 }
 
-static struct ft_error *write_stream(const struct fa_doc *doc, const struct rp_options *options,
-				     const char *path, int fd)
-{
-	FILE *out = fdopen(fd, "w");
-	struct ft_error *error;
+/* What of the older recording the newer one is drawn against. */
+static const char *const older_passes[] = {"timeline", "leaks", "quality", "summary", NULL};
 
-	if (!out) {
-		error = ft_error_os(errno, "cannot write %s", path);
-		close(fd);
-		return error;
+static struct ft_error *add_diff(struct cli_analysis *older, struct cli_analysis *newer)
+{
+	struct fa_side a = cli_side(older), b = cli_side(newer);
+	struct fa_comparison comparison;
+
+	FT_TRY(fa_compare(&a, &b, &comparison));
+	fa_comparison_emit(&comparison, &a, &b, DIFF_TOP, newer->doc);
+	fa_comparison_deinit(&comparison);
+	fa_comparison_emit_series(older->doc, newer->doc);
+	return fa_doc_check(newer->doc);
+}
+
+/* The document of the recording; with two of them that of the newer, and the diff. */
+static int analyse(const struct cli_verb *verb, const struct cli_options *options,
+		   struct cli_analysis *ret)
+{
+	struct cli_options newer_options = *options;
+	struct cli_analysis older;
+	struct ft_error *error;
+	int status;
+
+	if (!options->second_path)
+		return cli_analyse(options, verb->passes, ret);
+	status = cli_analyse(options, older_passes, &older);
+	if (status != CLI_OK)
+		return status;
+	newer_options.path = options->second_path;
+	status = cli_analyse(&newer_options, verb->passes, ret);
+	if (status == CLI_OK) {
+		error = add_diff(&older, ret);
+		if (error) {
+			cli_analysis_deinit(ret);
+			status = cli_fail(error, CLI_FAILED);
+		}
 	}
-	error = rp_report_write(doc, options, out);
-	if (fclose(out) && !error)
-		error = ft_error_os(errno, "cannot write %s", path);
-	return error;
+	cli_analysis_deinit(&older);
+	return status;
 }
 
-/* A failed report leaves no half a file behind; one that replaces another does so at its end. */
-static struct ft_error *write_file(const struct fa_doc *doc, const struct rp_options *options,
-				   const char *path, bool force)
+struct page {
+	const struct fa_doc *doc;
+	struct rp_options options;
+};
+
+static struct ft_error *write_page(void *ctx, FILE *out)
 {
-	ft_auto_free char *temporary = malloc(strlen(path) + 16);
-	struct ft_error *error;
+	const struct page *page = ctx;
 
-	if (!temporary)
-		return &ft_enomem;
-	if (!force && access(path, F_OK) == 0)
-		return ft_error_create(FT_ERROR_USAGE,
-				       "%s exists; -f overwrites it, -o names another", path);
-	sprintf(temporary, "%s.XXXXXX", path);
-
-	int fd = mkstemp(temporary);
-	mode_t mask = umask(0);
-
-	umask(mask);
-	if (fd < 0)
-		return ft_error_os(errno, "cannot create %s", path);
-	fchmod(fd, 0666 & ~mask);
-	error = write_stream(doc, options, path, fd);
-
-	/* link() fails if somebody else made the file in the meantime, rename() would replace it.
-	 */
-	if (!error && (force ? rename(temporary, path) : link(temporary, path)) < 0)
-		error = ft_error_os(errno, "cannot create %s", path);
-	if (error || !force)
-		unlink(temporary);
-	return error;
-}
-
-/* Only a regular file is replaced: a device or a pipe is written to, and a link stays one. */
-static struct ft_error *write_path(const struct fa_doc *doc, const struct rp_options *options,
-				   const char *path, bool force)
-{
-	ft_auto_free char *target = realpath(path, NULL);
-	struct stat st;
-
-	if (!force || !target || stat(target, &st) < 0 || S_ISREG(st.st_mode))
-		return write_file(doc, options, force && target ? target : path, force);
-
-	int fd = open(target, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return ft_error_os(errno, "cannot write %s", path);
-	return write_stream(doc, options, path, fd);
+	return rp_report_write(page->doc, &page->options, out);
 }
 
 int verb_report(const struct cli_verb *verb, const struct cli_options *options)
 {
-	ft_auto_free char *fallback = options->output ? NULL : default_output(options->path);
+	ft_auto_free char *fallback = options->output ? NULL : default_output(options);
 	const char *path = options->output ? options->output : fallback;
-	const struct rp_options report_options = {.lang = options->lang ? options->lang : "en"};
-	struct ft_error *error;
+	struct page page = {.options.lang = options->lang ? options->lang : "en"};
+	struct ft_error *error = NULL;
 	struct cli_analysis a;
 	int status;
 
 	if (!path)
 		return cli_fail(&ft_enomem, CLI_FAILED);
-	if (options->json) {
-		if (options->output) {
-			cli_warn("report: --json goes to stdout, --output is for HTML");
-			return CLI_USAGE;
-		}
-		status = cli_analyse(options, verb->passes, &a);
-		if (status != CLI_OK)
-			return status;
-		cli_print_document(&a);
-		cli_analysis_deinit(&a);
-		return CLI_OK;
-	}
-	/* Before the work, not after it. */
-	if (strcmp(path, "-") != 0 && !options->force && access(path, F_OK) == 0) {
-		cli_warn("%s exists; -f overwrites it, -o names another", path);
+	if (options->json && options->output) {
+		cli_warn("report: --json goes to stdout, --output is for HTML");
 		return CLI_USAGE;
 	}
-	status = cli_analyse(options, verb->passes, &a);
+	/* Before the work, not after it. */
+	status = options->json ? CLI_OK : cli_check_output(path, options->force);
+	if (status == CLI_OK)
+		status = analyse(verb, options, &a);
 	if (status != CLI_OK)
 		return status;
-	if (!strcmp(path, "-"))
-		error = rp_report_write(a.doc, &report_options, stdout);
+	page.doc = a.doc;
+	if (options->json)
+		cli_print_document(&a);
 	else
-		error = write_path(a.doc, &report_options, path, options->force);
+		error = cli_write_output(path, options->force, write_page, &page);
 	cli_analysis_deinit(&a);
 	if (error)
 		return cli_fail(error, CLI_FAILED);
-	if (strcmp(path, "-") != 0)
+	if (!options->json && strcmp(path, "-") != 0)
 		printf("%s\n", path);
 	return CLI_OK;
 }

@@ -342,16 +342,35 @@ static const char *operation_of(const struct fa_side *side)
 			     "label");
 }
 
-static void compare_builds(const struct modules *a, const struct modules *b,
-			   struct fa_comparison *ret)
+static const char *keep(struct fa_comparison *c, const char *text, bool *failed)
 {
-	ret->same_program = a->exe && b->exe && same_stem(base_name(a->exe), base_name(b->exe));
-	for (size_t i = 0; i < b->n; i++) {
-		const struct module *other = counterpart(b, a, b->list[i].path);
+	const char *kept = text ? ft_arena_strdup(&c->arena, text) : NULL;
 
-		if (other && !same_build(other, &b->list[i]))
-			ret->n_rebuilt++;
+	*failed |= text && !kept;
+	return kept;
+}
+
+static struct ft_error *compare_builds(const struct modules *a, const struct modules *b,
+				       struct fa_comparison *ret)
+{
+	bool failed = false;
+
+	ret->same_program = a->exe && b->exe && same_stem(base_name(a->exe), base_name(b->exe));
+	ret->rebuilt = ft_arena_alloc(&ret->arena, (b->n + 1) * sizeof(*ret->rebuilt));
+	if (!ret->rebuilt)
+		return &ft_enomem;
+	for (size_t i = 0; i < b->n; i++) {
+		const struct module *own = &b->list[i], *other = counterpart(b, a, own->path);
+
+		if (!other || same_build(other, own))
+			continue;
+		ret->rebuilt[ret->n_rebuilt++] = (struct fa_rebuilt){
+			.module = keep(ret, base_name(own->path), &failed),
+			.build_a = keep(ret, other->build_id, &failed),
+			.build_b = keep(ret, own->build_id, &failed),
+		};
 	}
+	return failed ? &ft_enomem : NULL;
 }
 
 static struct ft_error *fill(struct builder *builder, const struct fa_side *a,
@@ -382,13 +401,15 @@ struct ft_error *fa_compare(const struct fa_side *a, const struct fa_side *b,
 	struct ft_error *error;
 
 	*ret = (struct fa_comparison){0};
+	ft_arena_init(&ret->arena);
 	error = modules_load(fa_engine_reader(a->engine), &of_a);
 	if (!error)
 		error = modules_load(fa_engine_reader(b->engine), &of_b);
 	if (!error)
 		error = fill(&builder, a, b, &of_a, &of_b, &ret->keys_of_b);
+	if (!error)
+		error = compare_builds(&of_a, &of_b, ret);
 	if (!error) {
-		compare_builds(&of_a, &of_b, ret);
 		ret->per_operation =
 			operation_a && operation_b && !strcmp(operation_a, operation_b);
 		ret->rows = builder.rows;
@@ -398,6 +419,7 @@ struct ft_error *fa_compare(const struct fa_side *a, const struct fa_side *b,
 		      (double)(fa_engine_to_ns(b->engine) - fa_engine_from_ns(b->engine)) / 1e9);
 	} else {
 		free(builder.rows);
+		fa_comparison_deinit(ret);
 	}
 	ft_map_deinit(&builder.by_key);
 	modules_deinit(&of_a);
@@ -409,6 +431,7 @@ void fa_comparison_deinit(struct fa_comparison *comparison)
 {
 	free(comparison->rows);
 	free(comparison->keys_of_b);
+	ft_arena_deinit(&comparison->arena);
 	*comparison = (struct fa_comparison){0};
 }
 

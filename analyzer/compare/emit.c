@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Comparing two recordings: the section `diff`. */
 #include <math.h>
+#include <stdio.h>
 
 #include "fa_compare.h"
+
+enum { MAX_REBUILT = 64 };
 
 static double seconds_of(const struct fa_side *side)
 {
@@ -65,6 +68,24 @@ static void emit_side(struct fa_json *json, const char *key, const struct fa_sid
 	fa_json_object_end(json);
 }
 
+/* What a figure of side a is multiplied by to be what it would be in the time, or with the
+ * allocations, of side b. NaN where a has none. */
+struct scale {
+	double time, events;
+};
+
+static struct scale scale_of(const struct fa_side *a, const struct fa_side *b)
+{
+	double allocations = (double)fa_engine_totals(a->engine)->n_allocs;
+
+	return (struct scale){
+		.time = seconds_of(a) > 0 ? seconds_of(b) / seconds_of(a) : NAN,
+		.events = allocations > 0
+				  ? (double)fa_engine_totals(b->engine)->n_allocs / allocations
+				  : NAN,
+	};
+}
+
 static void emit_figures(struct fa_json *json, const char *key, const struct fa_figures *f,
 			 double seconds, uint64_t operations)
 {
@@ -94,8 +115,38 @@ static void emit_figures(struct fa_json *json, const char *key, const struct fa_
 	fa_json_object_end(json);
 }
 
+/* What is more (or less) in b, as it is and with a scaled. */
+static void emit_delta(struct fa_json *json, const char *name, uint64_t a, uint64_t b,
+		       const struct scale *scale)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "delta_%s", name);
+	fa_json_kv_i64(json, key, (int64_t)b - (int64_t)a);
+	snprintf(key, sizeof(key), "delta_%s_by_time", name);
+	emit_number(json, key, true, round((double)b - (double)a * scale->time));
+	snprintf(key, sizeof(key), "delta_%s_by_events", name);
+	emit_number(json, key, true, round((double)b - (double)a * scale->events));
+}
+
+static void emit_rebuilt(const struct fa_comparison *c, struct fa_json *json)
+{
+	fa_json_kv_u64(json, "rebuilt_modules", c->n_rebuilt);
+	fa_json_key(json, "rebuilt");
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < c->n_rebuilt && i < MAX_REBUILT; i++) {
+		fa_json_object_begin(json);
+		fa_json_kv_string(json, "module", c->rebuilt[i].module);
+		fa_json_kv_string(json, "a", c->rebuilt[i].build_a);
+		fa_json_kv_string(json, "b", c->rebuilt[i].build_b);
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+}
+
 static void emit_row(const struct fa_comparison *c, const struct fa_difference *row,
-		     const struct fa_side *a, const struct fa_side *b, struct fa_json *json)
+		     const struct fa_side *a, const struct fa_side *b, const struct scale *scale,
+		     struct fa_json *json)
 {
 	const struct fa_side *named = row->b.present ? b : a;
 	uint32_t stack = row->b.present ? row->b.stack : row->a.stack;
@@ -106,8 +157,9 @@ static void emit_row(const struct fa_comparison *c, const struct fa_difference *
 	fa_json_kv_string(json, "status", fa_difference_status(row));
 	emit_figures(json, "a", &row->a, seconds_of(a), c->per_operation ? operations_of(a) : 0);
 	emit_figures(json, "b", &row->b, seconds_of(b), c->per_operation ? operations_of(b) : 0);
-	fa_json_kv_i64(json, "delta_live_bytes",
-		       (int64_t)row->b.live_bytes - (int64_t)row->a.live_bytes);
+	emit_delta(json, "live_bytes", row->a.live_bytes, row->b.live_bytes, scale);
+	emit_delta(json, "peak_bytes", row->a.peak_bytes, row->b.peak_bytes, scale);
+	emit_delta(json, "allocated_bytes", row->a.allocated_bytes, row->b.allocated_bytes, scale);
 	emit_number(json, "delta_rate_bytes_per_s", rate, row->b.rate - row->a.rate);
 	emit_number(json, "delta_bytes_per_operation", rate && c->per_operation,
 		    row->b.per_operation - row->a.per_operation);
@@ -121,6 +173,7 @@ void fa_comparison_emit(const struct fa_comparison *comparison, const struct fa_
 {
 	struct fa_json *json = fa_doc_begin(doc, "diff");
 	size_t listed = comparison->n_rows < max ? comparison->n_rows : max;
+	const struct scale scale = scale_of(a, b);
 	int64_t rest_live = 0;
 	size_t n_new = 0, n_gone = 0, n_changed = 0;
 
@@ -133,7 +186,12 @@ void fa_comparison_emit(const struct fa_comparison *comparison, const struct fa_
 				       "label")
 			: NULL);
 	fa_json_kv_bool(json, "same_program", comparison->same_program);
-	fa_json_kv_u64(json, "rebuilt_modules", comparison->n_rebuilt);
+	emit_rebuilt(comparison, json);
+	fa_json_key(json, "scale");
+	fa_json_object_begin(json);
+	emit_number(json, "time", true, scale.time);
+	emit_number(json, "events", true, scale.events);
+	fa_json_object_end(json);
 	for (size_t i = 0; i < comparison->n_rows; i++) {
 		const struct fa_difference *row = &comparison->rows[i];
 		char status = *fa_difference_status(row);
@@ -151,7 +209,7 @@ void fa_comparison_emit(const struct fa_comparison *comparison, const struct fa_
 	fa_json_key(json, "sites");
 	fa_json_array_begin(json);
 	for (size_t i = 0; i < listed; i++)
-		emit_row(comparison, &comparison->rows[i], a, b, json);
+		emit_row(comparison, &comparison->rows[i], a, b, &scale, json);
 	fa_json_array_end(json);
 	fa_json_key(json, "other");
 	fa_json_object_begin(json);
@@ -159,4 +217,27 @@ void fa_comparison_emit(const struct fa_comparison *comparison, const struct fa_
 	fa_json_kv_i64(json, "delta_live_bytes", rest_live);
 	fa_json_object_end(json);
 	fa_doc_end(doc);
+}
+
+void fa_comparison_emit_series(const struct fa_doc *of_a, struct fa_doc *doc)
+{
+	static const struct {
+		const char *from, *to;
+	} series[] = {
+		{"timeline.time_ns", "diff.a_time_ns"},
+		{"timeline.live_bytes", "diff.a_live_bytes"},
+		{"timeline.live_blocks", "diff.a_live_blocks"},
+		{"timeline.peak_bytes", "diff.a_peak_bytes"},
+		{"timeline.low_bytes", "diff.a_low_bytes"},
+		{"timeline.allocations", "diff.a_allocations"},
+		{"rss.time_ns", "diff.a_rss_time_ns"},
+		{"rss.bytes", "diff.a_rss_bytes"},
+	};
+
+	for (size_t i = 0; i < sizeof(series) / sizeof(*series); i++) {
+		const struct fa_column *column = fa_doc_column_find(of_a, series[i].from);
+
+		if (column)
+			fa_doc_column(doc, series[i].to, column->type, column->data, column->n);
+	}
 }

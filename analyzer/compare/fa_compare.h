@@ -41,13 +41,21 @@ struct fa_difference {
 	double weight; /* bytes: what it makes of a difference, for sorting */
 };
 
+/* A module of both sides that is not the same build. */
+struct fa_rebuilt {
+	const char *module;	       /* base name, of side b */
+	const char *build_a, *build_b; /* build ids; NULL: it has none */
+};
+
 struct fa_comparison {
 	struct fa_difference *rows; /* owned; most weight first */
 	size_t n_rows;
-	bool per_operation;  /* both sides have operations of the same label */
-	bool same_program;   /* the same file name */
-	size_t n_rebuilt;    /* modules of both sides that are not the same build */
-	uint64_t *keys_of_b; /* owned; by stack of side b, 0: not a site */
+	bool per_operation; /* both sides have operations of the same label */
+	bool same_program;  /* the same file name */
+	struct fa_rebuilt *rebuilt;
+	size_t n_rebuilt;
+	struct ft_arena arena; /* of `rebuilt` and its texts */
+	uint64_t *keys_of_b;   /* owned; by stack of side b, 0: not a site */
 	size_t n_stacks_of_b;
 };
 
@@ -65,5 +73,9 @@ const char *fa_difference_status(const struct fa_difference *difference);
 /* Write section `diff`, at most `max` rows; the rest is added up. */
 void fa_comparison_emit(const struct fa_comparison *comparison, const struct fa_side *a,
 			const struct fa_side *b, size_t max, struct fa_doc *doc);
+
+/* Columns `diff.a_...`: the series of side a, to be drawn against those that `doc`, the document of
+ * side b, has itself. The pass `timeline` must have run for `of_a`. */
+void fa_comparison_emit_series(const struct fa_doc *of_a, struct fa_doc *doc);
 
 #endif
