@@ -56,16 +56,24 @@ const char *co_pages_method(const struct co_pages *pages)
 
 void co_pages_begin(struct co_pages *pages)
 {
-	struct ft_page_run *runs = pages->before;
-	size_t room = pages->before_room;
+	if (pages->kept) {
+		struct ft_page_run *runs = pages->before;
+		size_t room = pages->before_room;
 
-	pages->before = pages->runs;
-	pages->n_before = pages->overflow ? 0 : pages->n_runs;
-	pages->before_room = pages->room;
-	pages->runs = runs;
-	pages->room = room;
+		pages->before = pages->runs;
+		pages->n_before = pages->n_runs;
+		pages->before_room = pages->room;
+		pages->runs = runs;
+		pages->room = room;
+	}
 	pages->n_runs = 0;
 	pages->overflow = false;
+	pages->kept = false;
+}
+
+void co_pages_keep(struct co_pages *pages)
+{
+	pages->kept = !pages->overflow;
 }
 
 static void add_run(struct co_pages *pages, uint64_t start, uint64_t end, uint8_t state)

@@ -119,8 +119,24 @@ static const char *classify(const struct co_map *map, ino_t segment_inode)
 	return boundary < map->end ? "arena" : "mmap";
 }
 
+/* Cut off what the list has already. The kernel lets go of the address space between two pages of
+ * its answer: a mapping that has grown downwards, or was merged, by then stands there again with a
+ * part of what came before. False when nothing is left. */
+static bool cut_known(const struct co_maps *maps, struct co_map *map)
+{
+	uint64_t known = maps->n ? maps->maps[maps->n - 1].end : 0;
+
+	if (map->start < known) {
+		map->offset += known - map->start;
+		map->start = known;
+	}
+	return map->start < map->end;
+}
+
 bool co_maps_parse(struct co_maps *maps, char *text, ino_t segment_inode)
 {
+	struct co_map *at = NULL; /* whose attributes follow */
+
 	*maps = (struct co_maps){.text = text};
 
 	for (char *line = text, *next; line && *line; line = next) {
@@ -131,9 +147,8 @@ bool co_maps_parse(struct co_maps *maps, char *text, ino_t segment_inode)
 			*next++ = 0;
 		/* A header begins with a lower-case hex digit, an attribute with a capital. */
 		if (*line < 'A' || *line > 'Z') {
-			struct co_map *at;
-
-			if (!parse_header(line, &map))
+			at = NULL;
+			if (!parse_header(line, &map) || !cut_known(maps, &map))
 				continue;
 			map.kind = classify(&map, segment_inode);
 			at = add_map(maps);
@@ -142,13 +157,10 @@ bool co_maps_parse(struct co_maps *maps, char *text, ino_t segment_inode)
 				return false;
 			}
 			*at = map;
-		} else if (maps->n) {
-			struct co_map *at = &maps->maps[maps->n - 1];
-
-			if (starts_with(line, "Rss:"))
-				at->rss = (int64_t)strtoll(line + 4, NULL, 10) * 1024;
-			else if (starts_with(line, "Swap:"))
-				at->swap = (int64_t)strtoll(line + 5, NULL, 10) * 1024;
+		} else if (at && starts_with(line, "Rss:")) {
+			at->rss = (int64_t)strtoll(line + 4, NULL, 10) * 1024;
+		} else if (at && starts_with(line, "Swap:")) {
+			at->swap = (int64_t)strtoll(line + 5, NULL, 10) * 1024;
 		}
 	}
 	return true;

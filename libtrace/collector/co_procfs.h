@@ -23,7 +23,7 @@ struct co_map {
 };
 
 struct co_maps {
-	struct co_map *maps; /* by address */
+	struct co_map *maps; /* by address; none is empty, no two overlap */
 	size_t n, capacity;
 	char *text; /* owned; the paths point into it */
 };

@@ -17,7 +17,7 @@
 
 #define MS INT64_C(1000000)
 
-enum { SMAPS_MAX = 64 << 20, MAX_THREAD_NAMES = 256 };
+enum { SMAPS_MAX = 64 << 20, MAX_THREAD_NAMES = 256, VIEWS_MAX = 4 };
 
 /* A session as the sampler keeps it. */
 struct sampled {
@@ -131,16 +131,19 @@ struct rows {
 	struct co_spill_block *block;
 };
 
-static void rows_add(struct rows *rows, struct co_op *op)
+/* False when the row is left out: no memory, or the disk is behind, where events come first. */
+static bool rows_add(struct rows *rows, struct co_op *op)
 {
 	if (!op)
-		return;
+		return false;
 	if (!rows->block)
 		rows->block = co_spill_try_get(rows->session->spill);
-	if (rows->block)
-		co_block_add(rows->block, op);
-	else
-		free(op); /* the disk is behind: events come first */
+	if (!rows->block) {
+		free(op);
+		return false;
+	}
+	co_block_add(rows->block, op);
+	return true;
 }
 
 static void rows_put(struct rows *rows)
@@ -210,19 +213,31 @@ static void tell_residency(struct sampled *s, struct rows *rows, const char *met
 		rows_add(rows, co_op_meta("residency_error", strerror(s->pages.open_errno)));
 }
 
+/*
+ * What is seen of the address space in one go
+ *
+ * The parts are read one after another while the program runs on: they belong together only as far
+ * as little time has passed between them.
+ */
+struct view {
+	struct co_maps maps;
+	int64_t at;			  /* CLOCK_MONOTONIC when the mappings were asked for, */
+	int64_t pages_begun, pages_ended; /* and while the pages were */
+	int64_t rss;			  /* bytes, directly after the pages; -1: unknown */
+	bool has_pages;
+};
+
 /* The pages of all mappings that can hold blocks. */
-static void sample_pages(struct sampled *s, struct rows *rows, const struct co_maps *maps)
+static void view_pages(struct sampled *s, struct view *view)
 {
 	struct co_pages *pages = &s->pages;
-	int64_t begun = co_clock_monotonic(), rss;
 
-	if (pages->fd < 0) {
-		tell_residency(s, rows, "none");
+	if (pages->fd < 0)
 		return;
-	}
+	view->pages_begun = co_clock_monotonic();
 	co_pages_begin(pages);
-	for (size_t i = 0; i < maps->n; i++) {
-		const struct co_map *map = &maps->maps[i];
+	for (size_t i = 0; i < view->maps.n; i++) {
+		const struct co_map *map = &view->maps.maps[i];
 
 		if (strcmp(map->kind, "heap") != 0 && strcmp(map->kind, "arena") != 0 &&
 		    strcmp(map->kind, "mmap") != 0)
@@ -232,23 +247,79 @@ static void sample_pages(struct sampled *s, struct rows *rows, const struct co_m
 		else if (!co_pages_scan(pages, map->start, map->end))
 			return; /* it is ending, or has exec'ed */
 	}
-	rss = read_rss(s);
-	if (pages->overflow)
+	view->rss = read_rss(s);
+	view->pages_ended = co_clock_monotonic();
+	view->has_pages = !pages->overflow;
+}
+
+/* False when the process has ended, or there is no memory. */
+static bool view_take(struct sampled *s, struct view *view)
+{
+	char path[64];
+	char *text;
+
+	*view = (struct view){.at = co_clock_monotonic(), .rss = -1};
+	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)s->session->pid);
+	text = co_procfs_read(path, SMAPS_MAX);
+	if (!text || !*text || !co_maps_parse(&view->maps, text, s->session->segment.inode)) {
+		if (text && !*text)
+			free(text);
+		return false;
+	}
+	view_pages(s, view);
+	return true;
+}
+
+/* What this thread has worked so far: a machine that is busy with other things makes a sample late,
+ * not dear. */
+static int64_t worked(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return t.tv_sec * 1000 * MS + t.tv_nsec;
+}
+
+/* Look again when others had the processor in between, as on a busy machine they do for tens of
+ * milliseconds: a sample of two moments fits neither. */
+static bool view_take_undisturbed(struct sampled *s, struct view *view)
+{
+	for (int i = 1;; i++) {
+		int64_t work = worked(), waited;
+
+		if (!view_take(s, view))
+			return false;
+		work = worked() - work;
+		waited = co_clock_monotonic() - view->at - work;
+		if (waited <= MS || waited <= work / 4 || i == VIEWS_MAX)
+			return true;
+		co_maps_deinit(&view->maps);
+	}
+}
+
+static void write_pages(struct sampled *s, struct rows *rows, const struct view *view)
+{
+	struct co_pages *pages = &s->pages;
+
+	if (pages->fd < 0)
+		tell_residency(s, rows, "none");
+	if (!view->has_pages)
 		return;
 
-	int64_t ended = co_clock_monotonic();
+	int64_t took = view->pages_ended - view->pages_begun;
 	const struct ft_residency_row row = {
-		.time_ns = co_session_time(s->session, begun + (ended - begun) / 2),
-		.took_ns = (uint64_t)(ended - begun),
+		.time_ns = co_session_time(s->session, view->pages_begun + took / 2),
+		.took_ns = (uint64_t)took,
 		.method = co_pages_method(pages),
 		.page_bytes = (uint32_t)pages->page_bytes,
-		.rss = rss,
+		.rss = view->rss,
 		.unchanged = co_pages_unchanged(pages),
 		.runs = pages->runs,
 		.n_runs = pages->n_runs,
 	};
 
-	rows_add(rows, co_op_residency(&row));
+	if (rows_add(rows, co_op_residency(&row)))
+		co_pages_keep(pages);
 	tell_residency(s, rows, row.method);
 }
 
@@ -427,62 +498,46 @@ bool co_sample_has_left(const struct co_session *session)
 	return !has_segment;
 }
 
-static void sample_full(struct sampled *s, int64_t now)
+static void sample_full(struct sampled *s)
 {
 	struct co_session *session = s->session;
 	struct rows rows = {.session = session};
-	uint64_t time_ns = co_session_time(session, now);
-	struct co_maps maps;
+	struct view view;
 	bool has_segment = false;
-	char path[64];
-	char *text;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps", (int)session->pid);
-	text = co_procfs_read(path, SMAPS_MAX);
-	if (!text || !*text || !co_maps_parse(&maps, text, session->segment.inode)) {
-		if (text && !*text)
-			free(text);
-		return;
-	}
-
 	int64_t tracer = 0;
 
-	for (size_t i = 0; i < maps.n; i++) {
-		has_segment |= maps.maps[i].inode == session->segment.inode;
-		if (strcmp(maps.maps[i].kind, "tracer") == 0 && maps.maps[i].rss > 0)
-			tracer += maps.maps[i].rss;
+	if (!view_take_undisturbed(s, &view))
+		return;
+	for (size_t i = 0; i < view.maps.n; i++) {
+		const struct co_map *map = &view.maps.maps[i];
+
+		has_segment |= map->inode == session->segment.inode;
+		if (strcmp(map->kind, "tracer") == 0 && map->rss > 0)
+			tracer += map->rss;
 	}
-	if (maps.n && !has_segment) {
+	if (view.maps.n && !has_segment) {
 		/* Another image runs under this pid, one that is not traced. */
-		co_maps_deinit(&maps);
+		co_maps_deinit(&view.maps);
 		co_session_end(session, CO_END_EXEC, -1);
 		return;
 	}
 
-	sample_pages(s, &rows, &maps);
-	write_changes(&rows, time_ns, &s->maps, &maps);
-	find_modules(s, &rows, time_ns, &maps);
+	uint64_t time_ns = co_session_time(session, view.at);
+
+	write_pages(s, &rows, &view);
+	write_changes(&rows, time_ns, &s->maps, &view.maps);
+	find_modules(s, &rows, time_ns, &view.maps);
 	sample_rollup(s, &rows, time_ns);
 	s->tracer = tracer;
 	sample_cgroup(s, &rows, time_ns);
 	sample_names(session, &rows);
 	rows_put(&rows);
 	co_maps_deinit(&s->maps);
-	s->maps = maps;
-	sample_rss(s, now);
+	s->maps = view.maps;
+	sample_rss(s, view.at);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
-
-/* What this thread has worked so far: a machine that is busy with other things makes a sample late,
- * not dear. */
-static int64_t worked(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return t.tv_sec * 1000 * MS + t.tv_nsec;
-}
 
 /* Sample what is due; returns when it is due next. */
 static int64_t sample_session(struct sampled *s)
@@ -496,7 +551,7 @@ static int64_t sample_session(struct sampled *s)
 		int64_t took = worked(), gap = (now - s->started) / 10;
 
 		gap = gap < 100 * MS ? 100 * MS : gap > 1000 * MS ? 1000 * MS : gap;
-		sample_full(s, now);
+		sample_full(s);
 		took = worked() - took;
 		if (took * 100 > gap)
 			gap = took * 100;
