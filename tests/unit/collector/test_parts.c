@@ -519,8 +519,7 @@ END_TEST
  * memory counts. Most kernels do it so, not all. */
 static bool reading_takes_no_memory(void)
 {
-	char *page =
-		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	char *text;
 	struct co_maps maps;
 	bool none = false;
