@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SOURCES = ['package.json', 'package-lock.json', 'tsconfig.json', 'build.mjs']
+SOURCES = ['package.json', 'package-lock.json', 'tsconfig.json', 'build.mjs', 'schema.mjs']
 
 
 def copy_sources(web, work):
@@ -25,6 +25,7 @@ def copy_sources(web, work):
     shutil.copytree(web / 'src', work / 'src')
     for name in SOURCES:
         shutil.copyfile(web / name, work / name)
+    shutil.copyfile(web.parent / 'FORMAT.md', work / 'FORMAT.md')
 
 
 def install(work):

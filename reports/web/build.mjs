@@ -6,7 +6,8 @@
  * inlined, and named in the content security policy by their hash, so that nothing else can run.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -14,6 +15,10 @@ import { build } from 'esbuild';
 const APP_LIMIT = 350 * 1024;
 const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? join(here, 'dist');
+
+/* beside the sources, where they were copied to build; else where it belongs */
+const format = [join(here, 'FORMAT.md'), join(here, '..', 'FORMAT.md')].find((file) => existsSync(file));
+execFileSync(process.execPath, [join(here, 'schema.mjs'), format, join(here, 'src', 'schema.ts')]);
 
 async function bundle(entry) {
 	const result = await build({

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""run.py unit|types|browser FIXTURE WORK WEB: run the report's tests and write TAP.
+"""run.py unit|types|browser|schema FIXTURE WORK WEB [FRAGTRACE FRAGANALYZE PROGRAM]: run the report's tests and write TAP.
 
 FIXTURE is the program that writes the reports, WORK a folder of the build for packages and reports,
-WEB the folder where the front end was built. What a machine lacks skips the tests, with the reason.
+WEB the folder where the front end was built. `schema` records PROGRAM. What a machine lacks skips the tests, with the reason.
 """
 import fcntl
 import os
@@ -63,6 +63,41 @@ def types(work, web):
     print(''.join(f'# {line}\n' for line in done.stdout.splitlines()), end='')
 
 
+def schema(work, web, fragtrace, fraganalyze, program):
+    """Documents of real recordings against the types of FORMAT.md: no key too many, none missing."""
+    folder = work / 'reports-schema'
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copyfile(web / 'src' / 'schema.ts', folder / 'schema.ts')
+    full, sample = folder / 'full.frag', folder / 'sample.frag'
+    for recording, options in [(full, []), (sample, ['--sample=4096'])]:
+        subprocess.run([fragtrace, 'run', '-o', recording, *options, '--', program],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    head = "import type { Document } from './schema';\nexport const document: Document = "
+    cases = {'full': [full], 'sample': [sample], 'diff': [full, sample]}
+    texts = {}
+    for name, files in cases.items():
+        texts[name] = subprocess.run([fraganalyze, 'report', '--json', *files], check=True,
+                                     capture_output=True, text=True).stdout.rstrip()
+    # what the check must find
+    texts['excess'] = texts['full'].replace('"totals":{', '"totals":{"surplus":1,', 1)
+    texts['missing'] = texts['full'].replace('"peak_ns":', '"peak_n":', 1)
+    for name, text in texts.items():
+        (folder / f'{name}.ts').write_text(f'{head}{text};\n', encoding='utf8')
+    done = subprocess.run([work / 'node_modules' / '.bin' / 'tsc', '--noEmit', '--strict',
+                           '--target', 'es2022', '--module', 'es2022', '--pretty', 'false',
+                           *sorted(folder.glob('*.ts'))],
+                          check=False, capture_output=True, text=True, cwd=folder)
+    found = {name: [line for line in done.stdout.splitlines() if f'{name}.ts(' in line]
+             for name in [*texts, 'schema']}
+    print(f'1..{len(found)}')
+    for number, (name, lines) in enumerate(found.items(), 1):
+        good = bool(lines) if name in ('excess', 'missing') else not lines
+        print(f"{'ok' if good else 'not ok'} {number} - {name}")
+        if not good:
+            print(''.join(f'# {line[:400]}\n' for line in lines[:20]), end='')
+
+
 def bundle(work, web, out):
     """The unit tests import TypeScript: esbuild, which the front end has, makes it JavaScript."""
     script = ("import('esbuild').then(({ build }) => build({ entryPoints: [process.argv[1]], "
@@ -91,6 +126,11 @@ def main():
     if suite == 'types':
         install(work)
         types(work, web)
+        return
+
+    if suite == 'schema':
+        install(work)
+        schema(work, web, *sys.argv[5:8])
         return
 
     chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)

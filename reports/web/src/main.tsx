@@ -3,7 +3,7 @@
 import { render } from 'preact';
 import { App } from './app';
 import { Columns, readBoot } from './container';
-import { present, type Boot, type Doc } from './doc';
+import { toDoc, type Boot } from './doc';
 import { t } from './i18n';
 import { hook } from './model';
 import { startStore } from './store';
@@ -28,12 +28,7 @@ async function start(): Promise<void> {
 		complain(t('damaged', error instanceof Error ? error.message : String(error)));
 		return;
 	}
-	const doc: Doc = {
-		...boot,
-		frag: present(boot.frag),
-		map: present(boot.map),
-		data: new Columns(boot.columns),
-	};
+	const doc = toDoc(boot, new Columns(boot.columns));
 	startStore(doc.summary?.duration_ns ?? 1, doc.lang);
 	render(<App doc={doc} />, document.getElementById('app')!);
 	document.getElementById('floor')!.hidden = true;

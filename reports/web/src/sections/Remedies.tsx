@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What would give memory back: remedies, what is left of the peak, and the mmap threshold. */
-import type { Doc, MmapThreshold, PeakSurvivors, Remedy } from '../doc';
+import type { Doc, Frag, Remedy } from '../doc';
 import { bytes, clock, count, exactBytes, visible } from '../format';
 import { t, type Key } from '../i18n';
 import { model } from '../model';
@@ -80,7 +80,7 @@ export function Remedies({ doc }: { doc: Doc }) {
 	);
 }
 
-function Peak({ peak }: { peak: PeakSurvivors | null }) {
+function Peak({ peak }: { peak: Frag['peak'] }) {
 	const at = (ns: number) => clock(ns, span.value);
 	return (
 		<>
@@ -98,7 +98,7 @@ function Peak({ peak }: { peak: PeakSurvivors | null }) {
 	);
 }
 
-function Threshold({ event }: { event: MmapThreshold | null }) {
+function Threshold({ event }: { event: Frag['mmap_threshold'] }) {
 	return (
 		<>
 			<h3>{t('remedies.mmap')}</h3>

@@ -174,7 +174,7 @@ function crossBytes(values: number[][]): number {
 const MATRIX = 10;
 
 interface MatrixProps {
-	ids: number[];
+	ids: (number | null)[];
 	values: number[][];
 	titles: Map<number, string>;
 }
@@ -192,7 +192,9 @@ function FreeMatrix({ ids, values, titles }: MatrixProps) {
 	const cells = sets.map((a) => sets.map((b) => cell(a, b)));
 	const max = Math.max(1, ...cells.flat());
 	const label = (set: number[]) =>
-		set.length === 1 ? titles.get(ids[set[0]!]!) ?? String(ids[set[0]!]) : t('threads.other', set.length);
+		set.length > 1 || ids[set[0]!] === null
+			? set.length > 1 ? t('threads.other', set.length) : t('threads.others')
+			: titles.get(ids[set[0]!]!) ?? String(ids[set[0]!]);
 	/* log: a thread's own frees would hide everything else */
 	const shade = (value: number) => (value <= 0 ? -1 : Math.max(0, 1 - Math.log2(max / value) / 24));
 
