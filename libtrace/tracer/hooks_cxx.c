@@ -41,37 +41,6 @@ __attribute__((visibility("hidden"))) _Unwind_Reason_Code tr_new_personality(
 #define PASS_EXCEPTIONS() ((void)0)
 #endif
 
-extern struct tr_runtime_slot __start_tr_runtime[], __stop_tr_runtime[];
-
-/* Kept until a dlclose() might have taken it away. A race finds it twice. */
-void *tr_runtime_function(struct tr_runtime_slot *slot)
-{
-	void *function = atomic_load_explicit(&slot->function, memory_order_acquire);
-
-	if (tr_unlikely(!function)) {
-		int saved_errno = errno;
-
-		if (!tr_real.malloc)
-			tr_real_resolve();
-		function = tr_find_function(slot->name);
-		atomic_store_explicit(&slot->function, function, memory_order_release);
-		errno = saved_errno;
-	}
-	return function;
-}
-
-void tr_runtime_resolve(void)
-{
-	for (struct tr_runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
-		tr_runtime_function(slot);
-}
-
-void tr_runtime_forget(void)
-{
-	for (struct tr_runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
-		atomic_store_explicit(&slot->function, NULL, memory_order_release);
-}
-
 static void *without_runtime(size_t size, size_t alignment, bool may_fail)
 {
 	void *block = NULL;

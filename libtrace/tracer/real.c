@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -68,50 +69,62 @@ static const void *dynamic_address(const struct dl_phdr_info *info, ElfW(Addr) v
 	return (const void *)(value < info->dlpi_addr ? value + info->dlpi_addr : value);
 }
 
-static void *lookup_in_object(const struct dl_phdr_info *info, const struct search *search)
+/* What a search in one object needs of it. */
+struct symbols {
+	const ElfW(Sym) * table;
+	const char *strings;
+	const uint32_t *hash;
+	const ElfW(Half) * versions;
+	ElfW(Addr) bias;
+};
+
+static bool symbols_of(const struct dl_phdr_info *info, struct symbols *of)
 {
 	const ElfW(Dyn) *dyn = NULL;
 
+	*of = (struct symbols){.bias = info->dlpi_addr};
 	for (unsigned i = 0; i < info->dlpi_phnum; i++)
 		if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
 			dyn = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-	if (!dyn)
-		return NULL;
-
-	const ElfW(Sym) *symbols = NULL;
-	const char *strings = NULL;
-	const uint32_t *hash = NULL;
-	const ElfW(Half) *versions = NULL;
-
-	for (; dyn->d_tag != DT_NULL; dyn++) {
+	for (; dyn && dyn->d_tag != DT_NULL; dyn++) {
 		const void *p = dynamic_address(info, dyn->d_un.d_ptr);
 
 		if (dyn->d_tag == DT_SYMTAB)
-			symbols = p;
+			of->table = p;
 		else if (dyn->d_tag == DT_STRTAB)
-			strings = p;
+			of->strings = p;
 		else if (dyn->d_tag == DT_GNU_HASH)
-			hash = p;
+			of->hash = p;
 		else if (dyn->d_tag == DT_VERSYM)
-			versions = p;
+			of->versions = p;
 	}
-	if (!symbols || !strings || !hash || !hash[0])
-		return NULL;
+	return of->table && of->strings && of->hash && of->hash[0];
+}
 
-	uint32_t n_buckets = hash[0], first = hash[1], bloom_words = hash[2];
-	const uint32_t *buckets = hash + 4 + (size_t)bloom_words * (sizeof(ElfW(Addr)) / 4);
+static void *lookup(const struct symbols *in, const char *name, uint32_t name_hash)
+{
+	enum { WORD_BITS = sizeof(ElfW(Addr)) * 8 };
+	uint32_t n_buckets = in->hash[0], first = in->hash[1], n_bloom = in->hash[2];
+	const ElfW(Addr) *bloom = (const void *)(in->hash + 4);
+	const uint32_t *buckets = (const void *)(bloom + n_bloom);
 	const uint32_t *chain = buckets + n_buckets;
-	uint32_t i = buckets[search->gnu_hash % n_buckets];
 
-	for (; i >= first; i++) {
+	if (n_bloom) {
+		ElfW(Addr) word = bloom[name_hash / WORD_BITS % n_bloom];
+
+		if (!(word >> name_hash % WORD_BITS &
+		      word >> (name_hash >> in->hash[3]) % WORD_BITS & 1))
+			return NULL;
+	}
+	for (uint32_t i = buckets[name_hash % n_buckets]; i >= first; i++) {
 		uint32_t h = chain[i - first];
-		const ElfW(Sym) *symbol = symbols + i;
+		const ElfW(Sym) *symbol = in->table + i;
 
-		if ((h | 1) == (search->gnu_hash | 1) && symbol->st_shndx != SHN_UNDEF &&
+		if ((h | 1) == (name_hash | 1) && symbol->st_shndx != SHN_UNDEF &&
 		    ELF64_ST_TYPE(symbol->st_info) == STT_FUNC &&
-		    !(versions && versions[i] & 0x8000) && /* not the default version */
-		    strcmp(strings + symbol->st_name, search->name) == 0)
-			return (void *)(info->dlpi_addr + symbol->st_value);
+		    !(in->versions && in->versions[i] & 0x8000) && /* not the default version */
+		    strcmp(in->strings + symbol->st_name, name) == 0)
+			return (void *)(in->bias + symbol->st_value);
 		if (h & 1)
 			break;
 	}
@@ -134,7 +147,11 @@ static int search_object(struct dl_phdr_info *info, size_t size, void *data)
 
 	if (contains(info, search->own))
 		return search->only_before;
-	search->found = lookup_in_object(info, search);
+
+	struct symbols symbols;
+
+	if (symbols_of(info, &symbols))
+		search->found = lookup(&symbols, search->name, search->gnu_hash);
 	return search->found != NULL;
 }
 
@@ -152,6 +169,51 @@ static void *find_function(const char *name, bool only_before)
 void *tr_find_function(const char *name)
 {
 	return find_function(name, false);
+}
+
+extern struct tr_runtime_slot __start_tr_runtime[], __stop_tr_runtime[];
+
+/* Of each slot that is still empty, all at once: an object is opened once for all names. */
+static int fill_slots(struct dl_phdr_info *info, size_t size, void *own)
+{
+	struct symbols symbols;
+
+	if (contains(info, (uintptr_t)own) || !symbols_of(info, &symbols))
+		return 0;
+	for (struct tr_runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
+		if (!atomic_load_explicit(&slot->function, memory_order_relaxed))
+			atomic_store_explicit(&slot->function,
+					      lookup(&symbols, slot->name, gnu_hash(slot->name)),
+					      memory_order_release);
+	return 0;
+}
+
+void tr_runtime_resolve(void)
+{
+	dl_iterate_phdr(fill_slots, &tr_real);
+}
+
+void tr_runtime_forget(void)
+{
+	for (struct tr_runtime_slot *slot = __start_tr_runtime; slot < __stop_tr_runtime; slot++)
+		atomic_store_explicit(&slot->function, NULL, memory_order_release);
+}
+
+/* Kept until a dlclose() might have taken it away. A race finds it twice. */
+void *tr_runtime_function(struct tr_runtime_slot *slot)
+{
+	void *function = atomic_load_explicit(&slot->function, memory_order_acquire);
+
+	if (tr_unlikely(!function)) {
+		int saved_errno = errno;
+
+		if (!tr_real.malloc)
+			tr_real_resolve();
+		function = tr_find_function(slot->name);
+		atomic_store_explicit(&slot->function, function, memory_order_release);
+		errno = saved_errno;
+	}
+	return function;
 }
 
 static bool is_libc(void *function)

@@ -550,6 +550,16 @@ static inline void begin_inside(struct tr_realloc *call, struct tr_self *self, c
 	}
 }
 
+bool tr_realloc_is_inner(const void *old, const void *frame)
+{
+	const struct tr_self *self = &tr_self;
+
+	if (tr_likely(!self->nest) || self->deleting != old)
+		return false;
+	/* Of a new block, only inside of a realloc that was to make one. */
+	return (old || self->deleter == self->nest) && !tr_frame_is_gone(self->deleter, frame);
+}
+
 void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *frame)
 {
 	struct tr_self *self = &tr_self;
