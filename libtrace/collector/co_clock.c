@@ -9,6 +9,9 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
+/* Two processors' clocks never differ by so much. */
+#define JUMP_NS UINT64_C(1000000)
+
 int64_t co_clock_monotonic(void)
 {
 	struct timespec ts;
@@ -103,6 +106,17 @@ bool co_timebase_update(struct co_timebase *base, struct co_reading now)
 	 * it is as near to both ends, so that the error stays that of a reading. */
 	timebase_slope(base);
 	return is_knot;
+}
+
+bool co_timebase_has_gone_back(const struct co_timebase *base, struct co_reading now)
+{
+	return now.stamp < base->now.stamp &&
+	       base->now.stamp - now.stamp > co_timebase_ticks(base, JUMP_NS);
+}
+
+void co_timebase_restart(struct co_timebase *base, struct co_reading now)
+{
+	base->knot = base->now = now;
 }
 
 uint64_t co_timebase_before(const struct co_timebase *base, uint64_t stamp)

@@ -8,6 +8,10 @@
  * so that a frequency that is known only roughly never costs more than the error of one reading.
  *
  * co_timebase_time() never goes back: times do not decrease with the sequence number.
+ *
+ * A guest that is restored from a snapshot, or moved to another host, may find its TSC ahead or
+ * behind. Ahead is one piece that is too steep. Behind, the old stamps seem to come from the future:
+ * what is there is committed in the order in which it lies, and the relation begins anew.
  */
 #ifndef CO_CLOCK_H
 #define CO_CLOCK_H
@@ -50,6 +54,12 @@ void co_timebase_init(struct co_timebase *base, uint32_t source, struct co_readi
 /* Take a new reading into account. Returns true when it has become a knot (at most once a second).
  */
 bool co_timebase_update(struct co_timebase *base, struct co_reading now);
+
+/* Is the reading from before the last one, by more than clocks of one machine ever differ? */
+bool co_timebase_has_gone_back(const struct co_timebase *base, struct co_reading now);
+
+/* A new beginning at `now`, which is a knot. Times go on from where they were. */
+void co_timebase_restart(struct co_timebase *base, struct co_reading now);
 
 /* Time of a stamp from before the last knot. */
 uint64_t co_timebase_before(const struct co_timebase *base, uint64_t stamp);

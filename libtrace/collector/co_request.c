@@ -43,6 +43,15 @@ uint64_t co_request_bound(struct co_session *session, uint64_t bound)
 	return request && request->stamp < bound ? request->stamp : bound;
 }
 
+void co_request_restamp(struct co_session *session, uint64_t now)
+{
+	pthread_mutex_lock(&session->lock);
+	for (struct co_request *request = session->requests; request; request = request->next)
+		if (request->stamp > now)
+			request->stamp = now;
+	pthread_mutex_unlock(&session->lock);
+}
+
 void co_request_finish(struct co_request *request, const char *error)
 {
 	if (error) {

@@ -38,6 +38,9 @@ void co_request_add(struct co_session *session, struct co_request *request);
 /* For the drain thread: the bound that the next request sets; and do those that are due at it.
  * Returns true when there are more. */
 uint64_t co_request_bound(struct co_session *session, uint64_t bound);
+
+/* The clock has gone back to `now`: what was asked for before is asked for now. */
+void co_request_restamp(struct co_session *session, uint64_t now);
 bool co_request_serve(struct co_session *session, uint64_t bound);
 
 /* The session is over: what is still there has failed. */

@@ -438,25 +438,45 @@ static void write_clock(struct co_session *session)
 	co_session_op(session, op);
 }
 
+/* The clock has gone back, and all stamps that were read before are written: none is waited for. */
+static void restart_clock(struct co_session *session, struct co_reading now)
+{
+	co_timebase_restart(&session->timebase, now);
+	write_clock(session);
+	co_request_restamp(session, now.stamp);
+	session->committed_stamp = 0;
+	if (session->exit_seen)
+		session->exit_stamp = now.stamp;
+	for (uint32_t i = 0; i < session->segment.n_rings && session->rings[i].open; i++)
+		session->rings[i].newest = session->rings[i].floor = 0;
+}
+
 enum co_pass_result co_session_pass(struct co_session *session)
 {
 	bool some = false, more = false;
 	bool final = atomic_load_explicit(&session->ended, memory_order_acquire) == 2;
 	struct co_reading now = co_clock_read(session->timebase.source);
+	bool back = co_timebase_has_gone_back(&session->timebase, now);
 
 	if (co_timebase_update(&session->timebase, now))
 		write_clock(session);
 
 	uint64_t slack = co_timebase_ticks(&session->timebase, (uint64_t)session->slack_ns);
 	/* Stamps are honest ones, so that the last bound is above all of them. */
-	uint64_t bound = final ? UINT64_MAX : now.stamp > slack ? now.stamp - slack : 0;
+	uint64_t bound = final || back	     ? UINT64_MAX
+			 : now.stamp > slack ? now.stamp - slack
+					     : 0;
 
 	co_merge_begin(&session->merge);
-	uint64_t drained = drain_rings(session, bound, final, &some, &more);
+	uint64_t drained = drain_rings(session, bound, final || back, &some, &more);
 
-	bound = co_request_bound(session, drained);
+	bound = back ? drained : co_request_bound(session, drained);
 	more |= bound < drained; /* what is left waits in the queues */
 	co_merge_run(&session->merge, bound, co_apply, session);
+	if (back) {
+		restart_clock(session, now);
+		bound = now.stamp;
+	}
 
 	bool at_end = final && ((!some && !more) || session->end_kind == CO_END_DETACHED);
 

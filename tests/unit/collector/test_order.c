@@ -344,6 +344,38 @@ START_TEST(a_stamp_from_the_future_is_written_as_now)
 }
 END_TEST
 
+/* As after a guest was restored with another TSC: the last reading, and what was stamped by then,
+ * is an hour ahead of what the clock says now. */
+START_TEST(a_clock_that_goes_back_holds_nothing_back)
+{
+	const uint64_t hour = UINT64_C(3600000000000);
+	struct program program;
+	uint64_t now;
+
+	program_init(&program, 2, 4096 * 4);
+	now = (uint64_t)co_clock_monotonic() - program.start;
+	program.session->timebase.now.stamp += hour;
+	program_alloc(&program, 0, now + hour - 20, 0x1000, 10, 0);
+	program_free(&program, 1, now + hour - 10, 0x1000);
+	program_alloc(&program, 0, now + hour, 0x2000, 10, 0);
+	co_session_pass(program.session);
+	ck_assert_uint_eq(program.session->counters.n_events, 3);
+
+	program_free(&program, 1, now, 0x2000);
+	usleep(2000);
+	program_settle(&program);
+	ck_assert_uint_eq(program.session->counters.n_events, 4);
+	program_end(&program, CO_END_EXIT, 0);
+	ck_assert_uint_eq(fake.n_events, 4);
+	for (size_t i = 1; i < fake.n_events; i++)
+		ck_assert_uint_ge(fake.events[i].time_ns, fake.events[i - 1].time_ns);
+	/* The times are those of the machine's clock, and the last one lived a moment. */
+	ck_assert_uint_lt(fake.events[3].time_ns, now + UINT64_C(60000000000));
+	ck_assert_int_eq(fake_meta_int("unknown_frees"), 0);
+	program_deinit(&program);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("collector-order");
@@ -360,6 +392,7 @@ int main(void)
 	tcase_add_test(order, a_floor_holds_back_what_is_younger_until_it_is_held_too_long);
 	tcase_add_test(order, what_is_too_young_waits);
 	tcase_add_test(order, a_stamp_from_the_future_is_written_as_now);
+	tcase_add_test(order, a_clock_that_goes_back_holds_nothing_back);
 	suite_add_tcase(suite, order);
 	runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
