@@ -67,3 +67,13 @@ void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *blo
 		usable = 8;
 	*end = (block->address + usable + 7) & ~UINT64_C(7);
 }
+
+void fa_engine_place(const struct fa_engine *engine, const struct fa_block *block,
+		     struct fa_place *ret)
+{
+	*ret = (struct fa_place){
+		.own_mapping = engine->is_glibc && block->flags & FT_EVENT_F_MMAPPED,
+		.tag = block->flags & FT_EVENT_F_NON_MAIN ? FA_TAG_ARENA : FA_TAG_MAIN,
+	};
+	fa_engine_extent(engine, block, &ret->start, &ret->end);
+}

@@ -140,6 +140,9 @@ void fa_engine_destroy(struct fa_engine *engine)
 	fa_engine_destroy(engine->parent);
 	ft_reader_close(engine->parent_reader);
 	fa_heap_deinit(&engine->heap);
+	if (engine->layout)
+		fa_layout_deinit(engine->layout);
+	free(engine->layout);
 	fa_names_destroy(engine->names);
 	fa_suppressed_destroy(engine->suppressed);
 	ft_arena_deinit(&engine->arena);
@@ -165,6 +168,13 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 		return NULL;
 	}
 
+	if (ops->needs_layout && !engine->layout) {
+		engine->layout = malloc(sizeof(*engine->layout));
+		if (!engine->layout)
+			return &ft_enomem;
+		fa_layout_init(engine->layout, engine->is_glibc ? 8 : 0);
+	}
+
 	struct fa_pass *pass = &engine->passes[engine->n_passes];
 
 	pass->state = calloc(1, ops->state_size ? ops->state_size : 1);
@@ -172,6 +182,7 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 		return &ft_enomem;
 	pass->ops = ops;
 	pass->engine = engine;
+	pass->alarm_ns = UINT64_MAX;
 	engine->n_passes++;
 	return NULL;
 }
@@ -179,6 +190,11 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 void *fa_pass_state(const struct fa_pass *pass)
 {
 	return pass->state;
+}
+
+void fa_pass_alarm(struct fa_pass *pass, uint64_t time_ns)
+{
+	pass->alarm_ns = time_ns;
 }
 
 struct fa_engine *fa_pass_engine(const struct fa_pass *pass)
@@ -217,6 +233,11 @@ struct ft_error *fa_engine_emit(struct fa_engine *engine, struct fa_doc *doc)
 struct ft_reader *fa_engine_reader(const struct fa_engine *engine)
 {
 	return engine->reader;
+}
+
+struct fa_layout *fa_engine_layout(const struct fa_engine *engine)
+{
+	return engine->layout;
 }
 
 const struct fa_totals *fa_engine_totals(const struct fa_engine *engine)

@@ -5,6 +5,7 @@
 
 #include "fa_engine.h"
 #include "fa_heap.h"
+#include "fa_layout.h"
 #include "ft_arena.h"
 
 enum {
@@ -19,6 +20,7 @@ struct fa_pass {
 	struct fa_engine *engine;
 	void *state; /* owned, ops->state_size bytes */
 	bool initialized;
+	uint64_t alarm_ns; /* UINT64_MAX: none */
 };
 
 /*
@@ -67,10 +69,14 @@ struct fa_engine {
 
 	const char *allocator; /* the reader's or static */
 	bool is_glibc;
+	struct fa_layout *layout;  /* owned; NULL: no pass needs it */
+	struct fa_place places[2]; /* of the step at hand: died, born */
+	bool has_layout;	   /* kept up to date: from the begin of the window on */
 
 	uint64_t from_ns, to_ns;
 	uint32_t n_ticks, next_tick;
-	uint64_t next_tick_ns;
+	uint64_t next_tick_ns; /* UINT64_MAX: there is none */
+	uint64_t due_ns;       /* before an event at this time there is more to do */
 	bool has_teardown, teardown_seen;
 	uint64_t teardown_seq, teardown_ns;
 

@@ -198,6 +198,15 @@ const char *fa_engine_allocator(const struct fa_engine *engine);
 void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *block, uint64_t *start,
 		      uint64_t *end);
 
+/* The same, with the heap that the block lies in; `refused` is false. */
+void fa_engine_place(const struct fa_engine *engine, const struct fa_block *block,
+		     struct fa_place *ret);
+
+/* Where the live blocks lie, after the step at hand. NULL unless a pass of this run has
+ * needs_layout. What is not const in it is residency, which the pass `frag` sets. */
+struct fa_layout;
+struct fa_layout *fa_engine_layout(const struct fa_engine *engine);
+
 /* One more than the largest stack and thread id: passes index arrays with them. */
 size_t fa_engine_n_stacks(const struct fa_engine *engine);
 size_t fa_engine_n_threads(const struct fa_engine *engine);

@@ -7,9 +7,11 @@
  * what its own answer needs. Adding an analysis is adding a file with one `const struct fa_pass_ops
  * fa_pass_NAME` and the word NAME to the list in analyzer/passes/meson.build.
  *
- *	init -> (on_tick* on_teardown? on_step)* -> on_tick* -> finish -> emit -> deinit
+ *	init -> ((on_tick | on_alarm)* on_teardown? on_step)* -> (on_tick | on_alarm)*
+ *	     -> finish -> emit -> deinit
  *
- * All in one thread; before each event come the ticks that are due, and once the teardown. An
+ * All in one thread; before each event come the ticks and alarms that are due, in order of time,
+ * and once the teardown. An
  * allocation that returned NULL is no step. Heap, totals and sites can be asked for at any
  * time, names of sites and frames from `finish` on. deinit is called once init was, also after an
  * error, and finds what was not set zeroed. An error stops the run; the caller owns it.
@@ -36,6 +38,7 @@
 #include "fragtrace/event.h"
 #include "ft_error.h"
 
+struct fa_place;  /* fa_layout.h: the bytes that a block takes */
 struct fa_doc;	  /* fa_doc.h: the analysis document being written */
 struct fa_engine; /* fa_engine.h: queries about the recording (sites, threads, window) */
 struct fa_pass;
@@ -64,10 +67,12 @@ struct fa_step {
 	const struct ft_event *event;
 	const struct fa_block *born; /* NULL unless a block came (alloc, realloc) */
 	const struct fa_block *died; /* NULL unless a block went (free, realloc) */
-	bool unknown_free;	     /* a free or realloc of an address that was not live */
-	bool overlap;  /* `born` took the place of a live block whose free was not seen;
-			* the engine reports that block as `died` in a step of its own first */
-	bool new_peak; /* live_bytes is now higher than ever before */
+	/* Where `born` lies and `died` lay; NULL without it, or unless a pass needs the layout. */
+	const struct fa_place *born_at, *died_at;
+	bool unknown_free; /* a free or realloc of an address that was not live */
+	bool overlap;	   /* `born` took the place of a live block whose free was not seen;
+			    * the engine reports that block as `died` in a step of its own first */
+	bool new_peak;	   /* live_bytes is now higher than ever before */
 };
 
 struct fa_pass_ops {
@@ -77,6 +82,9 @@ struct fa_pass_ops {
 	/* Says where blocks lie, and is nonsense without all of them: not run on a sampled
 	 * recording. Its section then says that it is not there, and why. */
 	bool needs_all_blocks;
+	/* Asks fa_engine_layout(), which the engine keeps only for those who need it. Implies
+	 * needs_all_blocks. */
+	bool needs_layout;
 
 	/* Before the first event of the window. May be NULL, as may all but emit. */
 	struct ft_error *(*init)(struct fa_pass *pass);
@@ -86,6 +94,9 @@ struct fa_pass_ops {
 	 * follow. May be NULL. `tick` counts from 0 to n_ticks - 1; the last one is the end of the
 	 * window. */
 	struct ft_error *(*on_tick)(struct fa_pass *pass, uint32_t tick, uint64_t time_ns);
+	/* When time reaches what fa_pass_alarm() asked for, before the first event at that time or
+	 * later, and before a tick at that time. */
+	struct ft_error *(*on_alarm)(struct fa_pass *pass, uint64_t time_ns);
 	/* Before the first event of the teardown (fa_engine_teardown()), when there is one: the
 	 * live heap is as the program had it at work. */
 	struct ft_error *(*on_teardown)(struct fa_pass *pass);
@@ -96,6 +107,10 @@ struct fa_pass_ops {
 	/* Release what the state owns. */
 	void (*deinit)(struct fa_pass *pass);
 };
+
+/* Call on_alarm at this time, once; UINT64_MAX: never. It takes the place of the one before it.
+ * Allowed wherever a pass is called, but in on_step. */
+void fa_pass_alarm(struct fa_pass *pass, uint64_t time_ns);
 
 void *fa_pass_state(const struct fa_pass *pass);
 struct fa_engine *fa_pass_engine(const struct fa_pass *pass);

@@ -12,7 +12,8 @@
 #include "feed.h"
 #include "ft_cleanup.h"
 
-enum { PREFETCH_SLOT = 24, PREFETCH_BLOCK = 12 };
+/* How many events ahead. */
+enum { PREFETCH_SLOT = 24, PREFETCH_BLOCK = 12, PREFETCH_LAYOUT = 16, PREFETCH_SITES = 8 };
 
 /* ---- sites -------------------------------------------------------------------------------------
  */
@@ -138,6 +139,26 @@ static void account_temporary(struct fa_engine *engine, const struct fa_block *b
 /* ---- steps -------------------------------------------------------------------------------------
  */
 
+/* The layout, before anybody looks: a block goes before another comes. */
+static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step)
+{
+	struct fa_place *places = engine->places;
+
+	if (step->died) {
+		fa_engine_place(engine, step->died, &places[0]);
+		fa_layout_remove(engine->layout, &places[0], step->died->address,
+				 step->died->stack);
+		step->died_at = &places[0];
+	}
+	if (step->born) {
+		fa_engine_place(engine, step->born, &places[1]);
+		step->born_at = &places[1];
+		return fa_layout_add(engine->layout, &places[1], step->born->address,
+				     step->born->stack);
+	}
+	return NULL;
+}
+
 static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 {
 	struct fa_totals *totals = &engine->totals;
@@ -150,6 +171,8 @@ static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 		step->new_peak = true;
 		engine->epoch++;
 	}
+	if (engine->has_layout)
+		FT_TRY(lay_out(engine, step));
 	for (size_t i = 0; i < engine->n_steppers; i++)
 		FT_TRY(engine->steppers[i]->ops->on_step(engine->steppers[i], step));
 	return NULL;
@@ -267,19 +290,50 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 /* ---- the loop ----------------------------------------------------------------------------------
  */
 
-static struct ft_error *run_ticks(struct fa_engine *engine, uint64_t time_ns)
+static struct ft_error *run_tick(struct fa_engine *engine)
 {
-	while (engine->next_tick < engine->n_ticks && time_ns > engine->next_tick_ns) {
-		uint32_t tick = engine->next_tick++;
-		uint64_t at = engine->next_tick_ns;
+	uint32_t tick = engine->next_tick++;
+	uint64_t at = engine->next_tick_ns;
 
-		engine->next_tick_ns = fa_engine_tick_ns(engine, engine->next_tick);
-		for (size_t i = 0; i < engine->n_passes; i++)
-			if (engine->passes[i].ops->on_tick)
-				FT_TRY(engine->passes[i].ops->on_tick(&engine->passes[i], tick,
-								      at));
-	}
+	engine->next_tick_ns = engine->next_tick < engine->n_ticks
+				       ? fa_engine_tick_ns(engine, engine->next_tick)
+				       : UINT64_MAX;
+	for (size_t i = 0; i < engine->n_passes; i++)
+		if (engine->passes[i].ops->on_tick)
+			FT_TRY(engine->passes[i].ops->on_tick(&engine->passes[i], tick, at));
 	return NULL;
+}
+
+/* The pass that wants to be called first, or NULL. */
+static struct fa_pass *first_alarm(struct fa_engine *engine)
+{
+	struct fa_pass *first = NULL;
+
+	for (size_t i = 0; i < engine->n_passes; i++)
+		if (engine->passes[i].alarm_ns < (first ? first->alarm_ns : UINT64_MAX))
+			first = &engine->passes[i];
+	return first;
+}
+
+/* Ticks and alarms that come before an event at `time_ns`; sets when the next one does. */
+static struct ft_error *run_due(struct fa_engine *engine, uint64_t time_ns)
+{
+	for (;;) {
+		struct fa_pass *pass = first_alarm(engine);
+		uint64_t alarm_ns = pass ? pass->alarm_ns : UINT64_MAX;
+		uint64_t tick_ns = engine->next_tick_ns;
+
+		if (pass && alarm_ns <= time_ns && alarm_ns <= tick_ns) {
+			pass->alarm_ns = UINT64_MAX;
+			FT_TRY(pass->ops->on_alarm(pass, alarm_ns));
+		} else if (tick_ns < time_ns) {
+			FT_TRY(run_tick(engine));
+		} else {
+			/* A tick is for events later than it. */
+			engine->due_ns = tick_ns < alarm_ns ? tick_ns + 1 : alarm_ns;
+			return NULL;
+		}
+	}
 }
 
 static struct ft_error *run_teardown(struct fa_engine *engine)
@@ -305,6 +359,23 @@ static struct ft_error *replay_event(struct fa_engine *engine, const struct ft_e
 	return NULL;
 }
 
+/* Both only look where records are; see fa_layout_prefetch(). */
+static void prefetch_layout(const struct fa_engine *engine, const struct ft_event *events, size_t i,
+			    size_t n)
+{
+	const struct ft_event *ahead = &events[i + PREFETCH_LAYOUT];
+
+	if (i + PREFETCH_LAYOUT < n) {
+		fa_layout_prefetch(engine->layout, ahead->address);
+		if (ahead->kind == FT_EVENT_ALLOC)
+			fa_layout_prefetch(engine->layout, ahead->address + ahead->usable);
+		else if (ahead->kind == FT_EVENT_REALLOC)
+			fa_layout_prefetch(engine->layout, ahead->old_address);
+	}
+	if (i + PREFETCH_SITES < n)
+		fa_layout_prefetch_sites(engine->layout, events[i + PREFETCH_SITES].address);
+}
+
 HEAP_PREFETCH prefetch(const struct fa_engine *engine, const struct ft_event *events, size_t i,
 		       size_t n)
 {
@@ -326,6 +397,22 @@ HEAP_PREFETCH prefetch(const struct fa_engine *engine, const struct ft_event *ev
 		if (ahead->stack && ahead->stack < engine->n_stacks)
 			__builtin_prefetch(&engine->sites[ahead->stack], 1);
 	}
+}
+
+/* Blocks from before the window. */
+static struct ft_error *begin_layout(struct fa_engine *engine)
+{
+	const struct fa_block *block;
+	size_t cursor = 0;
+
+	engine->has_layout = true;
+	while (fa_engine_next_live(engine, &cursor, &block)) {
+		struct fa_place place;
+
+		fa_engine_place(engine, block, &place);
+		FT_TRY(fa_layout_add(engine->layout, &place, block->address, block->stack));
+	}
+	return NULL;
 }
 
 /* The window begins: what was before counts as live, and as nothing else. */
@@ -361,6 +448,8 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 			}
 		}
 	}
+	if (engine->layout)
+		FT_TRY(begin_layout(engine));
 	for (size_t i = 0; i < engine->n_passes; i++) {
 		struct fa_pass *pass = &engine->passes[i];
 
@@ -373,25 +462,75 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 	return NULL;
 }
 
+/* The first of events[from..n) that is at `time_ns` or later; n: none is. */
+static size_t find_time(const struct ft_event *events, size_t from, size_t n, uint64_t time_ns)
+{
+	size_t low = from, high = n;
+
+	if (events[n - 1].time_ns < time_ns)
+		return n;
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (events[mid].time_ns < time_ns)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* Where something other than an event comes next, in events[from..n): n when nothing does. What is
+ * due at `from` has been done. */
+static size_t find_stop(const struct fa_engine *engine, const struct ft_event *events, size_t from,
+			size_t n, bool inside)
+{
+	uint64_t stop_ns = engine->to_ns < UINT64_MAX ? engine->to_ns + 1 : UINT64_MAX;
+
+	if (!inside)
+		stop_ns = engine->from_ns < stop_ns ? engine->from_ns : stop_ns;
+	else if (engine->due_ns < stop_ns)
+		stop_ns = engine->due_ns;
+
+	size_t stop = find_time(events, from, n, stop_ns);
+
+	/* Sequence numbers have no gaps. */
+	if (inside && engine->has_teardown && !engine->teardown_seen &&
+	    events[from].seq < engine->teardown_seq &&
+	    engine->teardown_seq - events[from].seq < stop - from)
+		stop = from + (size_t)(engine->teardown_seq - events[from].seq);
+	return stop;
+}
+
 static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_event *events,
 				     size_t n, bool *inside)
 {
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n;) {
 		const struct ft_event *event = &events[i];
 
-		prefetch(engine, events, i, n);
 		if (!*inside && event->time_ns >= engine->from_ns) {
 			FT_TRY(begin_window(engine));
 			*inside = true;
 		}
 		if (event->time_ns > engine->to_ns)
 			break;
-		if (*inside && event->time_ns > engine->next_tick_ns)
-			FT_TRY(run_ticks(engine, event->time_ns));
-		if (engine->has_teardown && !engine->teardown_seen && *inside &&
-		    event->seq >= engine->teardown_seq)
+		if (*inside && event->time_ns >= engine->due_ns)
+			FT_TRY(run_due(engine, event->time_ns));
+		if (*inside && engine->has_teardown && !engine->teardown_seen &&
+		    event->seq >= engine->teardown_seq) {
 			FT_TRY(run_teardown(engine));
-		FT_TRY(replay_event(engine, event));
+			/* It may have set alarms. */
+			FT_TRY(run_due(engine, event->time_ns));
+		}
+
+		size_t stop = find_stop(engine, events, i, n, *inside);
+
+		for (; i < stop; i++) {
+			prefetch(engine, events, i, n);
+			if (engine->has_layout)
+				prefetch_layout(engine, events, i, n);
+			FT_TRY(replay_event(engine, &events[i]));
+		}
 	}
 	return NULL;
 }
@@ -420,7 +559,8 @@ static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *fe
 	}
 	if (!inside)
 		FT_TRY(begin_window(engine));
-	return run_ticks(engine, UINT64_MAX);
+	/* The last tick is at the end of the window. */
+	return run_due(engine, engine->to_ns < UINT64_MAX ? engine->to_ns + 1 : UINT64_MAX);
 }
 
 struct ft_error *fa_engine_replay(struct fa_engine *engine)

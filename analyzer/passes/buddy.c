@@ -11,7 +11,7 @@
  *   fail in an arena of fixed size.
  *
  * A block with a mapping of its own leaves no hole in the heap: it is not part of the zone, but it
- * is a request. A realloc frees first. Memory: that of fa_holes and of fa_arena.
+ * is a request. A realloc frees first. Memory: that of fa_arena; the holes are the engine's.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #include "fa_arena.h"
 #include "fa_doc.h"
 #include "fa_engine.h"
-#include "fa_holes.h"
+#include "fa_layout.h"
 
 enum { MOMENTS = 512 };
 
@@ -31,9 +31,7 @@ struct buddy_moment {
 };
 
 struct buddy {
-	bool glibc;
-	struct fa_holes holes;
-	struct ft_map refused; /* addresses that fa_holes did not take: they overlap others */
+	const struct fa_layout *layout; /* the engine's */
 	struct fa_arena arena;
 	struct buddy_moment moment;
 	uint32_t stride, n;
@@ -41,39 +39,6 @@ struct buddy {
 	uint64_t *orders; /* n * FA_ORDERS */
 	uint32_t *score;
 };
-
-static bool in_zone(const struct buddy *b, const struct fa_block *block)
-{
-	return !b->glibc || !(block->flags & FT_EVENT_F_MMAPPED);
-}
-
-static struct ft_error *born(struct buddy *b, const struct fa_engine *engine,
-			     const struct fa_block *block, uint64_t seq, uint64_t time_ns)
-{
-	uint64_t start, end;
-	bool refused;
-
-	FT_TRY(fa_arena_born(&b->arena, block->address, block->size, seq, time_ns));
-	if (!in_zone(b, block))
-		return NULL;
-	fa_engine_extent(engine, block, &start, &end);
-	FT_TRY(fa_holes_add(&b->holes, start, end, 0, &refused));
-	if (refused && !ft_map_put(&b->refused, block->address, NULL))
-		return &ft_enomem;
-	return NULL;
-}
-
-static void died(struct buddy *b, const struct fa_engine *engine, const struct fa_block *block)
-{
-	uint64_t start, end;
-
-	fa_arena_died(&b->arena, block->address, block->size);
-	if (!in_zone(b, block) ||
-	    (ft_map_count(&b->refused) && ft_map_remove(&b->refused, block->address, NULL)))
-		return;
-	fa_engine_extent(engine, block, &start, &end);
-	fa_holes_remove(&b->holes, start, end);
-}
 
 static struct ft_error *buddy_init(struct fa_pass *pass)
 {
@@ -84,9 +49,7 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	const struct fa_block *block;
 	size_t cursor = 0;
 
-	b->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
-	fa_holes_init(&b->holes, b->glibc ? 8 : 0);
-	ft_map_init(&b->refused);
+	b->layout = fa_engine_layout(engine);
 	FT_TRY(fa_arena_init(&b->arena, &(struct fa_arena_options){.smallest = options->min_block,
 								   .fixed = options->arena_bytes}));
 	b->stride = (n_ticks + MOMENTS - 1) / MOMENTS;
@@ -100,26 +63,27 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
 		return &ft_enomem;
 	while (fa_engine_next_live(engine, &cursor, &block))
-		FT_TRY(born(b, engine, block, block->born_seq, block->born_ns));
+		FT_TRY(fa_arena_born(&b->arena, block->address, block->size, block->born_seq,
+				     block->born_ns));
 	return NULL;
 }
 
 static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct buddy *b = fa_pass_state(pass);
-	const struct fa_engine *engine = fa_pass_engine(pass);
+	const struct fa_block *born = step->born;
 
 	if (step->died)
-		died(b, engine, step->died);
-	if (step->born)
-		return born(b, engine, step->born, step->event->seq, step->event->time_ns);
-	return NULL;
+		fa_arena_died(&b->arena, step->died->address, step->died->size);
+	return born ? fa_arena_born(&b->arena, born->address, born->size, step->event->seq,
+				    step->event->time_ns)
+		    : NULL;
 }
 
 static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
 {
 	struct buddy *b = fa_pass_state(pass);
-	const struct fa_orders *orders = &b->holes.totals.orders;
+	const struct fa_orders *orders = &b->layout->holes.totals.orders;
 
 	if ((tick + 1) % b->stride && tick + 1 != fa_engine_n_ticks(fa_pass_engine(pass)))
 		return NULL;
@@ -135,7 +99,7 @@ static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint6
 static void moment_take(struct buddy *b, uint64_t at_ns)
 {
 	b->moment = (struct buddy_moment){.at_ns = at_ns,
-					  .orders = b->holes.totals.orders,
+					  .orders = b->layout->holes.totals.orders,
 					  .arena = b->arena.now,
 					  .taken = true};
 }
@@ -254,8 +218,6 @@ static void buddy_deinit(struct fa_pass *pass)
 {
 	struct buddy *b = fa_pass_state(pass);
 
-	fa_holes_deinit(&b->holes);
-	ft_map_deinit(&b->refused);
 	fa_arena_deinit(&b->arena);
 	free(b->time_ns);
 	free(b->requested);
@@ -270,6 +232,7 @@ const struct fa_pass_ops fa_pass_buddy = {
 	.summary = "the heap as a zone of pages, and its requests on a buddy allocator",
 	.state_size = sizeof(struct buddy),
 	.needs_all_blocks = true,
+	.needs_layout = true,
 	.init = buddy_init,
 	.on_step = buddy_on_step,
 	.on_tick = buddy_on_tick,

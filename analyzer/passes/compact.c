@@ -17,8 +17,8 @@
  * be returned as one.
  *
  * Space before the first and after the last block of a region is not counted, nor are blocks with a
- * mapping of their own. Memory: 16 bytes a live block, 11 a page, at that moment; before it, the
- * regions that the heap ever used.
+ * mapping of their own. Memory: 16 bytes a live block, 11 a page, at that moment; nothing before
+ * it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +26,11 @@
 #include "fa_compact.h"
 #include "fa_doc.h"
 #include "fa_engine.h"
-#include "fa_regions.h"
+#include "fa_layout.h"
 #include "ft_cleanup.h"
 
 enum {
 	PAGE_SHIFT = 12,
-	GRANULE_SHIFT = 16, /* regions are in units of 64 KiB, as in fa_holes.h */
-	RECENT = 64,
 	BUDGET_POINTS = 64,
 	STRIP_BINS = 256,
 	FRAMES = 64,
@@ -60,8 +58,7 @@ struct budget_point {
 
 struct compact {
 	bool glibc;
-	struct fa_regions regions;
-	uint64_t recent[RECENT]; /* granules that are in `regions`, + 1 */
+	const struct fa_regions *regions; /* that the heap ever used; the engine's */
 
 	bool done;
 	uint64_t at_ns;
@@ -80,40 +77,14 @@ struct compact {
 	size_t n_bins;
 };
 
-static struct ft_error *cover(struct compact *c, const struct fa_engine *engine,
-			      const struct fa_block *block)
-{
-	uint64_t start, end;
-
-	if (c->glibc && (block->flags & FT_EVENT_F_MMAPPED))
-		return NULL;
-	fa_engine_extent(engine, block, &start, &end);
-	start >>= GRANULE_SHIFT;
-	end = (end - 1) >> GRANULE_SHIFT;
-	if (start == end && c->recent[start % RECENT] == start + 1)
-		return NULL;
-	c->recent[start % RECENT] = start + 1;
-	return fa_regions_cover(&c->regions, start << GRANULE_SHIFT, (end + 1) << GRANULE_SHIFT, 0);
-}
-
 static struct ft_error *compact_init(struct fa_pass *pass)
 {
 	struct compact *c = fa_pass_state(pass);
 	const struct fa_engine *engine = fa_pass_engine(pass);
-	const struct fa_block *block;
-	size_t cursor = 0;
 
 	c->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
-	while (fa_engine_next_live(engine, &cursor, &block))
-		FT_TRY(cover(c, engine, block));
+	c->regions = &fa_engine_layout(engine)->holes.regions;
 	return NULL;
-}
-
-static struct ft_error *compact_on_step(struct fa_pass *pass, const struct fa_step *step)
-{
-	if (!step->born)
-		return NULL;
-	return cover(fa_pass_state(pass), fa_pass_engine(pass), step->born);
 }
 
 /* ---- the zone -------------------------------------------------------------------------------- */
@@ -192,11 +163,11 @@ static struct ft_error *lay_out(struct compact *c, const struct extent *extents,
 	const uint32_t top = UINT32_C(1) << FA_MAX_ORDER;
 	uint64_t next = 0;
 
-	c->stretches = calloc(c->regions.n + 1, sizeof(*c->stretches));
+	c->stretches = calloc(c->regions->n + 1, sizeof(*c->stretches));
 	if (!c->stretches)
 		return &ft_enomem;
-	for (size_t r = 0, i = 0; r < c->regions.n; r++) {
-		const struct fa_region *region = &c->regions.items[r];
+	for (size_t r = 0, i = 0; r < c->regions->n; r++) {
+		const struct fa_region *region = &c->regions->items[r];
 		uint64_t first, last = 0;
 
 		while (i < n && extents[i].start < region->start)
@@ -427,7 +398,6 @@ static void compact_deinit(struct fa_pass *pass)
 {
 	struct compact *c = fa_pass_state(pass);
 
-	fa_regions_deinit(&c->regions);
 	if (c->done)
 		fa_zone_deinit(&c->zone);
 	free(c->stretches);
@@ -439,8 +409,8 @@ const struct fa_pass_ops fa_pass_compact = {
 	.summary = "what moving blocks would win: compaction of the heap, as a model",
 	.state_size = sizeof(struct compact),
 	.needs_all_blocks = true,
+	.needs_layout = true,
 	.init = compact_init,
-	.on_step = compact_on_step,
 	.on_teardown = compact_on_teardown,
 	.finish = compact_finish,
 	.emit = compact_emit,

@@ -2,10 +2,9 @@
 /*
  * Fragmentation: what keeps memory that nobody uses
  *
- * Rebuilds the layout of the heap from the extents of live blocks: how full pages are, where the
- * holes are, and which sites hold pages that are mostly empty. Everything is exact after each
- * event; 512 moments of it are kept as series, and one in full: the end of the window, or the
- * moment before the program began to clean up for its exit.
+ * Looks at the layout of the heap (fa_layout.h): how full pages are, where the holes are, and which
+ * sites hold pages that are mostly empty. 512 moments of it are kept as series, and one in full:
+ * the end of the window, or the moment before the program began to clean up for its exit.
  *
  * What a recording of calls can not tell is residency: that comes from samples of the kernel's page
  * tables (frag_samples.c). Without them pages between live blocks are taken for resident, and the
@@ -21,16 +20,10 @@
 /* ---- blocks come and go ------------------------------------------------------------------------
  */
 
-static struct ft_error *frag_refuse(struct frag *frag, const struct frag_change *change)
-{
-	frag->n_refused++;
-	return ft_map_put(&frag->refused, change->address, NULL) ? NULL : &ft_enomem;
-}
-
 /* The heap of a block: NULL when out of memory. */
-static struct frag_arena *arena_of(struct frag *frag, const struct frag_change *change)
+static struct frag_arena *arena_of(struct frag *frag, const struct fa_place *place)
 {
-	uint64_t base = change->tag == TAG_MAIN ? 0 : change->start & -FRAG_ARENA_BYTES;
+	uint64_t base = place->tag == FA_TAG_MAIN ? 0 : place->start & -FRAG_ARENA_BYTES;
 
 	if (frag->last_arena < frag->n_arenas && frag->arenas[frag->last_arena].base == base)
 		return &frag->arenas[frag->last_arena];
@@ -54,20 +47,20 @@ static struct frag_arena *arena_of(struct frag *frag, const struct frag_change *
 	return &frag->arenas[frag->n_arenas++];
 }
 
-static struct ft_error *heap_born(struct frag *frag, const struct frag_change *change)
+static struct ft_error *heap_born(struct frag *frag, const struct fa_place *place)
 {
-	uint64_t bytes = change->end - change->start;
+	uint64_t bytes = place->end - place->start;
 
 	if (frag->glibc) {
-		struct frag_arena *arena = arena_of(frag, change);
+		struct frag_arena *arena = arena_of(frag, place);
 
 		if (!arena)
 			return &ft_enomem;
 		arena->live += bytes;
 		if (arena->live > arena->peak)
 			arena->peak = arena->live;
-		if (change->start < arena->first)
-			arena->first = change->start;
+		if (place->start < arena->first)
+			arena->first = place->start;
 		if (bytes >= FA_MMAP_THRESHOLD) {
 			frag->large_live += bytes;
 			if (frag->large_live > frag->large_peak)
@@ -80,12 +73,12 @@ static struct ft_error *heap_born(struct frag *frag, const struct frag_change *c
 	return NULL;
 }
 
-static void heap_died(struct frag *frag, const struct frag_change *change)
+static void heap_died(struct frag *frag, const struct fa_place *place)
 {
-	uint64_t bytes = change->end - change->start;
+	uint64_t bytes = place->end - place->start;
 
 	if (frag->glibc) {
-		struct frag_arena *arena = arena_of(frag, change);
+		struct frag_arena *arena = arena_of(frag, place);
 
 		if (arena)
 			arena->live -= bytes;
@@ -93,96 +86,6 @@ static void heap_died(struct frag *frag, const struct frag_change *change)
 			frag->large_live -= bytes;
 	}
 	frag->live_heap -= bytes;
-}
-
-static struct ft_error *frag_born(struct frag *frag, const struct frag_change *change)
-{
-	const uint64_t start = change->start, end = change->end;
-	bool refused;
-
-	/* A block with a mapping of its own leaves nothing behind: no hole before or after it. */
-	if (change->own_mapping) {
-		FT_TRY(fa_pagemap_add(&frag->mapped, start, end, change->stack, &refused));
-		return refused ? frag_refuse(frag, change)
-			       : fa_regions_cover(&frag->own, start, end, 0);
-	}
-	FT_TRY(fa_holes_add(&frag->holes, start, end, change->tag, &refused));
-	if (refused)
-		return frag_refuse(frag, change);
-	FT_TRY(fa_pagemap_add(&frag->pages, start, end, change->stack, &refused));
-	if (refused) {
-		fa_holes_remove(&frag->holes, start, end);
-		return frag_refuse(frag, change);
-	}
-	return heap_born(frag, change);
-}
-
-static void frag_died(struct frag *frag, const struct frag_change *change)
-{
-	if (ft_map_count(&frag->refused) && ft_map_remove(&frag->refused, change->address, NULL))
-		return;
-	if (change->own_mapping) {
-		fa_pagemap_remove(&frag->mapped, change->start, change->end, change->stack);
-		return;
-	}
-	fa_holes_remove(&frag->holes, change->start, change->end);
-	fa_pagemap_remove(&frag->pages, change->start, change->end, change->stack);
-	heap_died(frag, change);
-}
-
-static struct ft_error *frag_apply(struct frag *frag, const struct frag_change *change)
-{
-	if (change->born)
-		return frag_born(frag, change);
-	frag_died(frag, change);
-	return NULL;
-}
-
-/* Queue a change. Each waits for FRAG_AHEAD others, while its records come from memory. */
-static struct ft_error *frag_push(struct frag *frag, const struct fa_engine *engine,
-				  const struct fa_block *block, bool born,
-				  const struct frag_change **ret)
-{
-	struct frag_change *slot = &frag->queue[frag->n_pushed % FRAG_AHEAD];
-
-	if (frag->n_pushed - frag->n_applied == FRAG_AHEAD) {
-		FT_TRY(frag_apply(frag, slot));
-		frag->n_applied++;
-	}
-	*slot = (struct frag_change){
-		.address = block->address,
-		.stack = block->stack,
-		.born = born,
-		.own_mapping = frag->glibc && block->flags & FT_EVENT_F_MMAPPED,
-		.tag = block->flags & FT_EVENT_F_NON_MAIN ? TAG_ARENA : TAG_MAIN,
-	};
-	fa_engine_extent(engine, block, &slot->start, &slot->end);
-	frag->n_pushed++;
-	*ret = slot;
-
-	if (!slot->own_mapping) {
-		fa_pagemap_prefetch(&frag->pages, slot->start);
-		fa_holes_prefetch(&frag->holes, slot->start);
-		if ((slot->start ^ (slot->end - 1)) >> FA_PAGE_SHIFT) {
-			fa_pagemap_prefetch(&frag->pages, slot->end - 1);
-			fa_holes_prefetch(&frag->holes, slot->end - 8);
-		}
-	}
-	if (frag->n_pushed - frag->n_applied > FRAG_AHEAD / 2) {
-		const struct frag_change *due =
-			&frag->queue[(frag->n_pushed - FRAG_AHEAD / 2) % FRAG_AHEAD];
-
-		fa_pagemap_prefetch_sites(&frag->pages, due->start);
-	}
-	return NULL;
-}
-
-/* Before anybody looks. */
-struct ft_error *frag_flush(struct frag *frag)
-{
-	for (; frag->n_applied < frag->n_pushed; frag->n_applied++)
-		FT_TRY(frag_apply(frag, &frag->queue[frag->n_applied % FRAG_AHEAD]));
-	return NULL;
 }
 
 /* ---- are holes of use? -------------------------------------------------------------------------
@@ -255,7 +158,8 @@ static struct ft_error *useful_open(struct frag *frag, uint32_t k)
 
 	moment->k = k;
 	moment->due = frag->n_requests + FRAG_USEFUL_REQUESTS;
-	memcpy(moment->hole_bytes, frag->holes.totals.bin_bytes, sizeof(moment->hole_bytes));
+	memcpy(moment->hole_bytes, frag->layout->holes.totals.bin_bytes,
+	       sizeof(moment->hole_bytes));
 	memcpy(moment->requests, frag->requests, sizeof(moment->requests));
 	if (frag->request_due == UINT64_MAX)
 		frag->request_due = moment->due;
@@ -267,18 +171,19 @@ static struct ft_error *useful_open(struct frag *frag, uint32_t k)
 
 /* glibc's caches and thresholds, which follow from who frees what. */
 static struct ft_error *glibc_died(struct frag *frag, const struct fa_engine *engine,
-				   const struct fa_step *step, const struct frag_change *change)
+				   const struct fa_step *step)
 {
+	const struct fa_place *place = step->died_at;
 	uint32_t thread =
 		step->event->thread < fa_engine_n_threads(engine) ? step->event->thread : 0;
 
-	if (!change->own_mapping)
-		return fa_tcache_free(&frag->tcache, thread, change->address,
-				      change->end - change->start);
+	if (!place->own_mapping)
+		return fa_tcache_free(&frag->tcache, thread, step->died->address,
+				      place->end - place->start);
 	/* A realloc unmaps without looking at the threshold. */
 	if (step->born ||
 	    !fa_mmap_threshold_free(&frag->threshold,
-				    (change->end - change->start + PAGE - 1) & -(uint64_t)PAGE))
+				    (place->end - place->start + PAGE - 1) & -(uint64_t)PAGE))
 		return NULL;
 	frag->threshold.raised_ns = step->event->time_ns;
 	frag->threshold.raised_by = step->died->size;
@@ -290,30 +195,34 @@ static struct ft_error *glibc_died(struct frag *frag, const struct fa_engine *en
 static struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct frag *frag = fa_pass_state(pass);
-	const struct fa_engine *engine = fa_pass_engine(pass);
-	const struct frag_change *change;
+	const struct fa_place *place = step->died_at;
 
-	if (step->event->time_ns >= frag->samples.next_ns)
-		FT_TRY(frag_samples_until(frag, engine, step->event->time_ns));
-	if (step->died) {
-		FT_TRY(frag_push(frag, engine, step->died, false, &change));
+	if (place) {
+		if (!place->own_mapping && !place->refused)
+			heap_died(frag, place);
 		if (frag->glibc)
-			FT_TRY(glibc_died(frag, engine, step, change));
+			FT_TRY(glibc_died(frag, fa_pass_engine(pass), step));
 	}
-	if (!step->born)
+	place = step->born_at;
+	if (!place)
 		return NULL;
-	FT_TRY(frag_push(frag, engine, step->born, true, &change));
-
-	uint64_t bytes = change->end - change->start;
-
-	if (frag->glibc && !change->own_mapping)
-		fa_tcache_alloc(&frag->tcache, step->born->thread, change->address, bytes);
-	frag->requests[fa_hole_bin(bytes)]++;
-	if (++frag->n_requests >= frag->request_due) {
-		FT_TRY(frag_flush(frag));
-		useful_close(frag);
+	if (!place->own_mapping) {
+		if (!place->refused)
+			FT_TRY(heap_born(frag, place));
+		if (frag->glibc)
+			fa_tcache_alloc(&frag->tcache, step->born->thread, step->born->address,
+					place->end - place->start);
 	}
+	frag->requests[fa_hole_bin(place->end - place->start)]++;
+	if (++frag->n_requests >= frag->request_due)
+		useful_close(frag);
 	return NULL;
+}
+
+/* A sample is due. */
+static struct ft_error *frag_on_alarm(struct fa_pass *pass, uint64_t time_ns)
+{
+	return frag_samples_until(fa_pass_state(pass), pass, time_ns);
 }
 
 /* ---- series ------------------------------------------------------------------------------------
@@ -379,8 +288,8 @@ static struct ft_error *pins_take(struct frag *frag, const struct fa_engine *eng
 	struct fa_page_totals huge;
 
 	memset(pins->scratch, 0, n_stacks * sizeof(*pins->scratch));
-	fa_pagemap_pins(&frag->pages, pins->scratch, n_stacks);
-	fa_pagemap_pins(&frag->mapped, pins->scratch, n_stacks);
+	fa_pagemap_pins(&frag->layout->pages, pins->scratch, n_stacks);
+	fa_pagemap_pins(&frag->layout->mapped, pins->scratch, n_stacks);
 	for (size_t s = 0; s < n_stacks; s++) {
 		if (!pins->scratch[s].any)
 			continue;
@@ -399,7 +308,7 @@ static struct ft_error *pins_take(struct frag *frag, const struct fa_engine *eng
 					       .sole = pins->scratch[s].sole,
 					       .shapley = pins->scratch[s].shapley};
 	}
-	FT_TRY(fa_pagemap_coarse(&frag->pages, FA_HUGE_SHIFT, &huge, NULL, 0));
+	FT_TRY(fa_pagemap_coarse(&frag->layout->pages, FA_HUGE_SHIFT, &huge, NULL, 0));
 	pins->huge_util[pins->n] =
 		huge.live_pages
 			? 100 * (double)huge.live_bytes / (double)(huge.live_pages << FA_HUGE_SHIFT)
@@ -413,23 +322,21 @@ static struct ft_error *frag_on_tick(struct fa_pass *pass, uint32_t tick, uint64
 	struct frag *frag = fa_pass_state(pass);
 	const struct fa_engine *engine = fa_pass_engine(pass);
 	struct frag_series *series = &frag->series;
-	const struct fa_page_totals *pages = &frag->pages.totals, *mapped = &frag->mapped.totals;
-	const struct fa_hole_totals *holes = &frag->holes.totals;
+	const struct fa_page_totals *pages = &frag->layout->pages.totals,
+				    *mapped = &frag->layout->mapped.totals;
+	const struct fa_hole_totals *holes = &frag->layout->holes.totals;
 	const struct fa_totals *heap = fa_engine_totals(engine);
 	uint32_t k = series->n;
 	bool is_last = tick + 1 == fa_engine_n_ticks(engine);
 
-	if (time_ns >= frag->samples.next_ns)
-		FT_TRY(frag_samples_until(frag, engine, time_ns));
 	if ((tick + 1) % series->stride && !is_last)
 		return NULL;
-	FT_TRY(frag_flush(frag));
 	series->time_ns[k] = time_ns;
 	series->live_bytes[k] = heap->live_bytes;
 	series->pinned[k] = pages->pinned_free_bytes + mapped->pinned_free_bytes;
-	series->largest[k] = fa_holes_largest(&frag->holes);
+	series->largest[k] = fa_holes_largest(&frag->layout->holes);
 	series->hole_bytes[k] = holes->hole_bytes;
-	series->pages[k] = frag_held_pages(frag);
+	series->pages[k] = fa_layout_held_pages(frag->layout);
 	series->trimmable[k] = holes->trim_pages * PAGE;
 	series->footprint[k] = frag_footprint(frag);
 	series->internal[k] = heap->live_usable
@@ -467,29 +374,30 @@ static struct ft_error *frag_init(struct fa_pass *pass)
 {
 	struct frag *frag = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
-	const struct frag_change *change;
 	const struct fa_block *block;
 	uint32_t n_ticks = fa_engine_n_ticks(engine), n_moments;
 	size_t cursor = 0;
 
+	frag->layout = fa_engine_layout(engine);
 	frag->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
 	frag->n_stacks = fa_engine_n_stacks(engine);
 	frag->request_due = UINT64_MAX;
 	frag->threshold.bytes = FA_MMAP_THRESHOLD;
-	fa_pagemap_init(&frag->pages, FA_PAGE_SHIFT, true);
-	fa_pagemap_init(&frag->mapped, FA_PAGE_SHIFT, true);
-	fa_holes_init(&frag->holes, frag->glibc ? 8 : 0);
-	ft_map_init(&frag->refused);
 	FT_TRY(series_init(&frag->series, n_ticks));
 	n_moments = (n_ticks + frag->series.stride - 1) / frag->series.stride;
 	frag->pins.stride = (n_moments + FRAG_PIN_MOMENTS - 1) / FRAG_PIN_MOMENTS;
 	frag->pins.scratch = calloc(fa_engine_n_stacks(engine), sizeof(*frag->pins.scratch));
 	if (!frag->pins.scratch)
 		return &ft_enomem;
-	FT_TRY(frag_samples_load(frag, engine));
-	while (fa_engine_next_live(engine, &cursor, &block))
-		FT_TRY(frag_push(frag, engine, block, true, &change));
-	return frag_flush(frag);
+	FT_TRY(frag_samples_load(frag, pass));
+	while (fa_engine_next_live(engine, &cursor, &block)) {
+		struct fa_place place;
+
+		fa_engine_place(engine, block, &place);
+		if (!place.own_mapping && !fa_layout_refused(frag->layout, block->address))
+			FT_TRY(heap_born(frag, &place));
+	}
+	return NULL;
 }
 
 static struct ft_error *frag_on_teardown(struct fa_pass *pass)
@@ -500,7 +408,7 @@ static struct ft_error *frag_on_teardown(struct fa_pass *pass)
 
 	if (!fa_engine_teardown(engine, &seq, &at_ns))
 		return NULL;
-	FT_TRY(frag_samples_until(frag, engine, at_ns));
+	FT_TRY(frag_samples_until(frag, pass, at_ns));
 	return frag_moment_take(frag, engine, at_ns);
 }
 
@@ -509,7 +417,7 @@ static struct ft_error *frag_finish(struct fa_pass *pass)
 	struct frag *frag = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 
-	FT_TRY(frag_samples_until(frag, engine, fa_engine_to_ns(engine)));
+	FT_TRY(frag_samples_until(frag, pass, fa_engine_to_ns(engine)));
 	if (!frag->moment.taken)
 		FT_TRY(frag_moment_take(frag, engine, fa_engine_to_ns(engine)));
 	while (frag->series.useful_first < frag->series.useful_last)
@@ -522,12 +430,7 @@ static void frag_deinit(struct fa_pass *pass)
 {
 	struct frag *frag = fa_pass_state(pass);
 
-	fa_pagemap_deinit(&frag->pages);
-	fa_pagemap_deinit(&frag->mapped);
-	fa_holes_deinit(&frag->holes);
-	fa_regions_deinit(&frag->own);
 	fa_tcache_deinit(&frag->tcache);
-	ft_map_deinit(&frag->refused);
 	series_deinit(&frag->series);
 	frag_samples_deinit(&frag->samples);
 	frag_moment_deinit(&frag->moment);
@@ -541,9 +444,11 @@ const struct fa_pass_ops fa_pass_frag = {
 	.summary = "page occupancy, holes, and the sites that keep pages",
 	.state_size = sizeof(struct frag),
 	.needs_all_blocks = true,
+	.needs_layout = true,
 	.init = frag_init,
 	.on_step = frag_on_step,
 	.on_tick = frag_on_tick,
+	.on_alarm = frag_on_alarm,
 	.on_teardown = frag_on_teardown,
 	.finish = frag_finish,
 	.emit = frag_emit,

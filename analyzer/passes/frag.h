@@ -16,9 +16,7 @@
 #include "fa_doc.h"
 #include "fa_engine.h"
 #include "fa_glibc.h"
-#include "fa_holes.h"
-#include "fa_pagemap.h"
-#include "fa_regions.h"
+#include "fa_layout.h"
 #include "fa_residency.h"
 
 enum {
@@ -35,21 +33,10 @@ enum {
 	FRAG_BINS = 4096, /* of the map of the moment */
 	FRAG_USEFUL_REQUESTS = 10000,
 	PAGE = 1 << FA_PAGE_SHIFT,
-	FRAG_AHEAD = 16,
-	TAG_MAIN = 1,
-	TAG_ARENA = 2,
 };
 
 /* glibc maps its arenas at multiples of this (HEAP_MAX_SIZE). */
 #define FRAG_ARENA_BYTES (UINT64_C(64) << 20)
-
-/* A block that came or went. */
-struct frag_change {
-	uint64_t address, start, end;
-	uint32_t stack;
-	bool born, own_mapping;
-	uint8_t tag;
-};
 
 /* Live extents of one of glibc's heaps. */
 struct frag_arena {
@@ -116,7 +103,6 @@ struct frag_samples {
 	struct ft_map map_index; /* start -> index of maps */
 	struct frag_sample *items;
 	size_t n_items, items_room, next, stride;
-	uint64_t next_ns; /* of the next sample to apply; UINT64_MAX: none */
 
 	struct fa_residency residency; /* of the last one applied */
 	bool has_residency;
@@ -264,14 +250,7 @@ struct frag_remedy {
 struct frag {
 	bool glibc;
 	size_t n_stacks;
-	struct frag_change queue[FRAG_AHEAD]; /* [n_applied, n_pushed), modulo */
-	uint64_t n_pushed, n_applied;
-	struct fa_pagemap pages;  /* of the heaps, */
-	struct fa_pagemap mapped; /* of blocks with a mapping of their own */
-	struct fa_holes holes;
-	struct fa_regions own; /* ever held by blocks with mappings of their own */
-	struct ft_map refused; /* addresses of blocks that fit nowhere */
-	uint64_t n_refused;
+	struct fa_layout *layout; /* the engine's */
 
 	struct frag_arena *arenas; /* [0] is the main heap */
 	size_t n_arenas, arena_room, last_arena;
@@ -296,20 +275,11 @@ struct frag {
 	size_t n_remedies;
 };
 
-/* frag.c */
-struct ft_error *frag_flush(struct frag *frag);
-static inline uint64_t frag_held_pages(const struct frag *frag)
-{
-	return frag->pages.totals.live_pages + frag->mapped.totals.live_pages +
-	       frag->holes.totals.free_pages;
-}
-
 /* frag_samples.c */
-struct ft_error *frag_samples_load(struct frag *frag, const struct fa_engine *engine);
+struct ft_error *frag_samples_load(struct frag *frag, struct fa_pass *pass);
 void frag_samples_deinit(struct frag_samples *samples);
 /* Apply all samples up to `time_ns`. */
-struct ft_error *frag_samples_until(struct frag *frag, const struct fa_engine *engine,
-				    uint64_t time_ns);
+struct ft_error *frag_samples_until(struct frag *frag, struct fa_pass *pass, uint64_t time_ns);
 
 /* Resident bytes of the heap by the last sample and what happened since; -1 before the first one.
  */

@@ -89,8 +89,8 @@ struct ft_error *frag_fill_bins(struct frag *frag)
 		moment->regions[i].first_bin = n;
 		n += bins_of(&moment->regions[i], bins->shift);
 	}
-	fa_pagemap_visit(&frag->pages, bin_page, &filling);
-	fa_pagemap_visit_spans(&frag->pages, bin_span, &filling);
+	fa_pagemap_visit(&frag->layout->pages, bin_page, &filling);
+	fa_pagemap_visit_spans(&frag->layout->pages, bin_span, &filling);
 	for (size_t i = 0; i < n_regions; i++) {
 		const struct frag_region *region = &moment->regions[i];
 		uint64_t first = region->start >> bins->shift;

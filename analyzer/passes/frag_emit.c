@@ -600,7 +600,7 @@ struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 		fa_json_kv_u64(json, "sample_ns", moment->sample_ns);
 	else
 		fa_json_kv_null(json, "sample_ns");
-	fa_json_kv_u64(json, "unplaced_blocks", frag->n_refused);
+	fa_json_kv_u64(json, "unplaced_blocks", frag->layout->n_refused);
 	emit_waterfall(frag, json);
 	emit_closing(frag, json);
 	emit_regions(frag, json);

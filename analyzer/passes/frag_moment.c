@@ -39,10 +39,10 @@ static struct ft_error *moment_sites(struct frag *frag, const struct fa_engine *
 
 	if (!pins)
 		return &ft_enomem;
-	fa_pagemap_pins(&frag->pages, pins, n_stacks);
-	fa_pagemap_pins(&frag->mapped, pins, n_stacks);
-	FT_TRY(fa_pagemap_coarse(&frag->pages, FA_HUGE_SHIFT, &moment->huge, pins + n_stacks,
-				 n_stacks));
+	fa_pagemap_pins(&frag->layout->pages, pins, n_stacks);
+	fa_pagemap_pins(&frag->layout->mapped, pins, n_stacks);
+	FT_TRY(fa_pagemap_coarse(&frag->layout->pages, FA_HUGE_SHIFT, &moment->huge,
+				 pins + n_stacks, n_stacks));
 	for (size_t s = 0; s < n_stacks; s++)
 		n += pins[s].any > 0;
 
@@ -127,7 +127,7 @@ static struct ft_error *moment_regions(struct frag *frag)
 {
 	struct frag_moment *moment = &frag->moment;
 	const struct frag_samples *samples = &frag->samples;
-	size_t n = moment->sampled ? samples->n_ranges : frag->holes.regions.n;
+	size_t n = moment->sampled ? samples->n_ranges : frag->layout->holes.regions.n;
 
 	moment->regions = calloc(n + 1, sizeof(*moment->regions));
 	if (!moment->regions)
@@ -146,13 +146,13 @@ static struct ft_error *moment_regions(struct frag *frag)
 						    .resident *
 					    PAGE;
 		} else {
-			const struct fa_region *ever = &frag->holes.regions.items[i];
+			const struct fa_region *ever = &frag->layout->holes.regions.items[i];
 
 			region->start = ever->start;
 			region->end = ever->end;
-			region->kind = !frag->glibc		? KIND_MMAP
-				       : ever->tags & TAG_ARENA ? KIND_ARENA
-								: KIND_HEAP;
+			region->kind = !frag->glibc		   ? KIND_MMAP
+				       : ever->tags & FA_TAG_ARENA ? KIND_ARENA
+								   : KIND_HEAP;
 		}
 	}
 	moment->n_regions = n + 1; /* the last: blocks with mappings of their own */
@@ -245,7 +245,7 @@ static struct ft_error *find_examples(struct frag *frag, const uint32_t *rank,
 	moment->examples = calloc(FRAG_EXAMPLES, sizeof(*moment->examples));
 	if (!moment->examples)
 		return &ft_enomem;
-	fa_pagemap_visit(&frag->pages, candidate_page, &c);
+	fa_pagemap_visit(&frag->layout->pages, candidate_page, &c);
 	for (unsigned i = 0; i < FRAG_EXAMPLES; i++) {
 		bool created;
 		uint64_t *at;
@@ -314,7 +314,7 @@ static struct ft_error *moment_blocks(struct frag *frag, const struct fa_engine 
 	while (!error && fa_engine_next_live(engine, &cursor, &block)) {
 		uint64_t start, end, bytes = 0;
 		bool own = frag->glibc && block->flags & FT_EVENT_F_MMAPPED;
-		const struct fa_pagemap *map = own ? &frag->mapped : &frag->pages;
+		const struct fa_pagemap *map = own ? &frag->layout->mapped : &frag->layout->pages;
 		bool in_burst = moment->has_burst && block->born_ns >= moment->burst_from_ns &&
 				block->born_ns <= moment->burst_to_ns;
 
@@ -442,7 +442,8 @@ static void trim_main_top(struct frag *frag, const struct trim *trim)
 			heap_start = frag->samples.ranges[i].start;
 			brk = frag->samples.ranges[i].end;
 		}
-	if (!brk || !fa_holes_last_end(&frag->holes, brk, &last_end) || last_end <= heap_start)
+	if (!brk || !fa_holes_last_end(&frag->layout->holes, brk, &last_end) ||
+	    last_end <= heap_start)
 		return;
 
 	uint64_t p = last_end - 8;
@@ -463,11 +464,11 @@ static struct ft_error *moment_trim(struct frag *frag, const struct fa_engine *e
 	if (!frag->glibc)
 		return NULL;
 	FT_TRY(fa_tcache_kept(&frag->tcache, thread_alive, &trim, &trim.kept, &trim.n_kept));
-	while (fa_holes_next(&frag->holes, &cursor, &start, &end)) {
+	while (fa_holes_next(&frag->layout->holes, &cursor, &start, &end)) {
 		uint64_t border = (start / FRAG_ARENA_BYTES + 1) * FRAG_ARENA_BYTES;
 
 		/* Between two arenas there is the head of the second. */
-		if (border < end && (fa_holes_tags(&frag->holes, start) & TAG_ARENA))
+		if (border < end && (fa_holes_tags(&frag->layout->holes, start) & FA_TAG_ARENA))
 			continue;
 		trim_space(&trim, start - 8, end - 8);
 	}
@@ -480,7 +481,8 @@ static struct ft_error *moment_trim(struct frag *frag, const struct fa_engine *e
 		const struct frag_arena *arena = &frag->arenas[i];
 		uint64_t first;
 
-		if (!fa_holes_first(&frag->holes, arena->first, &first) || first <= arena->first)
+		if (!fa_holes_first(&frag->layout->holes, arena->first, &first) ||
+		    first <= arena->first)
 			continue;
 		if (arena->base && first >= arena->base + FRAG_ARENA_BYTES)
 			continue;
@@ -501,7 +503,7 @@ static struct ft_error *moment_trim(struct frag *frag, const struct fa_engine *e
 static bool sample_is_of(const struct frag *frag, uint64_t at_ns)
 {
 	const struct frag_samples *samples = &frag->samples;
-	uint64_t held = frag_held_pages(frag);
+	uint64_t held = fa_layout_held_pages(frag->layout);
 
 	return samples->has_residency && samples->held_then >= held - held / 4 &&
 	       samples->held_then <= held + held / 4 + 256 && at_ns / 2 <= samples->at_ns;
@@ -511,7 +513,6 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 {
 	struct frag_moment *moment = &frag->moment;
 
-	FT_TRY(frag_flush(frag));
 	moment->taken = true;
 	moment->at_ns = at_ns;
 	moment->heap = *fa_engine_totals(engine);
@@ -520,16 +521,17 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 		/* What an unfit sample said of pages is forgotten. */
 		struct fa_residency nothing = {0};
 
-		fa_pagemap_set_residency(&frag->pages, &nothing);
-		fa_pagemap_set_residency(&frag->mapped, &nothing);
+		fa_pagemap_set_residency(&frag->layout->pages, &nothing);
+		fa_pagemap_set_residency(&frag->layout->mapped, &nothing);
 	}
-	moment->pages = frag->pages.totals;
-	moment->mapped = frag->mapped.totals;
-	moment->holes = frag->holes.totals;
-	moment->largest_hole = fa_holes_largest(&frag->holes);
+	moment->pages = frag->layout->pages.totals;
+	moment->mapped = frag->layout->mapped.totals;
+	moment->holes = frag->layout->holes.totals;
+	moment->largest_hole = fa_holes_largest(&frag->layout->holes);
 	moment->extents = moment->pages.live_bytes + moment->mapped.live_bytes;
 	if (moment->sampled) {
-		uint64_t live = fa_pagemap_count_resident(&frag->pages, &frag->samples.residency);
+		uint64_t live =
+			fa_pagemap_count_resident(&frag->layout->pages, &frag->samples.residency);
 
 		moment->empty_pages =
 			frag->samples.heap_resident > live ? frag->samples.heap_resident - live : 0;
@@ -567,11 +569,11 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 
 	struct visit visit = {.frag = frag};
 
-	fa_pagemap_visit(&frag->pages, region_page, &visit);
-	fa_pagemap_visit_spans(&frag->pages, region_span, &visit);
+	fa_pagemap_visit(&frag->layout->pages, region_page, &visit);
+	fa_pagemap_visit_spans(&frag->layout->pages, region_span, &visit);
 	visit.fixed = &moment->regions[moment->n_regions - 1];
-	fa_pagemap_visit(&frag->mapped, region_page, &visit);
-	fa_pagemap_visit_spans(&frag->mapped, region_span, &visit);
+	fa_pagemap_visit(&frag->layout->mapped, region_page, &visit);
+	fa_pagemap_visit_spans(&frag->layout->mapped, region_span, &visit);
 	FT_TRY(moment_trim(frag, engine));
 	FT_TRY(frag_fill_bins(frag));
 	return frag_find_sets(frag);

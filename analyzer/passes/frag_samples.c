@@ -90,12 +90,12 @@ static struct ft_error *load_sample(void *ctx, const struct ft_residency_row *ro
 	return NULL;
 }
 
-struct ft_error *frag_samples_load(struct frag *frag, const struct fa_engine *engine)
+struct ft_error *frag_samples_load(struct frag *frag, struct fa_pass *pass)
 {
+	const struct fa_engine *engine = fa_pass_engine(pass);
 	struct frag_samples *samples = &frag->samples;
 
 	ft_map_init(&samples->map_index);
-	samples->next_ns = UINT64_MAX;
 	FT_TRY(ft_reader_mappings(fa_engine_reader(engine), load_mapping, samples));
 	FT_TRY(ft_reader_residency(fa_engine_reader(engine), load_sample, samples));
 	samples->series = calloc(FRAG_MOMENTS + 1, sizeof(*samples->series));
@@ -103,7 +103,7 @@ struct ft_error *frag_samples_load(struct frag *frag, const struct fa_engine *en
 		return &ft_enomem;
 	samples->stride = (samples->n_items + FRAG_MOMENTS - 1) / FRAG_MOMENTS;
 	if (samples->n_items)
-		samples->next_ns = samples->items[0].time_ns;
+		fa_pass_alarm(pass, samples->items[0].time_ns);
 	return NULL;
 }
 
@@ -166,7 +166,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
  * their place, and the main heap where the break could not grow. */
 static struct ft_error *glibc_ranges(struct frag *frag, const struct frag_map *map)
 {
-	const struct fa_regions *regions = &frag->holes.regions;
+	const struct fa_regions *regions = &frag->layout->holes.regions;
 
 	for (size_t i = 1; i < frag->n_arenas; i++) {
 		uint64_t base = frag->arenas[i].base;
@@ -177,7 +177,7 @@ static struct ft_error *glibc_ranges(struct frag *frag, const struct frag_map *m
 	}
 	for (size_t i = fa_regions_index(regions, map->start + 1);
 	     i < regions->n && regions->items[i].start < map->end; i++)
-		if (regions->items[i].tags == TAG_MAIN)
+		if (regions->items[i].tags == FA_TAG_MAIN)
 			FT_TRY(range_add(&frag->samples,
 					 max_u64(map->start, regions->items[i].start),
 					 min_u64(map->end, regions->items[i].end), KIND_MMAP));
@@ -205,7 +205,7 @@ static struct ft_error *find_ranges(struct frag *frag)
 			FT_TRY(range_add(samples, map->start, map->end, KIND_HEAP));
 		else if (frag->glibc)
 			FT_TRY(glibc_ranges(frag, map));
-		else if (fa_regions_meet(&frag->holes.regions, map->start, map->end))
+		else if (fa_regions_meet(&frag->layout->holes.regions, map->start, map->end))
 			FT_TRY(range_add(samples, map->start, map->end, KIND_MMAP));
 	}
 	if (samples->n_ranges)
@@ -274,7 +274,8 @@ static struct frag_waterfall waterfall(const struct frag *frag, const struct fa_
 				       uint64_t mapped_pages)
 {
 	const struct fa_totals *heap = fa_engine_totals(engine);
-	const struct fa_page_totals *pages = &frag->pages.totals, *mapped = &frag->mapped.totals;
+	const struct fa_page_totals *pages = &frag->layout->pages.totals,
+				    *mapped = &frag->layout->mapped.totals;
 	uint64_t heap_pages = frag->samples.heap_resident;
 	struct frag_waterfall w = {
 		.time_ns = sample->time_ns,
@@ -303,7 +304,6 @@ static struct ft_error *apply_sample(struct frag *frag, const struct fa_engine *
 	while (samples->next_change < samples->n_changes &&
 	       samples->changes[samples->next_change].time_ns <= sample->time_ns)
 		FT_TRY(map_change(samples, &samples->changes[samples->next_change++].map));
-	FT_TRY(frag_flush(frag));
 	FT_TRY(load_runs(frag, engine, sample));
 	FT_TRY(find_ranges(frag));
 	samples->has_residency = true;
@@ -316,10 +316,10 @@ static struct ft_error *apply_sample(struct frag *frag, const struct fa_engine *
 					   samples->ranges[i].end >> FA_PAGE_SHIFT)
 				.resident;
 
-	uint64_t live = fa_pagemap_set_residency(&frag->pages, &samples->residency);
-	uint64_t mapped = fa_pagemap_set_residency(&frag->mapped, &samples->residency);
+	uint64_t live = fa_pagemap_set_residency(&frag->layout->pages, &samples->residency);
+	uint64_t mapped = fa_pagemap_set_residency(&frag->layout->mapped, &samples->residency);
 
-	samples->held_then = frag_held_pages(frag);
+	samples->held_then = fa_layout_held_pages(frag->layout);
 	if (samples->n_series < FRAG_MOMENTS && sample->rss >= 0 &&
 	    sample->time_ns >= fa_engine_from_ns(engine))
 		samples->series[samples->n_series++] =
@@ -327,9 +327,9 @@ static struct ft_error *apply_sample(struct frag *frag, const struct fa_engine *
 	return NULL;
 }
 
-struct ft_error *frag_samples_until(struct frag *frag, const struct fa_engine *engine,
-				    uint64_t time_ns)
+struct ft_error *frag_samples_until(struct frag *frag, struct fa_pass *pass, uint64_t time_ns)
 {
+	const struct fa_engine *engine = fa_pass_engine(pass);
 	struct frag_samples *samples = &frag->samples;
 
 	while (samples->next < samples->n_items &&
@@ -347,8 +347,8 @@ struct ft_error *frag_samples_until(struct frag *frag, const struct fa_engine *e
 			alone.unchanged = false;
 		FT_TRY(apply_sample(frag, engine, &alone));
 	}
-	samples->next_ns = samples->next < samples->n_items ? samples->items[samples->next].time_ns
-							    : UINT64_MAX;
+	fa_pass_alarm(pass, samples->next < samples->n_items ? samples->items[samples->next].time_ns
+							     : UINT64_MAX);
 	return NULL;
 }
 
@@ -381,8 +381,8 @@ bool frag_mappings_footprint(struct frag *frag, uint64_t time_ns, uint64_t *foot
 		const struct frag_map *map = &samples->maps[i];
 
 		if (map->kind <= KIND_MMAP &&
-		    (fa_regions_meet(&frag->holes.regions, map->start, map->end) ||
-		     fa_regions_meet(&frag->own, map->start, map->end)))
+		    (fa_regions_meet(&frag->layout->holes.regions, map->start, map->end) ||
+		     fa_regions_meet(&frag->layout->own, map->start, map->end)))
 			*footprint += (uint64_t)map->rss;
 	}
 	return *footprint > 0;

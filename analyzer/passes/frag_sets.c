@@ -169,8 +169,8 @@ struct ft_error *frag_find_sets(struct frag *frag)
 	for (uint32_t i = 0; i < moment->n_sites && i < FRAG_SET_SITES; i++)
 		sets->rank[moment->sites[i].stack] = i + 1;
 	ft_map_init(&sets->masks);
-	fa_pagemap_visit(&frag->pages, add_page, sets);
-	fa_pagemap_visit_spans(&frag->pages, add_span, sets);
+	fa_pagemap_visit(&frag->layout->pages, add_page, sets);
+	fa_pagemap_visit_spans(&frag->layout->pages, add_span, sets);
 	if (!sets->failed) {
 		keep_pairs(sets, moment);
 		grow(sets, 0, best);

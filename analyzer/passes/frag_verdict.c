@@ -90,7 +90,7 @@ static void remedy_mmap_threshold(struct frag *frag)
 
 	if (!frag->threshold.n_raised || !frag->large_peak)
 		return;
-	while (fa_holes_next(&frag->holes, &cursor, &start, &end))
+	while (fa_holes_next(&frag->layout->holes, &cursor, &start, &end))
 		if (end - start >= FA_MMAP_THRESHOLD)
 			saves += end - start;
 	/* No more than such blocks ever took, and no more than is resident there. */

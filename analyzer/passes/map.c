@@ -12,14 +12,13 @@
 #include "fa_doc.h"
 #include "fa_engine.h"
 #include "fa_grid.h"
+#include "fa_layout.h"
 
 enum {
 	MAP_ROWS = 256,
 	MAP_COLUMNS = 512,
 	MAP_GRANULES = 1 << 14,
-	TAG_MAIN = 1,
-	TAG_ARENA = 2,
-	TAG_MMAP = 4,
+	TAG_MMAP = 4, /* beside FA_TAG_... */
 };
 
 struct map {
@@ -30,16 +29,11 @@ struct map {
 	bool glibc;
 };
 
-static struct ft_error *map_born(struct map *map, const struct fa_engine *engine,
-				 const struct fa_block *block)
+static struct ft_error *map_born(struct map *map, const struct fa_place *place, uint8_t flags)
 {
-	uint8_t tag = block->flags & FT_EVENT_F_MMAPPED	   ? TAG_MMAP
-		      : block->flags & FT_EVENT_F_NON_MAIN ? TAG_ARENA
-							   : TAG_MAIN;
-	uint64_t start, end;
+	bool mapped = !map->glibc || flags & FT_EVENT_F_MMAPPED;
 
-	fa_engine_extent(engine, block, &start, &end);
-	return fa_grid_add(&map->grid, start, end, map->glibc ? tag : TAG_MMAP);
+	return fa_grid_add(&map->grid, place->start, place->end, mapped ? TAG_MMAP : place->tag);
 }
 
 static struct ft_error *map_init(struct fa_pass *pass)
@@ -53,8 +47,12 @@ static struct ft_error *map_init(struct fa_pass *pass)
 	map->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
 	map->stride = (n_ticks + MAP_COLUMNS - 1) / MAP_COLUMNS;
 	FT_TRY(fa_grid_init(&map->grid, (n_ticks + map->stride - 1) / map->stride, MAP_GRANULES));
-	while (fa_engine_next_live(engine, &cursor, &block))
-		FT_TRY(map_born(map, engine, block));
+	while (fa_engine_next_live(engine, &cursor, &block)) {
+		struct fa_place place;
+
+		fa_engine_place(engine, block, &place);
+		FT_TRY(map_born(map, &place, block->flags));
+	}
 	return NULL;
 }
 
@@ -62,13 +60,9 @@ static struct ft_error *map_on_step(struct fa_pass *pass, const struct fa_step *
 {
 	struct map *map = fa_pass_state(pass);
 
-	if (step->died) {
-		uint64_t start, end;
-
-		fa_engine_extent(fa_pass_engine(pass), step->died, &start, &end);
-		fa_grid_remove(&map->grid, start, end);
-	}
-	return step->born ? map_born(map, fa_pass_engine(pass), step->born) : NULL;
+	if (step->died)
+		fa_grid_remove(&map->grid, step->died_at->start, step->died_at->end);
+	return step->born ? map_born(map, step->born_at, step->born->flags) : NULL;
 }
 
 static struct ft_error *map_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
@@ -99,7 +93,7 @@ static void map_deinit(struct fa_pass *pass)
 
 static const char *band_kind(const struct fa_band *band)
 {
-	return band->tags & TAG_MAIN ? "heap" : band->tags & TAG_ARENA ? "arena" : "mmap";
+	return band->tags & FA_TAG_MAIN ? "heap" : band->tags & FA_TAG_ARENA ? "arena" : "mmap";
 }
 
 static struct ft_error *map_emit(const struct fa_pass *pass, struct fa_doc *doc)
@@ -141,6 +135,7 @@ const struct fa_pass_ops fa_pass_map = {
 	.summary = "how full which addresses were over time",
 	.state_size = sizeof(struct map),
 	.needs_all_blocks = true,
+	.needs_layout = true,
 	.init = map_init,
 	.on_step = map_on_step,
 	.on_tick = map_on_tick,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "fa_heap.h"
+#include "fa_layout.h"
 #include "scene.h"
 
 enum { N_ADDRESSES = 64, N_SITES = 8, N_THREADS = 3 };
@@ -346,6 +347,125 @@ START_TEST(ids_out_of_range_become_none)
 }
 END_TEST
 
+/* ---- ticks and alarms --------------------------------------------------------------------------
+ */
+
+/* A pass that is called when it should be, and says so itself. */
+struct punctual {
+	uint64_t alarm_ns, seen_ns, random, n_alarms, n_ticks, n_steps;
+	uint64_t placed_bytes; /* of extents that came and went */
+};
+
+static struct ft_error *set_alarm(struct fa_pass *pass, struct punctual *p, uint64_t now_ns)
+{
+	p->alarm_ns = now_ns + 1 + scene_random(&p->random) % (3 * MS);
+	fa_pass_alarm(pass, p->alarm_ns);
+	return NULL;
+}
+
+static struct ft_error *punctual_init(struct fa_pass *pass)
+{
+	struct punctual *p = fa_pass_state(pass);
+
+	p->random = 99;
+	return set_alarm(pass, p, 0);
+}
+
+static struct ft_error *punctual_step(struct fa_pass *pass, const struct fa_step *step)
+{
+	struct punctual *p = fa_pass_state(pass);
+	const struct fa_layout *layout = fa_engine_layout(fa_pass_engine(pass));
+
+	ck_assert_uint_lt(step->event->time_ns, p->alarm_ns);
+	ck_assert_int_eq(step->born != NULL, step->born_at != NULL);
+	ck_assert_int_eq(step->died != NULL, step->died_at != NULL);
+	if (step->died && !step->died_at->refused)
+		p->placed_bytes -= step->died_at->end - step->died_at->start;
+	if (step->born && !step->born_at->refused)
+		p->placed_bytes += step->born_at->end - step->born_at->start;
+	ck_assert_uint_eq(layout->pages.totals.live_bytes, p->placed_bytes);
+	p->seen_ns = step->event->time_ns;
+	p->n_steps++;
+	return NULL;
+}
+
+static struct ft_error *punctual_alarm(struct fa_pass *pass, uint64_t time_ns)
+{
+	struct punctual *p = fa_pass_state(pass);
+
+	ck_assert_uint_eq(time_ns, p->alarm_ns);
+	ck_assert(!p->n_steps || p->seen_ns < time_ns);
+	p->n_alarms++;
+	return set_alarm(pass, p, time_ns);
+}
+
+static struct ft_error *punctual_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
+{
+	struct punctual *p = fa_pass_state(pass);
+
+	ck_assert_uint_eq(tick, p->n_ticks);
+	ck_assert_uint_le(p->seen_ns, time_ns);
+	ck_assert_uint_gt(p->alarm_ns, time_ns);
+	p->n_ticks++;
+	return NULL;
+}
+
+static struct punctual ended;
+
+static struct ft_error *punctual_finish(struct fa_pass *pass)
+{
+	ended = *(const struct punctual *)fa_pass_state(pass);
+	return NULL;
+}
+
+static struct ft_error *punctual_emit(const struct fa_pass *pass, struct fa_doc *doc)
+{
+	return NULL;
+}
+
+START_TEST(ticks_and_alarms_come_between_the_events_where_they_belong)
+{
+	static const struct fa_pass_ops ops = {
+		.name = "punctual",
+		.state_size = sizeof(struct punctual),
+		.needs_layout = true,
+		.init = punctual_init,
+		.on_step = punctual_step,
+		.on_tick = punctual_tick,
+		.on_alarm = punctual_alarm,
+		.finish = punctual_finish,
+		.emit = punctual_emit,
+	};
+	struct fa_options options = {.n_ticks = 50};
+	uint64_t random = 5;
+	struct naive n = {.last = {-1, -1, -1, -1}};
+	struct ft_reader *reader;
+	struct fa_engine *engine;
+	struct scene s;
+
+	scene_begin(&s);
+	for (int i = 0; i < 3000; i++) {
+		/* Many at one time, many gaps. */
+		s.now_ns += scene_random(&random) % 4 ? 0 : scene_random(&random) % MS;
+		random_event(&s, &n, &random);
+	}
+	s.now_ns += 5 * MS;
+	scene_finish(&s, false);
+	ck_assert_ptr_null(ft_reader_open(s.path, FT_READER_NO_WAIT, &reader));
+	ck_assert_ptr_null(fa_engine_create(reader, &options, &engine));
+	ck_assert_ptr_null(fa_engine_add(engine, &ops));
+	ck_assert_ptr_null(fa_engine_run(engine));
+	ck_assert_uint_eq(ended.n_ticks, 50);
+	ck_assert_uint_gt(ended.n_steps, 2000);
+	ck_assert_uint_gt(ended.n_alarms, 50);
+	/* All of them, up to the end. */
+	ck_assert_uint_gt(ended.alarm_ns, fa_engine_to_ns(engine));
+	fa_engine_destroy(engine);
+	ft_reader_close(reader);
+	scene_end(&s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("engine");
@@ -358,6 +478,7 @@ int main(void)
 	tcase_add_test(tcase, the_heap_table_holds_under_churn);
 	tcase_add_test(tcase, teardown_is_found_and_only_there);
 	tcase_add_test(tcase, ids_out_of_range_become_none);
+	tcase_add_test(tcase, ticks_and_alarms_come_between_the_events_where_they_belong);
 	suite_add_tcase(suite, tcase);
 
 	SRunner *runner = srunner_create(suite);
