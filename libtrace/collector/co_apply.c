@@ -135,7 +135,8 @@ static void count_death(struct co_session *session, const struct co_block *block
 }
 
 /* Totals of a block's birth. */
-static void count_birth(struct co_session *session, const struct co_block *block, uint64_t time_ns)
+static void count_birth(struct co_session *session, const struct co_block *block, uint8_t api,
+			uint64_t time_ns)
 {
 	struct co_site *site = &session->stacks.sites[block->site];
 	struct share share = share_of(session, block);
@@ -145,6 +146,7 @@ static void count_birth(struct co_session *session, const struct co_block *block
 	session->timeline.usable_bytes += share.usable;
 	co_timeline_peak(&session->timeline, time_ns);
 	site->n_allocs += share.blocks;
+	site->api = api;
 	site->bytes_allocated += share.bytes;
 	site->dirty = true;
 	if (site->bytes_allocated - site->bytes_freed > site->peak_bytes)
@@ -155,6 +157,13 @@ static void count_birth(struct co_session *session, const struct co_block *block
 static inline uint32_t stack_of(const struct co_ring *ring, const struct co_record *record)
 {
 	return record->stack == FT_WIRE_RAW_STACK ? ring->raw_stack : record->stack;
+}
+
+uint32_t co_session_stack(struct co_session *session, const struct co_ring *ring,
+			  const struct co_record *record)
+{
+	return co_stacks_file_id(&session->stacks, stack_of(ring, record), co_session_node,
+				 session);
 }
 
 /* A block lived at the address that is born again: its free is late. */
@@ -181,9 +190,7 @@ static void write_free(struct co_session *session, struct co_ring *ring,
 		       const struct co_record *record, uint64_t time_ns,
 		       const struct co_block *block)
 {
-	uint32_t stack = record->stack ? co_stacks_file_id(&session->stacks, stack_of(ring, record),
-							   co_session_node, session)
-				       : 0;
+	uint32_t stack = record->stack ? co_session_stack(session, ring, record) : 0;
 
 	if (block)
 		count_death(session, block);
@@ -213,7 +220,23 @@ static void apply_birth(struct co_session *session, struct co_ring *ring, enum f
 	if (put == CO_LIVE_NO_MEMORY || put == CO_LIVE_REPLACED_LOST)
 		session->counters.n_untracked++;
 	else
-		count_birth(session, &block, time_ns);
+		count_birth(session, &block, record->api, time_ns);
+}
+
+/* What a death says of errors; `block` NULL: not known. */
+static inline void note_free(struct co_session *session, struct co_ring *ring,
+			     const struct co_record *record, const struct co_block *block,
+			     uint64_t time_ns)
+{
+	if (ring->last_free.has_row)
+		co_errors_settle(session, ring);
+	ring->last_free.address = record->address;
+	ring->last_free.stamp = record->stamp;
+	ring->last_free.was_live = block != NULL;
+	if (block && ((record->given && record->given - 1 != block->size) ||
+		      ft_api_mismatch(session->stacks.sites[block->site].api, record->api) ||
+		      session->errors.watched >> (record->api & 31) & 1))
+		co_errors_bad_free(session, ring, record, block, time_ns);
 }
 
 /* Is this the death of a block that has been written as dead already? */
@@ -244,12 +267,15 @@ static void apply_free(struct co_session *session, struct co_ring *ring,
 	/* Its birth was left out, and so is its death. */
 	if (session->was_paused && !co_live_find(&session->live, record->address, &block)) {
 		session->counters.n_paused++;
+		note_free(session, ring, record, NULL, 0);
 		return;
 	}
 
 	bool known = co_live_remove(&session->live, record->address, &block);
+	uint64_t time_ns = event_time(session, record);
 
-	write_free(session, ring, record, event_time(session, record), known ? &block : NULL);
+	write_free(session, ring, record, time_ns, known ? &block : NULL);
+	note_free(session, ring, record, known ? &block : NULL, time_ns);
 }
 
 /* While it is paused, and afterwards for blocks of that time, a realloc is a death or a birth
@@ -269,6 +295,7 @@ static bool apply_paused_realloc(struct co_session *session, struct co_ring *rin
 		part.old_address = 0;
 		part.size = part.usable = 0;
 		part.stack = 0;
+		part.given = 0;
 		apply_free(session, ring, &part);
 	} else if (!session->paused) {
 		part.old_address = 0;
@@ -429,41 +456,6 @@ static void apply_stack(struct co_session *session, struct co_ring *ring,
 					record->side->n_words - 2, co_session_node, session);
 }
 
-static void apply_error(struct co_session *session, struct co_ring *ring,
-			const struct co_record *record, uint64_t time_ns)
-{
-	static const char *const kinds[] = {
-		[FT_WIRE_DOUBLE_FREE] = "double_free",
-		[FT_WIRE_INTERIOR_FREE] = "interior_free",
-		[FT_WIRE_INVALID_FREE] = "invalid_free",
-		[FT_WIRE_MISMATCHED_FREE] = "mismatched_free",
-		[FT_WIRE_BAD_SIZE] = "bad_size",
-	};
-	uint64_t address = record->side->words[2], kind = record->side->words[3];
-	struct co_op *op;
-
-	if (kind == 0 || kind >= sizeof(kinds) / sizeof(kinds[0])) {
-		session->counters.n_bad_records++;
-		return;
-	}
-
-	uint32_t stack = co_stacks_file_id(&session->stacks, stack_of(ring, record),
-					   co_session_node, session);
-	struct co_block block;
-	bool lives = co_live_find(&session->live, address, &block);
-
-	op = co_op_create(CO_OP_ERROR, 0);
-	if (op)
-		op->error = (struct ft_error_row){
-			.time_ns = time_ns,
-			.kind = kinds[kind],
-			.address = address,
-			.thread = record->thread,
-			.stack = stack,
-			.alloc_stack = lives ? session->stacks.sites[block.site].stack : 0};
-	co_session_op(session, op);
-}
-
 static void apply_side(struct co_session *session, struct co_ring *ring,
 		       const struct co_record *record)
 {
@@ -492,7 +484,8 @@ static void apply_side(struct co_session *session, struct co_ring *ring,
 		apply_stack(session, ring, record);
 		break;
 	case FT_WIRE_ERROR:
-		apply_error(session, ring, record, time_ns);
+		co_errors_record(session, ring, record, time_ns,
+				 co_session_stack(session, ring, record));
 		break;
 	}
 	free(record->side);
@@ -503,6 +496,8 @@ void co_apply(void *ctx, struct co_queue *queue, const struct co_record *records
 	struct co_session *session = ctx;
 	struct co_ring *ring = &session->rings[queue->index];
 
+	if (ring->last_free.has_row && records[0].type != FT_WIRE_ERROR)
+		co_errors_settle(session, ring);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct co_record *record = &records[i];
 

@@ -154,6 +154,9 @@ static void write_ledger(struct co_session *session)
 	if (session->was_paused)
 		put_int(session, "paused_events", counters->n_paused);
 	put_int(session, "unknown_frees", counters->n_unknown_frees);
+	put_int(session, "invalid_frees", session->errors.n_invalid);
+	put_int(session, "bad_sizes", session->errors.n_bad_sizes);
+	put_int(session, "errors_without_row", session->errors.n_left_out);
 	put_int(session, "inversions", counters->n_inversions);
 	put_int(session, "implied_frees", counters->n_implied_frees);
 	put_int(session, "swallowed_frees", counters->n_swallowed_frees);
@@ -244,6 +247,8 @@ void co_end_write(struct co_session *session)
 	if (end_ns < session->timebase.last_ns)
 		end_ns = session->timebase.last_ns;
 	co_apply_timeline(session, end_ns, true);
+	for (uint32_t i = 0; i < session->segment.n_rings; i++)
+		co_errors_settle(session, &session->rings[i]);
 	write_threads(session, end_ns);
 	write_losses(session, end_ns);
 	co_end_write_sites(session);

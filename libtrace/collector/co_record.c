@@ -67,6 +67,9 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 		if (n < 3)
 			return false;
 		record->address = words[2] & ADDRESS_MASK;
+		record->given = words[2] >> FT_WIRE_ADDRESS_BITS;
+		if (record->given == FT_WIRE_GIVEN_ESCAPE)
+			record->given = n > 3 ? words[3] + 1 : 0;
 		return record->address != 0;
 	case FT_WIRE_REALLOC:
 		if (n < 6)
@@ -91,7 +94,10 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 	case FT_WIRE_MARK:
 		return decode_side(words, n, record);
 	case FT_WIRE_ERROR:
-		return n >= 4 && decode_side(words, n, record);
+		if (n < 5)
+			return false;
+		record->address = words[2] & ADDRESS_MASK;
+		return decode_side(words, n, record);
 	default:
 		return false;
 	}
@@ -127,9 +133,11 @@ static inline bool take_one(const uint64_t *at, uint64_t head, unsigned n, uint6
 		if (n != FT_WIRE_SHORT_FREE_WORDS)
 			break;
 		*stamp += ft_wire_upper(head);
+		tagged = ft_ring_word(at, 1);
 		*record = (struct co_record){
 			.stamp = *stamp,
-			.address = ft_ring_word(at, 1) & ADDRESS_MASK,
+			.address = tagged & ADDRESS_MASK,
+			.given = tagged >> FT_WIRE_ADDRESS_BITS,
 			.type = FT_WIRE_FREE,
 			.api = (uint8_t)ft_wire_api(head),
 			.flags = (uint8_t)ft_wire_flags(head),
@@ -191,6 +199,23 @@ bool co_wire_module(const struct co_side *side, struct co_wire_module *module)
 	memcpy(module->path, side->words + 10, text);
 	module->path[text] = 0;
 	return module->start < module->end;
+}
+
+bool co_wire_error(const struct co_side *side, struct co_wire_error *error)
+{
+	uint64_t what = side->words[3];
+	size_t text = what >> 16;
+
+	*error = (struct co_wire_error){.address = side->words[2],
+					.kind = what & 0xff,
+					.region = what >> 8 & 0xff,
+					.offset = side->words[4]};
+	if (text > (side->n_words - 5) * sizeof(uint64_t) || error->region >= FT_WIRE_REGION_N ||
+	    error->kind == 0 || error->kind > FT_WIRE_SUSPECT)
+		return false;
+	memcpy(error->text, side->words + 5, text);
+	error->text[text] = 0;
+	return true;
 }
 
 bool co_wire_mark(const struct co_side *side, char *text)

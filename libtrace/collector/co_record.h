@@ -25,7 +25,10 @@ struct co_record {
 		uint64_t old_address; /* FT_WIRE_REALLOC */
 		struct co_side *side; /* record types other than alloc, free, realloc; owned */
 	};
-	uint64_t early;	 /* FT_WIRE_REALLOC: the old block died between this and `stamp` */
+	union {
+		uint64_t early; /* FT_WIRE_REALLOC: the old block died between this and `stamp` */
+		uint64_t given; /* FT_WIRE_FREE: the size that came with it, + 1; 0: none */
+	};
 	uint32_t stack;	 /* trie id as in the ring */
 	uint32_t thread; /* serial of the ring's owner */
 	uint8_t type;	 /* enum ft_wire_type */
@@ -67,6 +70,16 @@ struct co_wire_module {
 
 /* False when the lengths in the record contradict each other. */
 bool co_wire_module(const struct co_side *side, struct co_wire_module *module);
+
+struct co_wire_error {
+	uint64_t address;
+	unsigned kind, region; /* enum ft_wire_error, enum ft_wire_region */
+	uint64_t offset;
+	char text[FT_WIRE_MAX_WORDS * 8];
+};
+
+/* False when it is none that there is, or the lengths contradict each other. */
+bool co_wire_error(const struct co_side *side, struct co_wire_error *error);
 
 /* The text of a mark; `text` has room for FT_WIRE_MAX_WORDS * 8 bytes. */
 bool co_wire_mark(const struct co_side *side, char *text);

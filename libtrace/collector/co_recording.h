@@ -42,6 +42,7 @@ struct co_writer_state {
 	struct co_ancestry own;	   /* owner 0 while undecided */
 	struct co_ancestry parent; /* path and image owned; id 0: none */
 	uint64_t n_events;
+	bool has_errors; /* a row of a parent's recording could not say so */
 	int64_t born_ns, committed_ns; /* CLOCK_MONOTONIC */
 	bool dirty;
 	bool undecided;

@@ -33,6 +33,7 @@ struct ft_error *co_session_create(struct co_spill *spill, pid_t pid, struct co_
 	*segment = (struct co_segment){0};
 	pthread_mutex_init(&session->lock, NULL);
 	co_late_init(&session->late);
+	co_errors_init(&session->errors);
 	co_live_init(&session->live);
 	co_timeline_init(&session->timeline);
 	if (session->segment.sample_bytes)
@@ -86,6 +87,7 @@ void co_session_unref(struct co_session *session)
 	co_live_deinit(&session->live);
 	co_stacks_deinit(&session->stacks);
 	co_late_deinit(&session->late);
+	co_errors_deinit(&session->errors);
 	for (uint32_t i = 0; i < session->n_modules; i++) {
 		free((char *)(uintptr_t)session->modules[i].row.path);
 		free((char *)(uintptr_t)session->modules[i].row.build_id);

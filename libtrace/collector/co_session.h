@@ -25,6 +25,7 @@
 #include "fragtrace/store.h"
 
 #include "co_clock.h"
+#include "co_errors.h"
 #include "co_late.h"
 #include "co_live.h"
 #include "co_record.h"
@@ -70,6 +71,7 @@ struct co_ring {
 	int64_t floor_since;	 /* and since when */
 	bool after_loss;
 	uint32_t raw_stack; /* of the last STACK record committed, as co_stacks numbers it */
+	struct co_last_free last_free;
 };
 
 struct co_module {
@@ -119,6 +121,7 @@ struct co_session {
 	struct co_stacks stacks;
 	struct co_late late;
 	struct co_timeline timeline;
+	struct co_errors errors;
 	struct co_counters counters;
 	struct co_spill_block *block; /* being filled, NULL between */
 	int64_t block_since, sites_written, sites_interval;
@@ -185,6 +188,10 @@ uint64_t co_session_time(const struct co_session *session, int64_t monotonic_ns)
 /* co_apply.c: the records in order. A co_visit_fn. */
 void co_apply(void *ctx, struct co_queue *queue, const struct co_record *records, uint32_t n);
 void co_apply_timeline(struct co_session *session, uint64_t time_ns, bool final);
+
+/* The stack that a record names, as the file numbers it. */
+uint32_t co_session_stack(struct co_session *session, const struct co_ring *ring,
+			  const struct co_record *record);
 
 /* co_end.c: the last rows of a recording. */
 void co_end_write(struct co_session *session);

@@ -127,6 +127,18 @@ struct co_op *co_op_mark(const struct ft_mark_row *row)
 	return op;
 }
 
+struct co_op *co_op_error(const struct ft_error_row *row)
+{
+	struct co_op *op = co_op_create(CO_OP_ERROR, text_bytes(row->mapping));
+	size_t used = 0;
+
+	if (op) {
+		op->error = *row; /* the other texts are static */
+		op->error.mapping = keep_text(op, &used, row->mapping);
+	}
+	return op;
+}
+
 struct co_op *co_op_sample(uint64_t time_ns, const char *source, const char *key, int64_t value)
 {
 	struct co_op *op = co_op_create(CO_OP_SAMPLE, text_bytes(source) + text_bytes(key));

@@ -88,6 +88,7 @@ struct co_op *co_op_module(const struct ft_module_row *row);
 struct co_op *co_op_mapping(const struct ft_mapping_row *row);
 struct co_op *co_op_residency(const struct ft_residency_row *row);
 struct co_op *co_op_mark(const struct ft_mark_row *row);
+struct co_op *co_op_error(const struct ft_error_row *row);
 struct co_op *co_op_sample(uint64_t time_ns, const char *source, const char *key, int64_t value);
 
 struct co_spill_block {

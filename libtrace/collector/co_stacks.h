@@ -20,6 +20,7 @@
 struct co_site {
 	uint32_t stack; /* id in the file */
 	bool dirty;	/* changed since it was last written */
+	uint8_t api;	/* enum ft_api: the call that it ends in */
 	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed;
 	uint64_t peak_bytes;
 };

@@ -231,7 +231,7 @@ static bool becomes_row(struct co_write *write, struct co_writer_state *recordin
 	struct ft_error *error;
 	uint64_t fork_ns;
 
-	if (recording->n_events >= write->min_events || recording->named)
+	if (recording->n_events >= write->min_events || recording->named || recording->has_errors)
 		return false;
 	owner = open_owner(write, parent);
 	if (!owner)
@@ -346,7 +346,7 @@ static void commit(struct co_write *write, struct co_writer_state *recording)
 
 /* What a block asks for besides its rows. */
 struct wishes {
-	bool open, commit, answer, has_end;
+	bool open, commit, answer, has_end, has_errors;
 	struct co_request *flushes;
 	struct co_op end; /* a copy: blocks go when a recording is decided */
 };
@@ -358,6 +358,7 @@ static struct wishes read_wishes(const struct co_spill_block *block)
 	for (const struct co_op *op = block->ops; op; op = op->next) {
 		wishes.open |= op->kind == CO_OP_OPEN;
 		wishes.answer |= op->kind == CO_OP_COMMIT;
+		wishes.has_errors |= op->kind == CO_OP_ERROR;
 		wishes.commit |= op->kind == CO_OP_COMMIT || op->kind == CO_OP_FLUSH;
 		if (op->kind == CO_OP_FLUSH) {
 			op->request->next = wishes.flushes;
@@ -392,8 +393,10 @@ static void write_block(struct co_write *write, struct co_spill_block *block)
 	if (error)
 		recording_fail(write, session, error);
 	recording = session->writer;
-	if (recording)
+	if (recording) {
 		recording->n_events += block->n_events;
+		recording->has_errors |= wishes.has_errors;
+	}
 	if (recording && recording->undecided) {
 		hold(write, recording, block);
 		if (wishes.commit || recording->n_events >= write->min_events ||

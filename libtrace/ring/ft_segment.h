@@ -155,6 +155,10 @@ struct ft_segment_header {
 	_Atomic uint32_t attached;		 /* enum ft_attached (futex) */
 	_Atomic uint32_t
 		committed; /* 1: all rings were drained and committed after `exiting` (futex) */
+
+	/* Frees by these calls (1 << enum ft_api) bring their stacks, because one that should not
+	 * have been came without. Read by every free. */
+	_Alignas(64) _Atomic uint32_t watch;
 };
 
 #endif

@@ -25,7 +25,8 @@
 enum ft_wire_type {
 	FT_WIRE_PAD = 0,     /* skip `length` words */
 	FT_WIRE_ALLOC = 1,   /* head, stamp, address | extra, size [, usable] [, align_log2] */
-	FT_WIRE_FREE = 2,    /* head (stack 0 or the freeing stack), stamp, address */
+	FT_WIRE_FREE = 2,    /* head (stack 0 or the freeing stack), stamp, address | given
+				[, size] */
 	FT_WIRE_REALLOC = 3, /* head, early stamp, late stamp, old address, new address | extra,
 				size [, usable] */
 	FT_WIRE_THREAD = 4,  /* head (upper: tid), stamp, start routine, 16 bytes of name, serial:
@@ -40,9 +41,11 @@ enum ft_wire_type {
 	FT_WIRE_MARK = 9,	/* head (api: enum ft_wire_mark, upper: bytes of text), stamp, text
 				   padded with zeros */
 	FT_WIRE_ERROR =
-		10, /* head (stack of the bad call), stamp, address, kind (enum ft_wire_error) */
+		10, /* head (stack of the bad call), stamp, address, kind (enum ft_wire_error)
+		     * | region (enum ft_wire_region) << 8 | bytes of text << 16, offset, then the
+		     * text, padded with zeros: what the address lies in, and how far */
 	FT_WIRE_SHORT_ALLOC = 11, /* head, address | extra, size | stamp difference << 32 */
-	FT_WIRE_SHORT_FREE = 12,  /* head (upper: stamp difference), address */
+	FT_WIRE_SHORT_FREE = 12,  /* head (upper: stamp difference), address | given */
 	FT_WIRE_STACK = 13, /* head (api: enum ft_wire_stack), stamp, pcs, outermost first: a stack
 			       for which the tree has no room; for the events of this ring
 			       that name FT_WIRE_RAW_STACK, until the next */
@@ -67,18 +70,38 @@ enum ft_wire_mark {
 	FT_WIRE_MARK_SELF_CHECK = 1, /* the tracer: a stack that is not what libunwind says */
 };
 
-/* What a bad call was: the kinds of the recording's `error` table, in its order. */
+/* What a bad call was: the kinds of the recording's `error` table, in its order. The tracer knows
+ * no live blocks: of a record of its own, the collector asks whether the block lives. */
 enum ft_wire_error {
 	FT_WIRE_DOUBLE_FREE = 1,
 	FT_WIRE_INTERIOR_FREE = 2,
 	FT_WIRE_INVALID_FREE = 3,
 	FT_WIRE_MISMATCHED_FREE = 4,
 	FT_WIRE_BAD_SIZE = 5,
+	FT_WIRE_SUSPECT = 6, /* nothing but a block that is free already should look like that */
+};
+
+/* What lies at a bad address. */
+enum ft_wire_region {
+	FT_WIRE_REGION_UNKNOWN = 0,
+	FT_WIRE_REGION_HEAP = 1,
+	FT_WIRE_REGION_STACK = 2, /* offset: the serial of the thread, 0 if it is not known */
+	FT_WIRE_REGION_DATA = 3,  /* of a module: text and offset say where */
+	FT_WIRE_REGION_CODE = 4,
+	FT_WIRE_REGION_FILE = 5, /* another mapped file */
+	FT_WIRE_REGION_MMAP = 6, /* anonymous memory that is no heap */
+	FT_WIRE_REGION_UNMAPPED = 7,
+	FT_WIRE_REGION_OTHER = 8, /* the kernel's: text is its name */
+	FT_WIRE_REGION_N
 };
 
 /* `extra` beside an address: usable - requested. FT_WIRE_EXTRA_ESCAPE: a further word holds
  * `usable`. */
 enum { FT_WIRE_ADDRESS_BITS = 48, FT_WIRE_EXTRA_ESCAPE = 0xffff };
+
+/* `given` beside the address of a free: the size that the caller gave with it, + 1; 0: none.
+ * FT_WIRE_GIVEN_ESCAPE: a further word holds the size. */
+enum { FT_WIRE_GIVEN_ESCAPE = 0xffff };
 
 static inline uint64_t ft_wire_head(unsigned type, unsigned api, unsigned flags, unsigned words,
 				    uint32_t upper)
@@ -119,7 +142,8 @@ static inline unsigned ft_wire_shorten(uint64_t head, const uint64_t *words, uin
 
 	if (delta > UINT32_MAX)
 		return 0;
-	if (ft_wire_type(head) == FT_WIRE_FREE && !ft_wire_upper(head)) {
+	if (ft_wire_type(head) == FT_WIRE_FREE && ft_wire_words(head) == 3 &&
+	    !ft_wire_upper(head)) {
 		to[0] = ft_wire_head(FT_WIRE_SHORT_FREE, 0, 0, FT_WIRE_SHORT_FREE_WORDS,
 				     (uint32_t)delta) |
 			api_flags;

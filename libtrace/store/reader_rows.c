@@ -264,22 +264,45 @@ struct ft_error *ft_reader_marks(struct ft_reader *reader,
 	      struct ft_mark_row, {.time_ns = U(0), .seq = U(1), .kind = S(2), .label = S(3)});
 }
 
+/* The columns that came later, or NULLs in their place. */
+static struct ft_error *error_columns(struct ft_reader *reader, const char **ret)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+
+	FT_TRY(ft_db_prepare(reader->db, reader->path,
+			     "SELECT 1 FROM pragma_table_info('error') WHERE name = 'region'",
+			     &stmt));
+	*ret = sqlite3_step(stmt) == SQLITE_ROW
+		       ? "SELECT time_ns, kind, address, thread, stack, alloc_stack, free_stack,"
+			 " call, size, block_size, region, mapping, \"offset\" FROM error"
+			 " ORDER BY time_ns, id"
+		       : "SELECT time_ns, kind, address, thread, stack, alloc_stack, free_stack,"
+			 " NULL, NULL, NULL, NULL, NULL, NULL FROM error ORDER BY time_ns, id";
+	return NULL;
+}
+
 struct ft_error *ft_reader_errors(struct ft_reader *reader,
 				  struct ft_error *(*visit)(void *ctx,
 							    const struct ft_error_row *row),
 				  void *ctx)
 {
-	VISIT(reader,
-	      "SELECT time_ns, kind, address, thread, stack, alloc_stack, free_stack FROM error"
-	      " ORDER BY time_ns, id",
-	      struct ft_error_row,
+	const char *sql;
+
+	FT_TRY(error_columns(reader, &sql));
+	VISIT(reader, sql, struct ft_error_row,
 	      {.time_ns = U(0),
 	       .kind = S(1),
 	       .address = U(2),
 	       .thread = U32(3),
 	       .stack = U32(4),
 	       .alloc_stack = U32(5),
-	       .free_stack = U32(6)});
+	       .free_stack = U32(6),
+	       .call = S(7),
+	       .size = OPT(8),
+	       .block_size = OPT(9),
+	       .region = S(10),
+	       .mapping = S(11),
+	       .offset = OPT(12)});
 }
 
 struct ft_error *ft_reader_losses(struct ft_reader *reader,

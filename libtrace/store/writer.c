@@ -64,7 +64,7 @@ static const char *const statements[STMT_N] = {
 	[STMT_MAPPING] = "INSERT INTO mapping VALUES(NULL,?,?,?,?,?,?,?,?)",
 	[STMT_RESIDENCY] = "INSERT INTO residency VALUES(NULL,?,?,?,?,?,?,?,?)",
 	[STMT_MARK] = "INSERT INTO mark VALUES(NULL,?,?,?,?)",
-	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?)",
+	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
 	[STMT_CLOCK] = "INSERT INTO clock VALUES(NULL,?,?,?,?)",
 	[STMT_CHILD] = "INSERT INTO child VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -523,9 +523,10 @@ struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_r
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row)
 {
 	FT_TRY(writer_begin(writer));
-	return RUN(writer, STMT_ERROR, "usuuuuu", row->time_ns, row->kind, row->address,
+	return RUN(writer, STMT_ERROR, "usuuuuusnnssn", row->time_ns, row->kind, row->address,
 		   (int64_t)row->thread, (int64_t)row->stack, (int64_t)row->alloc_stack,
-		   (int64_t)row->free_stack);
+		   (int64_t)row->free_stack, row->call, row->size, row->block_size, row->region,
+		   row->mapping, row->offset);
 }
 
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row)

@@ -104,7 +104,7 @@ HOOK void *realloc(void *old, size_t size)
 	if (!RESOLVED(realloc))
 		return tr_boot_alloc(size, 0);
 
-	tr_realloc_begin(&call, old, FRAME);
+	tr_realloc_begin(&call, FT_API_REALLOC, old, FRAME);
 
 	void *block = tr_real.realloc(old, size);
 
@@ -133,7 +133,7 @@ HOOK void *reallocarray(void *old, size_t n, size_t size)
 	if (tr_unlikely(tr_real.overtaking_realloc))
 		return tr_real.overtaking_realloc(old, bytes);
 
-	tr_realloc_begin(&call, old, FRAME);
+	tr_realloc_begin(&call, FT_API_REALLOCARRAY, old, FRAME);
 
 	/* glibc's own would call realloc through the symbol table: us, a second time. */
 	void *block = tr_real.realloc(old, bytes);
@@ -146,7 +146,7 @@ HOOK void free(void *block)
 {
 	if (!block || tr_boot_owns(block) || !RESOLVED(free))
 		return;
-	tr_record_free(FT_API_FREE, block, FRAME);
+	tr_record_free(FT_API_FREE, block, TR_NO_SIZE, FRAME);
 	if (tr_likely(tr_real.glibc)) {
 		tr_real.free(block);
 		return;
@@ -162,7 +162,7 @@ HOOK void cfree(void *block)
 {
 	if (!block || tr_boot_owns(block) || !RESOLVED(free))
 		return;
-	tr_record_free(FT_API_CFREE, block, FRAME);
+	tr_record_free(FT_API_CFREE, block, TR_NO_SIZE, FRAME);
 	if (tr_real.cfree)
 		tr_real.cfree(block);
 	else
@@ -173,7 +173,7 @@ HOOK void free_sized(void *block, size_t size)
 {
 	if (!block || tr_boot_owns(block) || !RESOLVED(free))
 		return;
-	tr_record_free(FT_API_FREE_SIZED, block, FRAME);
+	tr_record_free(FT_API_FREE_SIZED, block, size, FRAME);
 	if (tr_real.free_sized)
 		tr_real.free_sized(block, size);
 	else
@@ -184,7 +184,7 @@ HOOK void free_aligned_sized(void *block, size_t alignment, size_t size)
 {
 	if (!block || tr_boot_owns(block) || !RESOLVED(free))
 		return;
-	tr_record_free(FT_API_FREE_ALIGNED_SIZED, block, FRAME);
+	tr_record_free(FT_API_FREE_ALIGNED_SIZED, block, size, FRAME);
 	if (tr_real.free_aligned_sized)
 		tr_real.free_aligned_sized(block, alignment, size);
 	else

@@ -73,7 +73,7 @@ static void *without_runtime(size_t size, size_t alignment, bool may_fail)
 		return block;                                                                    \
 	}
 
-#define DELETE(symbol, api, parameters, ...)                                           \
+#define DELETE(symbol, api, given, parameters, ...)                                    \
 	void symbol parameters;                                                        \
 	HOOK void symbol parameters                                                    \
 	{                                                                              \
@@ -82,7 +82,7 @@ static void *without_runtime(size_t size, size_t alignment, bool may_fail)
                                                                                        \
 		if (!block || tr_boot_owns(block))                                     \
 			return;                                                        \
-		tr_record_free(api, block, FRAME);                                     \
+		tr_record_free(api, block, given, FRAME);                              \
 		struct tr_deleting outer = tr_delete_begin(block, FRAME);              \
 		if (real)                                                              \
 			real(__VA_ARGS__);                                             \
@@ -104,21 +104,22 @@ NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, FT_API_NEW_ALIGNED, alignment, true,
 NEW(_ZnamSt11align_val_tRKSt9nothrow_t, FT_API_NEW_ARRAY_ALIGNED, alignment, true,
     (size_t size, size_t alignment, const void *tag), size, alignment, tag)
 
-DELETE(_ZdlPv, FT_API_DELETE, (void *block), block)
-DELETE(_ZdaPv, FT_API_DELETE_ARRAY, (void *block), block)
-DELETE(_ZdlPvm, FT_API_DELETE_SIZED, (void *block, size_t size), block, size)
-DELETE(_ZdaPvm, FT_API_DELETE_ARRAY_SIZED, (void *block, size_t size), block, size)
-DELETE(_ZdlPvRKSt9nothrow_t, FT_API_DELETE, (void *block, const void *tag), block, tag)
-DELETE(_ZdaPvRKSt9nothrow_t, FT_API_DELETE_ARRAY, (void *block, const void *tag), block, tag)
-DELETE(_ZdlPvSt11align_val_t, FT_API_DELETE_ALIGNED, (void *block, size_t alignment), block,
-       alignment)
-DELETE(_ZdaPvSt11align_val_t, FT_API_DELETE_ARRAY_ALIGNED, (void *block, size_t alignment), block,
-       alignment)
-DELETE(_ZdlPvmSt11align_val_t, FT_API_DELETE_ALIGNED, (void *block, size_t size, size_t alignment),
-       block, size, alignment)
-DELETE(_ZdaPvmSt11align_val_t, FT_API_DELETE_ARRAY_ALIGNED,
+DELETE(_ZdlPv, FT_API_DELETE, TR_NO_SIZE, (void *block), block)
+DELETE(_ZdaPv, FT_API_DELETE_ARRAY, TR_NO_SIZE, (void *block), block)
+DELETE(_ZdlPvm, FT_API_DELETE_SIZED, size, (void *block, size_t size), block, size)
+DELETE(_ZdaPvm, FT_API_DELETE_ARRAY_SIZED, size, (void *block, size_t size), block, size)
+DELETE(_ZdlPvRKSt9nothrow_t, FT_API_DELETE, TR_NO_SIZE, (void *block, const void *tag), block, tag)
+DELETE(_ZdaPvRKSt9nothrow_t, FT_API_DELETE_ARRAY, TR_NO_SIZE, (void *block, const void *tag), block,
+       tag)
+DELETE(_ZdlPvSt11align_val_t, FT_API_DELETE_ALIGNED, TR_NO_SIZE, (void *block, size_t alignment),
+       block, alignment)
+DELETE(_ZdaPvSt11align_val_t, FT_API_DELETE_ARRAY_ALIGNED, TR_NO_SIZE,
+       (void *block, size_t alignment), block, alignment)
+DELETE(_ZdlPvmSt11align_val_t, FT_API_DELETE_ALIGNED, size,
        (void *block, size_t size, size_t alignment), block, size, alignment)
-DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, FT_API_DELETE_ALIGNED,
+DELETE(_ZdaPvmSt11align_val_t, FT_API_DELETE_ARRAY_ALIGNED, size,
+       (void *block, size_t size, size_t alignment), block, size, alignment)
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t, FT_API_DELETE_ALIGNED, TR_NO_SIZE,
        (void *block, size_t alignment, const void *tag), block, alignment, tag)
-DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, FT_API_DELETE_ARRAY_ALIGNED,
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t, FT_API_DELETE_ARRAY_ALIGNED, TR_NO_SIZE,
        (void *block, size_t alignment, const void *tag), block, alignment, tag)

@@ -165,7 +165,7 @@ HOOK int mi_reallocarr(void *variable, size_t n, size_t size)
 	memcpy(&block, variable, sizeof(block));
 	if (tr_realloc_is_inner(block, FRAME))
 		return real(variable, n, size);
-	tr_realloc_begin(&call, block, FRAME);
+	tr_realloc_begin(&call, FT_API_REALLOC, block, FRAME);
 	call.foreign = true;
 
 	int failed = real(variable, n, size);
@@ -215,7 +215,7 @@ typedef bool visit_block(const void *heap, const void *area, void *block, size_t
 static bool release(const void *heap, const void *area, void *block, size_t size, void *frame)
 {
 	if (block)
-		tr_record_free(FT_API_FREE, block, frame);
+		tr_record_free(FT_API_FREE, block, TR_NO_SIZE, frame);
 	return true;
 }
 

@@ -28,6 +28,7 @@ ALLOCATE(mallocx, FT_API_MALLOC, size, (size_t)1 << (flags & 63), (size_t size, 
 	 flags)
 REALLOCATE(rallocx, size, (void *block, size_t size, int flags), block, size, flags)
 RELEASE(dallocx, FT_API_FREE, (void *block, int flags), block, flags)
+/* Any size from the requested to the usable one will do. */
 RELEASE(sdallocx, FT_API_FREE_SIZED, (void *block, size_t size, int flags), block, size, flags)
 
 /* In place, to `size` and as much of `extra` as there is room for: what it returns is the size that
@@ -42,7 +43,7 @@ HOOK size_t xallocx(void *block, size_t size, size_t extra, int flags)
 		return 0;
 	if (tr_realloc_is_inner(block, FRAME))
 		return real(block, size, extra, flags);
-	tr_realloc_begin(&call, block, FRAME);
+	tr_realloc_begin(&call, FT_API_REALLOC, block, FRAME);
 	call.foreign = true;
 
 	size_t usable = real(block, size, extra, flags);
@@ -77,20 +78,21 @@ ALLOCATE(tc_newarray_aligned_nothrow, FT_API_NEW_ARRAY_ALIGNED, size, alignment,
 REALLOCATE(tc_realloc, size, (void *block, size_t size), block, size)
 RELEASE(tc_free, FT_API_FREE, (void *block), block)
 RELEASE(tc_cfree, FT_API_CFREE, (void *block), block)
-RELEASE(tc_free_sized, FT_API_FREE_SIZED, (void *block, size_t size), block, size)
+RELEASE_SIZED(tc_free_sized, FT_API_FREE_SIZED, (void *block, size_t size), block, size)
 RELEASE(tc_delete, FT_API_DELETE, (void *block), block)
 RELEASE(tc_deletearray, FT_API_DELETE_ARRAY, (void *block), block)
 RELEASE(tc_delete_nothrow, FT_API_DELETE, (void *block, const void *tag), block, tag)
 RELEASE(tc_deletearray_nothrow, FT_API_DELETE_ARRAY, (void *block, const void *tag), block, tag)
-RELEASE(tc_delete_sized, FT_API_DELETE_SIZED, (void *block, size_t size), block, size)
-RELEASE(tc_deletearray_sized, FT_API_DELETE_ARRAY_SIZED, (void *block, size_t size), block, size)
+RELEASE_SIZED(tc_delete_sized, FT_API_DELETE_SIZED, (void *block, size_t size), block, size)
+RELEASE_SIZED(tc_deletearray_sized, FT_API_DELETE_ARRAY_SIZED, (void *block, size_t size), block,
+	      size)
 RELEASE(tc_delete_aligned, FT_API_DELETE_ALIGNED, (void *block, size_t alignment), block, alignment)
 RELEASE(tc_deletearray_aligned, FT_API_DELETE_ARRAY_ALIGNED, (void *block, size_t alignment), block,
 	alignment)
-RELEASE(tc_delete_sized_aligned, FT_API_DELETE_ALIGNED,
-	(void *block, size_t size, size_t alignment), block, size, alignment)
-RELEASE(tc_deletearray_sized_aligned, FT_API_DELETE_ARRAY_ALIGNED,
-	(void *block, size_t size, size_t alignment), block, size, alignment)
+RELEASE_SIZED(tc_delete_sized_aligned, FT_API_DELETE_ALIGNED,
+	      (void *block, size_t size, size_t alignment), block, size, alignment)
+RELEASE_SIZED(tc_deletearray_sized_aligned, FT_API_DELETE_ARRAY_ALIGNED,
+	      (void *block, size_t size, size_t alignment), block, size, alignment)
 RELEASE(tc_delete_aligned_nothrow, FT_API_DELETE_ALIGNED,
 	(void *block, size_t alignment, const void *tag), block, alignment, tag)
 RELEASE(tc_deletearray_aligned_nothrow, FT_API_DELETE_ARRAY_ALIGNED,

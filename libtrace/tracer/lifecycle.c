@@ -19,6 +19,7 @@
 #include "tr_module.h"
 #include "tr_real.h"
 #include "tr_record.h"
+#include "tr_suspect.h"
 #ifndef __x86_64__
 #include "tr_unwind.h"
 #endif
@@ -93,6 +94,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 
 	tr_real_resolve();
 	tr_runtime_resolve();
+	tr_suspect_init();
 	if (tr_settings_read(envp)) {
 		tr_use_tsc = tsc_is_clock();
 #ifndef __x86_64__

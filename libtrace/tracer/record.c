@@ -8,6 +8,7 @@
 #include "tr_module.h"
 #include "tr_real.h"
 #include "tr_stack.h"
+#include "tr_suspect.h"
 
 bool tr_use_tsc;
 
@@ -503,12 +504,29 @@ void tr_record_alloc(enum ft_api api, void *block, size_t size, unsigned align_l
 	record_alloc(self, api, block, size, align_log2, true, frame);
 }
 
-static inline uint32_t free_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
+static inline uint32_t free_stack(struct tr_lane *lane, enum ft_api api, const void *frame,
+				  uint64_t stamp)
 {
-	return tr_unlikely(tr_settings.free_stacks) ? tr_stack(lane, frame, stamp) : 0;
+	uint32_t watch = atomic_load_explicit(&tr_session.header->watch, memory_order_relaxed);
+
+	return tr_unlikely(tr_settings.free_stacks || watch >> api & 1)
+		       ? tr_stack(lane, frame, stamp)
+		       : 0;
 }
 
-void tr_record_free(enum ft_api api, const void *block, const void *frame)
+/* The address word of a free, and one more where the size does not fit beside the address. */
+static inline void event_given(struct event *event, const void *block, size_t given)
+{
+	uint64_t tag = given + 1; /* TR_NO_SIZE: 0 */
+
+	if (tr_unlikely(tag >= FT_WIRE_GIVEN_ESCAPE)) {
+		tag = FT_WIRE_GIVEN_ESCAPE;
+		event->words[event->n++] = given;
+	}
+	event->words[2] = (uint64_t)(uintptr_t)block | tag << FT_WIRE_ADDRESS_BITS;
+}
+
+void tr_record_free(enum ft_api api, const void *block, size_t given, const void *frame)
 {
 	struct tr_self *self = &tr_self;
 
@@ -528,12 +546,15 @@ void tr_record_free(enum ft_api api, const void *block, const void *frame)
 
 	event.words[1] = tr_stamp_ordered();
 	event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
-	event.words[2] = (uint64_t)(uintptr_t)block;
+	event_given(&event, block, given);
 	if (tr_unlikely(!lane)) {
 		write_nested(self, &event);
 		return;
 	}
-	write_event(lane, &event, free_stack(lane, frame, event.words[1]));
+	write_event(lane, &event, free_stack(lane, api, frame, event.words[1]));
+	/* The free is in the ring already: a bad address may end the program here as well. */
+	if (tr_unlikely(tr_is_suspect(block, given)))
+		tr_suspect(lane, api, block, given, event.words[1], frame);
 	restore_floor(lane, outer);
 	tr_leave(self, lane);
 }
@@ -560,7 +581,7 @@ bool tr_realloc_is_inner(const void *old, const void *frame)
 	return (old || self->deleter == self->nest) && !tr_frame_is_gone(self->deleter, frame);
 }
 
-void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *frame)
+void tr_realloc_begin(struct tr_realloc *call, enum ft_api api, const void *old, const void *frame)
 {
 	struct tr_self *self = &tr_self;
 
@@ -584,6 +605,9 @@ void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *fram
 		call->outer_floor = set_floor(self, lane, frame);
 		if (!call->outer_floor)
 			self->mover = frame;
+		/* What dies of it leaves no other record. */
+		if (tr_unlikely(old && tr_is_suspect(old, TR_NO_SIZE)))
+			tr_suspect(lane, api, old, TR_NO_SIZE, tr_stamp_ordered(), frame);
 		tr_leave(self, lane);
 	}
 	begin_inside(call, self, old, frame);
@@ -660,7 +684,7 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 	/* A realloc's one stack is where the new block was born and where the old one died. */
 	write_event(lane, &event,
 		    born ? tr_stack(lane, frame, event.words[1])
-			 : free_stack(lane, frame, event.words[1]));
+			 : free_stack(lane, api, frame, event.words[1]));
 	restore_floor(lane, call->outer_floor);
 	if (!call->outer_floor)
 		self->mover = NULL;

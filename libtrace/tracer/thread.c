@@ -123,7 +123,7 @@ static struct tr_lane *acquire(int32_t tid)
 	return NULL;
 }
 
-static struct tr_lane *attach(struct tr_self *self)
+static struct tr_lane *attach(struct tr_self *self, const void *frame)
 {
 	struct ft_segment_header *segment = tr_session.header;
 	int32_t tid = (int32_t)tr_sys(SYS_gettid);
@@ -136,6 +136,7 @@ static struct tr_lane *attach(struct tr_self *self)
 	lane->serial = atomic_fetch_add(&segment->n_threads, 1) + 1;
 	lane->announced = false;
 	lane->start_routine = (uint64_t)(uintptr_t)self->start_routine;
+	atomic_store_explicit(&lane->stack_at, (uintptr_t)frame, memory_order_relaxed);
 	atomic_store_explicit(&lane->n_side, 0, memory_order_relaxed);
 	lane->side_at = 0;
 #ifdef __x86_64__
@@ -196,7 +197,7 @@ static struct tr_lane *enter_first(struct tr_self *self, const void *frame)
 	self->owner = frame;
 	atomic_signal_fence(memory_order_seq_cst);
 	if (is_new)
-		self->lane = attach(self);
+		self->lane = attach(self, frame);
 	if (!self->lane)
 		self->owner = NULL;
 	/* What comes after this finds us entered, and the side buffer. */

@@ -64,25 +64,31 @@ static inline size_t product(size_t n, size_t size)
 			return NULL;                                               \
 		if (tr_realloc_is_inner(block, FRAME))                             \
 			return real(__VA_ARGS__);                                  \
-		tr_realloc_begin(&call, block, FRAME);                             \
+		tr_realloc_begin(&call, FT_API_REALLOC, block, FRAME);             \
 		call.foreign = true;                                               \
 		void *moved = real(__VA_ARGS__);                                   \
 		tr_realloc_end(&call, FT_API_REALLOC, block, moved, bytes, FRAME); \
 		return moved;                                                      \
 	}
 
-#define RELEASE(symbol, api, parameters, ...)                             \
+#define RELEASE_GIVEN(symbol, api, given, parameters, ...)                \
 	void symbol parameters;                                           \
 	HOOK void symbol parameters                                       \
 	{                                                                 \
 		REAL(symbol, void, parameters);                           \
 		if (!real || !block || tr_boot_owns(block))               \
 			return;                                           \
-		tr_record_free(api, block, FRAME);                        \
+		tr_record_free(api, block, given, FRAME);                 \
 		struct tr_deleting outer = tr_delete_begin(block, FRAME); \
 		real(__VA_ARGS__);                                        \
 		tr_delete_end(&outer, block);                             \
 	}
+
+#define RELEASE(symbol, api, parameters, ...) \
+	RELEASE_GIVEN(symbol, api, TR_NO_SIZE, parameters, __VA_ARGS__)
+/* Their `size` is to be the requested one. */
+#define RELEASE_SIZED(symbol, api, parameters, ...) \
+	RELEASE_GIVEN(symbol, api, size, parameters, __VA_ARGS__)
 
 /* As ALLOCATE, of posix_memalign()'s form. */
 #define ALLOCATE_INTO(symbol)                                                          \

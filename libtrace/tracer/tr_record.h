@@ -57,7 +57,10 @@ static inline uint64_t tr_stamp_ordered(void)
 
 void tr_record_alloc(enum ft_api api, void *block, size_t size, unsigned align_log2,
 		     const void *frame);
-void tr_record_free(enum ft_api api, const void *block, const void *frame);
+
+/* `given`: the size that came with the call, which the block should have; TR_NO_SIZE: none. */
+#define TR_NO_SIZE SIZE_MAX
+void tr_record_free(enum ft_api api, const void *block, size_t given, const void *frame);
 
 /* The call that another one is inside of; frame NULL: none. */
 struct tr_nest {
@@ -83,7 +86,7 @@ struct tr_realloc {
 /* This one is part of a realloc of the same block, which records it: it only has to be passed on. */
 bool tr_realloc_is_inner(const void *old, const void *frame);
 
-void tr_realloc_begin(struct tr_realloc *call, const void *old, const void *frame);
+void tr_realloc_begin(struct tr_realloc *call, enum ft_api api, const void *old, const void *frame);
 /* block NULL and size 0: the block was freed; block NULL otherwise: the call failed. */
 void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, void *block,
 		    size_t size, const void *frame);

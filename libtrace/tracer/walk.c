@@ -2,6 +2,7 @@
 /* The stack walk: see tr_walk.h. */
 #include "tr_walk.h"
 
+#include "tr_maps.h"
 #include "tr_retired.h"
 #include "tr_rules.h"
 #include "tr_sys.h"
@@ -48,14 +49,6 @@ INLINE uintptr_t load(uintptr_t address)
 	return *(const volatile uintptr_t *)address;
 }
 
-/* By a system call that copies 8 bytes from there, and then finds that it is not to do anything. */
-static bool is_readable(uintptr_t address)
-{
-	enum { HOW_NONE = -1 };
-
-	return tr_sys(SYS_rt_sigprocmask, HOW_NONE, address, NULL, 8) != -EFAULT;
-}
-
 /* [address, address + 8) lies on the stack from `low` on, up to `high`. */
 static bool on_stack(uintptr_t address, uintptr_t low, uintptr_t high)
 {
@@ -65,7 +58,7 @@ static bool on_stack(uintptr_t address, uintptr_t low, uintptr_t high)
 		return address + 8 <= high;
 	/* What lies directly below is on the stack, and so is its page. */
 	return address - low < OTHER_STACK_MAX &&
-	       ((address ^ (low - 1)) < 4096 || is_readable(address));
+	       ((address ^ (low - 1)) < 4096 || tr_is_readable(address));
 }
 
 enum step {

@@ -51,6 +51,27 @@ enum ft_api {
 	FT_API_N /* not on disk */
 };
 
+/* What must release a block: a call of its own family. Of malloc's, all take free() and realloc().
+ * Not on disk. */
+enum ft_family {
+	FT_FAMILY_NONE,
+	FT_FAMILY_MALLOC,
+	FT_FAMILY_NEW,
+	FT_FAMILY_NEW_ARRAY,
+	FT_FAMILY_NEW_ALIGNED,
+	FT_FAMILY_NEW_ARRAY_ALIGNED,
+};
+extern const unsigned char ft_api_families[FT_API_N]; /* enum ft_family */
+
+/* Is a block from `born` released by another family's call? */
+static inline int ft_api_mismatch(unsigned born, unsigned died)
+{
+	unsigned from = born < FT_API_N ? ft_api_families[born] : FT_FAMILY_NONE;
+	unsigned to = died < FT_API_N ? ft_api_families[died] : FT_FAMILY_NONE;
+
+	return from && to && from != to;
+}
+
 /* "malloc", "operator new[]", ...; "unknown" for values out of range. Static text. */
 const char *ft_api_name(enum ft_api api);
 

@@ -150,10 +150,16 @@ struct ft_mark_row {
 /* A call that the heap did not survive or should not have: see enum names in FORMAT.md. */
 struct ft_error_row {
 	uint64_t time_ns;
-	const char *kind; /* double_free, interior_free, invalid_free, mismatched_free, bad_size */
+	const char *kind; /* double_free, interior_free, invalid_free, mismatched_free, bad_size,
+			     suspect */
 	uint64_t address;
 	uint32_t thread;
 	uint32_t stack, alloc_stack, free_stack; /* 0 when unknown */
+	const char *call;			 /* "free", "realloc", ...; NULL: unknown */
+	int64_t size, block_size; /* bad_size: what was given, what the block had; else -1 */
+	const char *region;	  /* what lies at the address: see FORMAT.md; NULL: not looked at */
+	const char *mapping;	  /* path or [name] of what it lies in; NULL: none */
+	int64_t offset;		  /* into that; region "stack": the thread's serial; -1: unknown */
 };
 
 struct ft_loss_row {

@@ -204,8 +204,11 @@ struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_r
 
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row)
 {
-	if (fake.n_errors < 64)
-		fake.errors[fake.n_errors++] = *row;
+	if (fake.n_errors < 64) {
+		fake.errors[fake.n_errors] = *row;
+		copy(fake.error_mappings[fake.n_errors++], sizeof(fake.error_mappings[0]),
+		     row->mapping);
+	}
 	return NULL;
 }
 

@@ -36,7 +36,8 @@ struct fake_store {
 	size_t n_marks;
 	struct ft_loss_row losses[256];
 	size_t n_losses;
-	struct ft_error_row errors[64];
+	struct ft_error_row errors[64]; /* mappings in error_mappings */
+	char error_mappings[64][256];
 	size_t n_errors;
 	struct fake_meta metas[64];
 	size_t n_metas;

@@ -111,11 +111,12 @@ START_TEST(modules_marks_losses_and_errors_become_rows)
 	memcpy(words + 2, "phase", 5);
 	ck_assert(program_put(&program, 0, words, 3));
 
-	words[0] = ft_wire_head(FT_WIRE_ERROR, 0, 0, 4, node);
+	words[0] = ft_wire_head(FT_WIRE_ERROR, 0, 0, 5, node);
 	words[1] = program.start + 230;
 	words[2] = 0x1000;
 	words[3] = FT_WIRE_MISMATCHED_FREE;
-	ck_assert(program_put(&program, 0, words, 4));
+	words[4] = 0;
+	ck_assert(program_put(&program, 0, words, 5));
 
 	words[0] = ft_wire_head(FT_WIRE_MODULE_END, 0, 0, 3, 0);
 	words[1] = program.start + 240;
