@@ -23,6 +23,44 @@ static void print_end(const char *what, const struct fa_value *end)
 	term_stack(fa_value_get(end, "stack"), STACK_MAX);
 }
 
+/* What is at the address instead of a block. */
+static void print_place(const struct fa_value *error)
+{
+	const char *region = fa_value_text(error, "region");
+	const char *mapping = fa_value_text(error, "mapping");
+	bool has_offset = !fa_value_is_null(fa_value_get(error, "offset"));
+	uint64_t offset = (uint64_t)fa_value_i64(error, "offset");
+	struct fa_text given, block;
+
+	if (!fa_value_is_null(fa_value_get(error, "given_bytes")))
+		printf(", with a size of %s for a block of %s",
+		       fa_format_bytes(fa_value_u64(error, "given_bytes"), &given),
+		       fa_format_bytes(fa_value_u64(error, "block_bytes"), &block));
+	if (!region) {
+		if (has_offset)
+			printf(", %" PRIu64 " bytes into the block", offset);
+		return;
+	}
+	if (!strcmp(region, "stack") && has_offset && offset)
+		printf(", in the [stack of thread #%" PRIu64 "]", offset);
+	else if (!strcmp(region, "stack"))
+		printf(", in a [stack]");
+	else if (!strcmp(region, "unmapped"))
+		printf(", where nothing is mapped");
+	else if (!strcmp(region, "heap"))
+		printf(", in the heap, where no block begins");
+	else if (!strcmp(region, "mmap"))
+		printf(", 0x%" PRIx64 " bytes into a mapping that is no heap", offset);
+	else if (mapping) {
+		printf(!strcmp(region, "data") || !strcmp(region, "code") ? ", in the %s of "
+									  : ", in ",
+		       region);
+		term_text(mapping, 0);
+		if (has_offset)
+			printf("+0x%" PRIx64, offset);
+	}
+}
+
 static void print_error(const struct fa_value *error)
 {
 	const char *call = fa_value_text(error, "call");
@@ -35,8 +73,7 @@ static void print_error(const struct fa_value *error)
 	       fa_value_u64(error, "thread"));
 	if (call)
 		printf(", by %s", call);
-	if (!fa_value_is_null(fa_value_get(error, "offset")))
-		printf(", %" PRId64 " bytes into the block", fa_value_i64(error, "offset"));
+	print_place(error);
 	if (fa_value_u64(error, "count") > 1)
 		printf(" (%s alike)", fa_format_count(fa_value_u64(error, "count"), &count));
 	putchar('\n');
@@ -53,15 +90,18 @@ int verb_errors(const struct cli_verb *verb, const struct cli_options *options)
 
 	if (status != CLI_OK)
 		return status;
-	if (options->json) {
-		cli_print_json(&a, "errors");
-		cli_analysis_deinit(&a);
-		return CLI_OK;
-	}
 
 	const struct fa_value *section = cli_section(&a, "errors");
 	const struct fa_value *errors = fa_value_get(section, "errors");
 	uint64_t suppressed = fa_value_u64(section, "suppressed");
+	uint64_t unknown = fa_value_u64(section, "unknown_frees");
+
+	status = errors && errors->n ? CLI_FAILED : CLI_OK;
+	if (options->json) {
+		cli_print_json(&a, "errors");
+		cli_analysis_deinit(&a);
+		return status;
+	}
 
 	if (!errors || !errors->n)
 		puts(suppressed ? "No other bad free was recorded." : "No bad free was recorded.");
@@ -75,6 +115,11 @@ int verb_errors(const struct cli_verb *verb, const struct cli_options *options)
 	if (suppressed)
 		printf("Suppressed: %" PRIu64 " bad free%s.\n", suppressed,
 		       suppressed == 1 ? "" : "s");
+	if (unknown)
+		printf("%" PRIu64
+		       " free%s of blocks that the recording does not know: no error is made of "
+		       "that.\n",
+		       unknown, unknown == 1 ? "" : "s");
 	cli_analysis_deinit(&a);
-	return CLI_OK;
+	return status;
 }

@@ -9,7 +9,10 @@
  * (a bit for 64 bytes, by hash); for the few that may, finish() looks through the chunks that hold
  * them once more.
  *
- * From the recording: the rows of the tracer's own checks, which see what the heap did not survive.
+ * From the recording: the rows of what the tracer saw before the allocator did. They have the stack
+ * of the call, and are all that there is of a realloc that the program did not survive. A row about
+ * a free that the events tell of, too, is the same error, and what the events say of it is better
+ * known. A row of the kind `suspect` is one only if the block was freed before, or lies in another.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +20,7 @@
 #include "fa_doc.h"
 #include "fa_engine.h"
 #include "fa_format.h"
+#include "ft_arena.h"
 #include "ft_cleanup.h"
 #include "ft_map.h"
 
@@ -26,36 +30,11 @@ enum {
 	CANDIDATES_MAX = 256, /* unknown frees that are looked up */
 };
 
+/* Events have that much of an address. */
+#define ADDRESS_MASK ((UINT64_C(1) << 48) - 1)
+
 /* Blocks that may be visited to find what holds an interior address, in the whole run. */
 static const uint64_t max_scanned = UINT64_C(50000000);
-
-enum family { FAMILY_NONE, FAMILY_MALLOC, FAMILY_NEW, FAMILY_NEW_ARRAY };
-
-static const unsigned char families[FT_API_N] = {
-	[FT_API_MALLOC] = FAMILY_MALLOC,
-	[FT_API_CALLOC] = FAMILY_MALLOC,
-	[FT_API_REALLOC] = FAMILY_MALLOC,
-	[FT_API_REALLOCARRAY] = FAMILY_MALLOC,
-	[FT_API_POSIX_MEMALIGN] = FAMILY_MALLOC,
-	[FT_API_ALIGNED_ALLOC] = FAMILY_MALLOC,
-	[FT_API_MEMALIGN] = FAMILY_MALLOC,
-	[FT_API_VALLOC] = FAMILY_MALLOC,
-	[FT_API_PVALLOC] = FAMILY_MALLOC,
-	[FT_API_FREE] = FAMILY_MALLOC,
-	[FT_API_CFREE] = FAMILY_MALLOC,
-	[FT_API_FREE_SIZED] = FAMILY_MALLOC,
-	[FT_API_FREE_ALIGNED_SIZED] = FAMILY_MALLOC,
-	[FT_API_NEW] = FAMILY_NEW,
-	[FT_API_NEW_ALIGNED] = FAMILY_NEW,
-	[FT_API_DELETE] = FAMILY_NEW,
-	[FT_API_DELETE_SIZED] = FAMILY_NEW,
-	[FT_API_DELETE_ALIGNED] = FAMILY_NEW,
-	[FT_API_NEW_ARRAY] = FAMILY_NEW_ARRAY,
-	[FT_API_NEW_ARRAY_ALIGNED] = FAMILY_NEW_ARRAY,
-	[FT_API_DELETE_ARRAY] = FAMILY_NEW_ARRAY,
-	[FT_API_DELETE_ARRAY_SIZED] = FAMILY_NEW_ARRAY,
-	[FT_API_DELETE_ARRAY_ALIGNED] = FAMILY_NEW_ARRAY,
-};
 
 /* One end of a block's life, as far as known. */
 struct life_end {
@@ -71,7 +50,10 @@ struct bad_free {
 	uint32_t thread, stack;
 	uint8_t api;
 	uint64_t count; /* alike: same kind, calls and stacks */
-	int64_t offset; /* interior: into the block; -1 otherwise */
+	int64_t offset; /* interior: into the block; else into what is mapped there; -1: neither */
+	int64_t size, block_size;  /* bad_size: given, and the block's; else -1 */
+	char region[16], *mapping; /* of an address that is no heap's; "", NULL: not known */
+	const char *otherwise;	   /* what a candidate is that the events do not confirm */
 	struct life_end allocated, freed;
 };
 
@@ -80,10 +62,12 @@ struct errors {
 	struct bad_free list[ERRORS_MAX];
 	size_t n;
 	uint64_t n_more, n_suppressed;
-	struct ft_map alike; /* key of a mismatched free -> index + 1 in list */
+	uint64_t n_unknown, n_explained; /* frees of what did not live; those that are errors */
+	struct ft_map alike;		 /* key of a mismatched free -> index + 1 in list */
 	struct bad_free candidates[CANDIDATES_MAX];
 	size_t n_candidates;
 	uint64_t n_scanned;
+	struct ft_arena names;
 };
 
 static struct ft_error *errors_init(struct fa_pass *pass)
@@ -91,6 +75,7 @@ static struct ft_error *errors_init(struct fa_pass *pass)
 	struct errors *e = fa_pass_state(pass);
 
 	ft_map_init(&e->alike);
+	ft_arena_init(&e->names);
 	e->seen = calloc((size_t)1 << SEEN_WORDS_LOG2, sizeof(*e->seen));
 	return e->seen ? NULL : &ft_enomem;
 }
@@ -115,6 +100,12 @@ static struct bad_free *add_error(struct errors *e, const struct bad_free *bad)
 	return &e->list[e->n++];
 }
 
+static void set_kind(struct bad_free *bad, const char *kind)
+{
+	memset(bad->kind, 0, sizeof(bad->kind));
+	strncpy(bad->kind, kind, sizeof(bad->kind) - 1);
+}
+
 static struct bad_free bad_free_of(const char *kind, const struct ft_event *event, uint64_t address)
 {
 	struct bad_free bad = {
@@ -122,13 +113,16 @@ static struct bad_free bad_free_of(const char *kind, const struct ft_event *even
 		.time_ns = event->time_ns,
 		.seq = event->seq,
 		.thread = event->thread,
-		.stack = event->kind == FT_EVENT_FREE ? event->stack : 0,
+		/* A realloc's one stack is where it was called. */
+		.stack = event->stack,
 		.api = event->api,
 		.count = 1,
 		.offset = -1,
+		.size = -1,
+		.block_size = -1,
 	};
 
-	strncpy(bad.kind, kind, sizeof(bad.kind) - 1);
+	set_kind(&bad, kind);
 	return bad;
 }
 
@@ -143,18 +137,42 @@ static struct life_end birth_of(const struct fa_block *block)
 	};
 }
 
-/* Such mistakes come by the thousand from one place: one row each, with a count. */
+static uint64_t *find_alike(struct errors *e, const struct ft_event *event,
+			    const struct fa_block *died, uint32_t stack)
+{
+	return ft_map_put(&e->alike,
+			  ft_hash_u64((uint64_t)died->stack << 32 | stack) ^
+				  (uint64_t)event->api << 8 ^ died->api,
+			  NULL);
+}
+
+/*
+ * Such mistakes come by the thousand from one place: one row each, with a count. Without
+ * --free-stacks the first ones have no stack of the call, and then some have (ft_segment.h,
+ * `watch`): those without are counted where their block came from, and have the first stack that
+ * there is.
+ */
 static struct ft_error *add_mismatch(struct errors *e, const struct ft_event *event,
 				     const struct fa_block *died)
 {
-	uint64_t key = ft_hash_u64((uint64_t)died->stack << 32 | event->stack) ^
-		       (uint64_t)event->api << 8 ^ died->api;
-	uint64_t *index = ft_map_put(&e->alike, key, NULL);
+	uint64_t *any = find_alike(e, event, died, 0), *own;
 
-	if (!index)
+	if (!any)
 		return &ft_enomem;
-	if (*index) {
-		e->list[*index - 1].count++;
+	if (*any && (!event->stack || !e->list[*any - 1].stack ||
+		     e->list[*any - 1].stack == event->stack)) {
+		struct bad_free *bad = &e->list[*any - 1];
+
+		bad->count++;
+		if (!bad->stack)
+			bad->stack = event->stack;
+		return NULL;
+	}
+	own = *any ? find_alike(e, event, died, event->stack) : any;
+	if (!own)
+		return &ft_enomem;
+	if (*own) {
+		e->list[*own - 1].count++;
 		return NULL;
 	}
 
@@ -162,7 +180,7 @@ static struct ft_error *add_mismatch(struct errors *e, const struct ft_event *ev
 
 	bad.allocated = birth_of(died);
 	if (add_error(e, &bad))
-		*index = e->n;
+		*own = e->n;
 	return NULL;
 }
 
@@ -189,11 +207,13 @@ static void on_unknown(struct errors *e, const struct fa_engine *engine,
 	uint64_t bit, *word = seen_word(e, address, &bit);
 	const struct fa_block *holder = find_holder(e, engine, address);
 
+	e->n_unknown++;
 	if (holder) {
 		struct bad_free bad = bad_free_of("interior_free", event, address);
 
 		bad.offset = (int64_t)(address - holder->address);
 		bad.allocated = birth_of(holder);
+		e->n_explained++;
 		add_error(e, &bad);
 	} else if (*word & bit) {
 		if (e->n_candidates < CANDIDATES_MAX)
@@ -214,13 +234,9 @@ static struct ft_error *errors_on_step(struct fa_pass *pass, const struct fa_ste
 
 		*word |= bit;
 	}
-	if (step->died && event->kind != FT_EVENT_ALLOC && !(event->flags & FT_EVENT_F_IMPLIED)) {
-		unsigned from = step->died->api < FT_API_N ? families[step->died->api] : 0;
-		unsigned to = event->api < FT_API_N ? families[event->api] : 0;
-
-		if (from && to && from != to)
-			return add_mismatch(e, event, step->died);
-	}
+	if (step->died && event->kind != FT_EVENT_ALLOC && !(event->flags & FT_EVENT_F_IMPLIED) &&
+	    ft_api_mismatch(step->died->api, event->api))
+		return add_mismatch(e, event, step->died);
 	if (step->unknown_free)
 		on_unknown(e, fa_pass_engine(pass), event);
 	return NULL;
@@ -238,7 +254,7 @@ static void look_at(struct bad_free *bad, const struct ft_event *event)
 			       .api = event->api};
 	bool moved_away = event->kind == FT_EVENT_REALLOC && event->old_address == bad->address;
 
-	if (event->seq >= bad->seq)
+	if (event->seq >= bad->seq || event->time_ns > bad->time_ns)
 		return;
 	if (event->address == bad->address && event->kind != FT_EVENT_FREE) {
 		bad->allocated = end;
@@ -248,6 +264,13 @@ static void look_at(struct bad_free *bad, const struct ft_event *event)
 			end.stack = 0; /* that is where the new block was made */
 		bad->freed = end;
 	}
+}
+
+/* A realloc that only a row tells of ended the program; a free has its event in any case. */
+static bool has_event(const struct bad_free *bad)
+{
+	return bad->seq != UINT64_MAX ||
+	       (bad->api != FT_API_REALLOC && bad->api != FT_API_REALLOCARRAY);
 }
 
 static struct ft_error *look_up_candidates(struct errors *e, struct fa_engine *engine)
@@ -288,23 +311,89 @@ static struct ft_error *look_up_candidates(struct errors *e, struct fa_engine *e
 			}
 		}
 	}
-	for (size_t i = 0; i < e->n_candidates; i++)
-		if (e->candidates[i].allocated.known && e->candidates[i].freed.known)
-			add_error(e, &e->candidates[i]);
+	for (size_t i = 0; i < e->n_candidates; i++) {
+		struct bad_free *bad = &e->candidates[i];
+
+		if (bad->block_size >= 0) {
+			bad->freed = (struct life_end){0};
+			add_error(e, bad);
+		} else if (bad->allocated.known && bad->freed.known) {
+			/* Of the heap that it lies in there is nothing more to say. */
+			bad->region[0] = '\0';
+			bad->offset = -1;
+			e->n_explained += has_event(bad);
+			add_error(e, bad);
+		} else if (bad->otherwise) {
+			set_kind(bad, bad->otherwise);
+			bad->allocated = bad->freed = (struct life_end){0};
+			e->n_explained += has_event(bad);
+			add_error(e, bad);
+		}
+	}
 	return NULL;
 }
 
-/* The tracer's row of an error that the events showed, too, is the same error. */
-static bool is_listed(const struct errors *e, const struct ft_error_row *row)
+/* The error among `list` that the row, too, is about: the same call, which has one time where it
+ * was a free, and two where it was a realloc. */
+static struct bad_free *find_same(struct bad_free *list, size_t n, const struct ft_error_row *row)
 {
-	for (size_t i = 0; i < e->n; i++) {
-		const struct bad_free *bad = &e->list[i];
+	bool moved = row->call && !strncmp(row->call, "realloc", strlen("realloc"));
+	uint64_t limit = moved ? UINT64_C(1000000000) : UINT64_C(1000000);
+
+	for (size_t i = 0; i < n; i++) {
+		struct bad_free *bad = &list[i];
 		uint64_t apart = bad->time_ns > row->time_ns ? bad->time_ns - row->time_ns
 							     : row->time_ns - bad->time_ns;
 
-		if (bad->address == row->address && !strcmp(bad->kind, row->kind) &&
-		    bad->thread == row->thread && apart < 1000000)
-			return true;
+		if (bad->address == (row->address & ADDRESS_MASK) && bad->thread == row->thread &&
+		    apart < limit && strcmp(bad->kind, "mismatched_free") != 0)
+			return bad;
+	}
+	return NULL;
+}
+
+static struct ft_error *fill_in(struct errors *e, struct bad_free *bad,
+				const struct ft_error_row *row)
+{
+	if (!bad->stack)
+		bad->stack = row->stack;
+	if (bad->offset >= 0)
+		return NULL;
+	bad->address = row->address;
+	bad->offset = row->region ? row->offset : -1;
+	if (row->region)
+		strncpy(bad->region, row->region, sizeof(bad->region) - 1);
+	if (row->mapping && !bad->mapping) {
+		bad->mapping = ft_arena_strdup(&e->names, row->mapping);
+		if (!bad->mapping)
+			return &ft_enomem;
+	}
+	return NULL;
+}
+
+static enum ft_api api_of(const char *call)
+{
+	for (unsigned api = 1; call && api < FT_API_N; api++)
+		if (!strcmp(call, ft_api_name((enum ft_api)api)))
+			return (enum ft_api)api;
+	return FT_API_UNKNOWN;
+}
+
+/* Rows of one place come by the dozen: true if there is one like it, which is counted. */
+static bool count_like(struct bad_free *list, size_t n, const struct bad_free *bad)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct bad_free *a = &list[i];
+
+		if (strcmp(a->kind, bad->kind) != 0 || a->api != bad->api ||
+		    (a->stack && bad->stack && a->stack != bad->stack) ||
+		    a->allocated.stack != bad->allocated.stack || a->size != bad->size ||
+		    a->block_size != bad->block_size || strcmp(a->region, bad->region) != 0)
+			continue;
+		a->count++;
+		if (!a->stack)
+			a->stack = bad->stack;
+		return true;
 	}
 	return false;
 }
@@ -314,24 +403,71 @@ static struct ft_error *add_row(void *ctx, const struct ft_error_row *row)
 	struct fa_pass *pass = ctx;
 	struct errors *e = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
+	bool suspect, invalid;
+	struct bad_free *same;
 
 	if (!row->kind || row->time_ns < fa_engine_from_ns(engine) ||
-	    row->time_ns > fa_engine_to_ns(engine) || is_listed(e, row))
+	    row->time_ns > fa_engine_to_ns(engine))
 		return NULL;
+	suspect = !strcmp(row->kind, "suspect");
+	invalid = !strcmp(row->kind, "invalid_free");
+	same = find_same(e->list, e->n, row);
+	if (same && (suspect || invalid || !strcmp(row->kind, same->kind)))
+		return fill_in(e, same, row);
+	same = find_same(e->candidates, e->n_candidates, row);
+	if (same && (suspect || invalid || !strcmp(row->kind, same->kind))) {
+		same->otherwise = invalid ? "invalid_free" : suspect ? NULL : "double_free";
+		return fill_in(e, same, row);
+	}
 
 	struct bad_free bad = {
-		.address = row->address,
+		.address = row->address & ADDRESS_MASK,
 		.time_ns = row->time_ns,
+		.seq = UINT64_MAX,
 		.thread = row->thread,
 		.stack = row->stack,
+		.api = (uint8_t)api_of(row->call),
 		.count = 1,
 		.offset = -1,
+		.size = row->size,
+		.block_size = row->block_size,
+		.otherwise = invalid ? "invalid_free" : NULL,
 		.allocated = {.known = row->alloc_stack != 0, .stack = row->alloc_stack},
 		.freed = {.known = row->free_stack != 0, .stack = row->free_stack},
 	};
 
-	strncpy(bad.kind, row->kind, sizeof(bad.kind) - 1);
-	add_error(e, &bad);
+	set_kind(&bad, row->kind);
+	if (strcmp(row->kind, "bad_size") != 0)
+		bad.size = bad.block_size = -1;
+	if (suspect || (invalid && row->region && !strcmp(row->region, "heap"))) {
+		const struct fa_block *holder = find_holder(e, engine, bad.address);
+
+		/* The events do not tell of it: the program did not survive it, and what lives at
+		 * the end is what lived then. */
+		if (holder && holder->born_ns <= bad.time_ns) {
+			set_kind(&bad, "interior_free");
+			bad.offset = (int64_t)(bad.address - holder->address);
+			bad.allocated = birth_of(holder);
+			add_error(e, &bad);
+			return NULL;
+		}
+		if (e->n_candidates < CANDIDATES_MAX) {
+			set_kind(&bad, "double_free");
+			e->candidates[e->n_candidates] = bad;
+			return fill_in(e, &e->candidates[e->n_candidates++], row);
+		}
+		if (suspect)
+			return NULL;
+	}
+	FT_TRY(fill_in(e, &bad, row));
+	e->n_explained += invalid && has_event(&bad);
+	if (count_like(e->list, e->n, &bad) || count_like(e->candidates, e->n_candidates, &bad))
+		return NULL;
+	/* Of the block of a bad size the events know more. */
+	if (bad.block_size >= 0 && e->n_candidates < CANDIDATES_MAX)
+		e->candidates[e->n_candidates++] = bad;
+	else
+		add_error(e, &bad);
 	return NULL;
 }
 
@@ -400,9 +536,9 @@ static struct ft_error *errors_finish(struct fa_pass *pass)
 	struct errors *e = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 
+	FT_TRY(ft_reader_errors(fa_engine_reader(engine), add_row, pass));
 	if (e->n_candidates)
 		FT_TRY(look_up_candidates(e, engine));
-	FT_TRY(ft_reader_errors(fa_engine_reader(engine), add_row, pass));
 	if (e->n)
 		qsort(e->list, e->n, sizeof(*e->list), compare_bad);
 	suppress(e, engine);
@@ -419,6 +555,14 @@ static void emit_stack_or_null(struct fa_engine *engine, uint32_t stack, struct 
 		fa_engine_emit_stack(engine, stack, json);
 	else
 		fa_json_null(json);
+}
+
+static void emit_size(struct fa_json *json, const char *key, int64_t size)
+{
+	if (size >= 0)
+		fa_json_kv_i64(json, key, size);
+	else
+		fa_json_kv_null(json, key);
 }
 
 static void emit_life_end(struct fa_engine *engine, const char *key, const struct life_end *end,
@@ -474,6 +618,10 @@ static struct ft_error *errors_emit(const struct fa_pass *pass, struct fa_doc *d
 			fa_json_kv_i64(json, "offset", bad->offset);
 		else
 			fa_json_kv_null(json, "offset");
+		fa_json_kv_string(json, "region", bad->region[0] ? bad->region : NULL);
+		fa_json_kv_string(json, "mapping", bad->mapping);
+		emit_size(json, "given_bytes", bad->size);
+		emit_size(json, "block_bytes", bad->block_size);
 		emit_stack_or_null(engine, bad->stack, json);
 		emit_life_end(engine, "allocated", &bad->allocated, json);
 		emit_life_end(engine, "freed", &bad->freed, json);
@@ -482,6 +630,9 @@ static struct ft_error *errors_emit(const struct fa_pass *pass, struct fa_doc *d
 	fa_json_array_end(json);
 	fa_json_kv_u64(json, "more", e->n_more);
 	fa_json_kv_u64(json, "suppressed", e->n_suppressed);
+	/* Of blocks that are older than the recording, or whose birth was not recorded. */
+	fa_json_kv_u64(json, "unknown_frees",
+		       e->n_unknown > e->n_explained ? e->n_unknown - e->n_explained : 0);
 	fa_doc_end(doc);
 	return NULL;
 }
@@ -492,11 +643,12 @@ static void errors_deinit(struct fa_pass *pass)
 
 	free(e->seen);
 	ft_map_deinit(&e->alike);
+	ft_arena_deinit(&e->names);
 }
 
 const struct fa_pass_ops fa_pass_errors = {
 	.name = "errors",
-	.summary = "double, interior and mismatched frees",
+	.summary = "double, interior, invalid and mismatched frees, and wrong sizes",
 	.state_size = sizeof(struct errors),
 	.init = errors_init,
 	.on_step = errors_on_step,

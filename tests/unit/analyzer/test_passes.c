@@ -370,6 +370,79 @@ START_TEST(bad_frees_are_told_apart)
 }
 END_TEST
 
+static void put_error_row(struct scene *s, const char *kind, uint64_t time_ns, uint64_t address,
+			  const char *call, const char *region, unsigned stack)
+{
+	ck_assert_ptr_null(ft_writer_error(s->writer, &(struct ft_error_row){
+							      .time_ns = time_ns,
+							      .kind = kind,
+							      .address = address,
+							      .thread = 1,
+							      .stack = scene_stack(stack),
+							      .call = call,
+							      .size = -1,
+							      .block_size = -1,
+							      .region = region,
+							      .offset = -1,
+						      }));
+}
+
+START_TEST(what_the_tracer_saw_is_judged_by_the_events)
+{
+	static const char *const passes[] = {"errors", NULL};
+	const struct fa_value *e;
+	struct scene s;
+
+	scene_begin(&s);
+	s.now_ns = SEC;
+	scene_alloc(&s, 0x1000, 64, 0, 1);
+	scene_alloc(&s, 0x2000, 64, 1, 1);
+	scene_alloc(&s, 0x9000, 64, 1, 1);
+	scene_free(&s, 0x1000, 1);
+	s.now_ns = 2 * SEC;
+	scene_free(&s, 0x1000, 1); /* double, and suspect */
+	put_error_row(&s, "suspect", s.now_ns, 0x1000, "free", "heap", 5);
+	s.now_ns = 3 * SEC;
+	scene_free(&s, 0x5000, 1); /* suspect, of a block that nobody knows */
+	put_error_row(&s, "suspect", s.now_ns, 0x5000, "free", "heap", 5);
+	s.now_ns = 4 * SEC;
+	scene_free(&s, 0x2010, 1); /* refused, and inside of a block */
+	put_error_row(&s, "invalid_free", s.now_ns, 0x2010, "free", "heap", 6);
+	s.now_ns = 5 * SEC;
+	scene_free(&s, 0x6000, 1); /* refused, and nothing else is known */
+	put_error_row(&s, "invalid_free", s.now_ns, 0x6000, "free", "heap", 7);
+	s.now_ns = 6 * SEC;
+	scene_free(&s, 0x7000, 1); /* and one that the tracer had no word of */
+	/* The program did not survive its realloc of a block that was freed. */
+	put_error_row(&s, "suspect", s.now_ns, 0x1000, "realloc", "heap", 8);
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_value *section = scene_section(&s, "errors");
+	const struct fa_value *errors = fa_value_get(section, "errors");
+
+	ck_assert_uint_eq(errors->n, 4);
+	ck_assert_uint_eq(fa_value_u64(section, "unknown_frees"), 2);
+	e = errors->first;
+	ck_assert_str_eq(fa_value_text(e, "kind"), "double_free");
+	ck_assert(!fa_value_is_null(fa_value_get(e, "stack")));
+	ck_assert(fa_value_is_null(fa_value_get(e, "region")));
+	e = e->next;
+	ck_assert_str_eq(fa_value_text(e, "kind"), "interior_free");
+	ck_assert_uint_eq(fa_value_u64(e, "offset"), 16);
+	ck_assert(!fa_value_is_null(fa_value_get(e, "stack")));
+	e = e->next;
+	ck_assert_str_eq(fa_value_text(e, "kind"), "invalid_free");
+	ck_assert_uint_eq(fa_value_u64(e, "address"), 0x6000);
+	ck_assert_str_eq(fa_value_text(e, "region"), "heap");
+	e = e->next;
+	ck_assert_str_eq(fa_value_text(e, "kind"), "double_free");
+	ck_assert_str_eq(fa_value_text(e, "call"), "realloc");
+	ck_assert_uint_eq(fa_value_u64(fa_value_get(e, "freed"), "time_ns"), 2 * SEC);
+	scene_end(&s);
+}
+END_TEST
+
 START_TEST(a_forked_childs_strangers_are_inherited)
 {
 	static const char *const passes[] = {"quality", NULL};
@@ -500,6 +573,7 @@ int main(void)
 	tcase_add_test(tcase, ended_threads_are_folded_and_their_leak_is_seen);
 	tcase_add_test(tcase, arenas_out_of_balance_are_found);
 	tcase_add_test(tcase, bad_frees_are_told_apart);
+	tcase_add_test(tcase, what_the_tracer_saw_is_judged_by_the_events);
 	tcase_add_test(tcase, a_forked_childs_strangers_are_inherited);
 	tcase_add_test(tcase, losses_are_told_and_make_the_verdict);
 	tcase_add_test(tcase, a_recording_without_events_says_so);
