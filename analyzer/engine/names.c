@@ -18,7 +18,8 @@ enum { NAMES_MAX_DEPTH = 1024 }; /* of one stack; deeper ones are cut at the out
 
 struct name_module {
 	uint32_t id;
-	uint64_t start, end, bias, load_ns;
+	uint64_t start, end, bias, load_ns, unload_ns;
+	uint32_t last_stack;
 	const char *path;
 	bool tracer, runtime;
 };
@@ -36,6 +37,8 @@ struct name_pc {
 	const struct name_symbol *symbols;
 	size_t n_symbols;
 	uint64_t offset;
+	bool several;	      /* modules lay there, one after the other: */
+	struct name_pc *next; /* the same pc in another one */
 };
 
 /* What is remembered of a stack once it was asked for. */
@@ -99,6 +102,8 @@ static struct ft_error *add_module(void *ctx, const struct ft_module_row *row)
 		.end = row->end,
 		.bias = row->bias,
 		.load_ns = row->load_ns,
+		.unload_ns = row->unload_ns,
+		.last_stack = row->last_stack,
 		.path = intern(names, row->path),
 		.tracer = row->path && fa_module_is_tracer(row->path),
 		.runtime = row->path && fa_module_is_runtime(row->path),
@@ -186,9 +191,11 @@ void fa_names_destroy(struct fa_names *names)
 /* ---- a pc --------------------------------------------------------------------------------------
  */
 
-/* The module that was loaded last of those that hold `pc`. */
-static const struct name_module *find_module(const struct fa_names *names, uint64_t pc)
+/* The module at `pc` when the stack was seen first (ft_module_had()). */
+static const struct name_module *find_module(const struct fa_names *names, uint32_t stack,
+					     uint64_t pc, bool *several)
 {
+	const struct name_module *found = NULL, *last = NULL;
 	size_t low = 0, high = names->n_modules;
 
 	while (low < high) {
@@ -199,10 +206,20 @@ static const struct name_module *find_module(const struct fa_names *names, uint6
 		else
 			high = middle;
 	}
-	while (low-- > 0)
-		if (pc < names->modules[low].end)
-			return &names->modules[low];
-	return NULL;
+	*several = false;
+	while (low-- > 0) {
+		const struct name_module *module = &names->modules[low];
+
+		if (pc >= module->end)
+			continue;
+		*several = last != NULL;
+		if (!last || module->load_ns > last->load_ns)
+			last = module;
+		if (ft_module_had(module->unload_ns, module->last_stack, stack) &&
+		    (!found || module->load_ns < found->load_ns))
+			found = module;
+	}
+	return found ? found : last;
 }
 
 static void find_symbols(const struct fa_names *names, struct name_pc *at)
@@ -227,22 +244,32 @@ static void find_symbols(const struct fa_names *names, struct name_pc *at)
 		at->n_symbols++;
 }
 
-/* NULL when out of memory. */
-static const struct name_pc *resolve_pc(struct fa_names *names, uint64_t pc)
+/* A frame of a stack. NULL when out of memory. */
+static const struct name_pc *resolve_pc(struct fa_names *names, uint32_t stack, uint64_t pc)
 {
 	uint64_t *value = ft_map_put(&names->pcs, pc, NULL);
+	const struct name_module *module;
+	struct name_pc *at;
+	bool several;
 
 	if (!value)
 		return NULL;
-	if (*value)
-		return (const struct name_pc *)(uintptr_t)*value;
+	at = (struct name_pc *)(uintptr_t)*value;
+	if (at && !at->several)
+		return at;
+	module = find_module(names, stack, pc, &several);
+	while (at && at->module != module)
+		at = at->next;
+	if (at)
+		return at;
 
-	struct name_pc *at = ft_arena_alloc(&names->arena, sizeof(*at));
-
+	at = ft_arena_alloc(&names->arena, sizeof(*at));
 	if (!at)
 		return NULL;
-	*at = (struct name_pc){.module = find_module(names, pc)};
-	at->offset = at->module ? pc - at->module->bias : pc;
+	*at = (struct name_pc){.module = module,
+			       .offset = module ? pc - module->bias : pc,
+			       .several = several,
+			       .next = (struct name_pc *)(uintptr_t)*value};
 	find_symbols(names, at);
 	*value = (uintptr_t)at;
 	return at;
@@ -304,7 +331,7 @@ size_t fa_engine_frames(struct fa_engine *engine, uint32_t stack, struct fa_fram
 		return 0;
 	for (uint32_t id = stack; id && id < names->n_nodes && depth < NAMES_MAX_DEPTH; depth++) {
 		const struct ft_stack_node *node = &names->nodes[id];
-		const struct name_pc *at = resolve_pc(names, node->pc);
+		const struct name_pc *at = resolve_pc(names, id, node->pc);
 
 		/* A parent is older than its child: a damaged file can't send us in circles. */
 		id = node->parent < id ? node->parent : 0;
@@ -462,7 +489,8 @@ void fa_engine_symbolised(struct fa_engine *engine, uint64_t *resolved, uint64_t
 	*resolved = *frames = 0;
 	for (size_t i = 1; names && i < names->n_nodes; i++) {
 		const struct name_pc *at =
-			names->nodes[i].pc ? resolve_pc(names, names->nodes[i].pc) : NULL;
+			names->nodes[i].pc ? resolve_pc(names, (uint32_t)i, names->nodes[i].pc)
+					   : NULL;
 
 		if (!at || (at->module && at->module->tracer))
 			continue;
@@ -498,7 +526,7 @@ struct ft_error *fa_engine_load_names(struct fa_engine *engine)
 		if (!thread->start_pc)
 			continue;
 
-		const struct name_pc *at = resolve_pc(names, thread->start_pc);
+		const struct name_pc *at = resolve_pc(names, UINT32_MAX, thread->start_pc);
 
 		if (at && at->n_symbols)
 			thread->start_function = at->symbols[at->n_symbols - 1].function;

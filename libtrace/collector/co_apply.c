@@ -12,6 +12,7 @@
  * says so and the realloc is written as the plain birth that is left of it.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "co_session.h"
 #include "ft_weight.h"
@@ -368,45 +369,147 @@ static void apply_thread_end(struct co_session *session, struct co_ring *ring,
 	co_session_thread_row(session, &ended, time_ns);
 }
 
-static void apply_module(struct co_session *session, const struct co_record *record,
-			 uint64_t time_ns)
+/*
+ * The stacks that were numbered so far are of the module's time, those that come are of another's
+ * (FORMAT.md). But other threads' events with nodes that were made after its end may have come
+ * before the word of it: the first number that such a node got, less one.
+ */
+static uint32_t last_stack_of(const struct co_session *session, const struct co_module *module,
+			      uint64_t last_node)
 {
-	struct co_wire_module module;
-	struct ft_module_row row;
-	struct co_op *op;
+	enum {
+		MOST = 1 << 16
+	}; /* so many nodes are looked at: what is late is so by microseconds */
+	const struct co_stacks *stacks = &session->stacks;
+	uint32_t last = stacks->n_file_ids;
 
-	if (!co_wire_module(record->side, &module)) {
-		session->counters.n_bad_records++;
-		return;
+	for (uint64_t i = last_node + 1; i < stacks->max_nodes && i <= last_node + MOST; i++) {
+		uint32_t file_id = stacks->refs[i].file_id;
+		uint64_t pc;
+
+		if (!file_id || file_id > last)
+			continue;
+		pc = *(const volatile uint64_t *)&stacks->nodes[i].pc;
+		if (pc - 1 >= module->row.start && pc - 1 < module->row.end)
+			last = file_id - 1;
 	}
-	row = (struct ft_module_row){.path = module.path,
-				     .build_id = module.build_id,
-				     .bias = module.bias,
-				     .start = module.start,
-				     .end = module.end,
-				     .load_ns = time_ns,
-				     .unload_ns = FT_TIME_NONE};
-	op = co_session_add_module(session, &row);
-	if (op)
-		co_session_op(session, op);
+	return last;
+}
+
+/* As above; the lock is held. The module may have been ended by its successor: then only for the
+ * stacks. */
+static struct co_op *end_module(struct co_session *session, struct co_module *module,
+				uint64_t time_ns, uint64_t last_node)
+{
+	uint32_t last = last_stack_of(session, module, last_node);
+
+	if (module->live) {
+		module->live = false;
+		module->row.unload_ns = time_ns;
+		module->row.last_stack = last;
+	} else if (last < module->row.last_stack) {
+		module->row.last_stack = last;
+	} else {
+		return NULL;
+	}
+	return co_op_module(&module->row);
+}
+
+/* The module that lies where this one lies now was unloaded: its end comes from another thread, too
+ * late. */
+static struct co_op *end_replaced(struct co_session *session, const struct co_wire_module *by,
+				  uint64_t time_ns)
+{
+	struct co_op *op = NULL;
+
+	pthread_mutex_lock(&session->lock);
+	for (uint32_t i = 0; i < session->n_modules && !op; i++) {
+		struct co_module *module = &session->modules[i];
+
+		if (module->live && module->row.start < by->end && module->row.end > by->start)
+			op = end_module(session, module, time_ns, UINT32_MAX);
+	}
+	pthread_mutex_unlock(&session->lock);
+	return op;
+}
+
+/* The sampler may have met it before the tracer's word of it came: then that row is made its. */
+static struct co_op *take_over(struct co_session *session, const struct ft_module_row *row,
+			       uint32_t serial)
+{
+	struct co_op *op = NULL;
+
+	pthread_mutex_lock(&session->lock);
+	for (uint32_t i = 0; i < session->n_modules && !op; i++) {
+		struct co_module *module = &session->modules[i];
+		char *build_id;
+
+		if (!module->live || module->serial || !serial || module->row.start >= row->end ||
+		    module->row.end <= row->start || !module->row.path ||
+		    strcmp(module->row.path, row->path) != 0)
+			continue;
+		build_id = *row->build_id ? strdup(row->build_id) : NULL;
+		free((char *)(uintptr_t)module->row.build_id);
+		module->row = (struct ft_module_row){.id = module->row.id,
+						     .path = module->row.path,
+						     .build_id = build_id,
+						     .bias = row->bias,
+						     .start = row->start,
+						     .end = row->end,
+						     .load_ns = row->load_ns,
+						     .unload_ns = FT_TIME_NONE};
+		module->serial = serial;
+		op = co_op_module(&module->row);
+	}
+	pthread_mutex_unlock(&session->lock);
+	return op;
 }
 
 static void apply_module_end(struct co_session *session, const struct co_record *record,
 			     uint64_t time_ns)
 {
+	const struct co_side *side = record->side;
 	struct co_op *op = NULL;
 
 	pthread_mutex_lock(&session->lock);
-	for (uint32_t i = session->n_modules; i-- > 0 && !op;) {
+	for (uint32_t i = session->n_modules; i-- > 0;) {
 		struct co_module *module = &session->modules[i];
 
-		if (!module->live || module->row.start != record->side->words[2])
-			continue;
-		module->live = false;
-		module->row.unload_ns = time_ns;
-		op = co_op_module(&module->row);
+		if (module->row.start == side->words[2] &&
+		    module->serial == ft_wire_upper(side->words[0])) {
+			op = end_module(session, module, time_ns, (uint32_t)side->words[3]);
+			break;
+		}
 	}
 	pthread_mutex_unlock(&session->lock);
+	if (op)
+		co_session_op(session, op);
+}
+
+static void apply_module(struct co_session *session, const struct co_record *record,
+			 uint64_t time_ns)
+{
+	struct co_wire_module wire;
+	struct ft_module_row row;
+	struct co_op *op;
+
+	if (!co_wire_module(record->side, &wire)) {
+		session->counters.n_bad_records++;
+		return;
+	}
+	row = (struct ft_module_row){.path = wire.path,
+				     .build_id = wire.build_id,
+				     .bias = wire.bias,
+				     .start = wire.start,
+				     .end = wire.end,
+				     .load_ns = time_ns,
+				     .unload_ns = FT_TIME_NONE};
+	op = take_over(session, &row, wire.serial);
+	if (!op) {
+		while ((op = end_replaced(session, &wire, time_ns)))
+			co_session_op(session, op);
+		op = co_session_add_module(session, &row, wire.serial);
+	}
 	if (op)
 		co_session_op(session, op);
 }

@@ -88,6 +88,7 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 	case FT_WIRE_MODULE:
 		return n >= 10 && decode_side(words, n, record);
 	case FT_WIRE_MODULE_END:
+		return n >= 4 && decode_side(words, n, record);
 	case FT_WIRE_LOSS:
 	case FT_WIRE_STACK:
 		return n >= 3 && decode_side(words, n, record);
@@ -181,12 +182,13 @@ uint32_t co_record_take(struct ft_ring_consumer *consumer, struct co_record *rec
 bool co_wire_module(const struct co_side *side, struct co_wire_module *module)
 {
 	static const char digits[] = "0123456789abcdef";
-	uint64_t id_bytes = side->words[5];
+	uint64_t id_bytes = (uint32_t)side->words[5];
 	size_t text = ft_wire_upper(side->words[0]);
 	unsigned char id[FT_WIRE_BUILD_ID];
 
 	if (id_bytes > FT_WIRE_BUILD_ID || text > (side->n_words - 10) * sizeof(uint64_t))
 		return false;
+	module->serial = (uint32_t)(side->words[5] >> 32);
 	module->bias = side->words[2];
 	module->start = side->words[3];
 	module->end = side->words[4];

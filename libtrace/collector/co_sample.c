@@ -373,8 +373,11 @@ static bool is_announced(struct co_session *session, const struct co_map *map)
 	for (uint32_t i = 0; i < session->n_modules && !found; i++) {
 		const struct co_module *module = &session->modules[i];
 
-		found = module->live && map->start < module->row.end &&
-			map->end > module->row.start;
+		/* One that the tracer has told of was unloaded, or is back and the word under way.
+		 */
+		found = map->start < module->row.end && map->end > module->row.start &&
+			(module->live ||
+			 (module->serial && same_text(module->row.path, map->path)));
 	}
 	pthread_mutex_unlock(&session->lock);
 	return found;
@@ -408,7 +411,7 @@ static void announce(struct co_session *session, struct rows *rows, uint64_t tim
 		if (other->end > row.end)
 			row.end = other->end;
 	}
-	rows_add(rows, co_session_add_module(session, &row));
+	rows_add(rows, co_session_add_module(session, &row, 0));
 }
 
 static void find_modules(struct sampled *s, struct rows *rows, uint64_t time_ns,

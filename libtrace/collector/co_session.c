@@ -200,7 +200,8 @@ void co_session_thread_row(struct co_session *session, const struct co_thread *t
 	co_session_op(session, co_op_thread(&row));
 }
 
-struct co_op *co_session_add_module(struct co_session *session, const struct ft_module_row *row)
+struct co_op *co_session_add_module(struct co_session *session, const struct ft_module_row *row,
+				    uint32_t serial)
 {
 	struct co_op *op = NULL;
 
@@ -218,7 +219,7 @@ struct co_op *co_session_add_module(struct co_session *session, const struct ft_
 	if (session->n_modules < session->modules_capacity) {
 		struct co_module *module = &session->modules[session->n_modules++];
 
-		*module = (struct co_module){.row = *row, .live = true};
+		*module = (struct co_module){.row = *row, .serial = serial, .live = true};
 		module->row.id = session->n_modules;
 		module->row.path = strdup(row->path);
 		module->row.build_id =

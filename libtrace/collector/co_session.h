@@ -76,6 +76,7 @@ struct co_ring {
 
 struct co_module {
 	struct ft_module_row row; /* strings owned */
+	uint32_t serial;	  /* the tracer's; 0: found without it */
 	bool live;
 };
 
@@ -209,6 +210,7 @@ void co_session_thread_row(struct co_session *session, const struct co_thread *t
 
 /* Add a module (strings copied); ids count from 1. Returns its row for the caller to queue, NULL
  * when there is no room for it. Any thread. */
-struct co_op *co_session_add_module(struct co_session *session, const struct ft_module_row *row);
+struct co_op *co_session_add_module(struct co_session *session, const struct ft_module_row *row,
+				    uint32_t serial);
 
 #endif

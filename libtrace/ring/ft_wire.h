@@ -34,8 +34,10 @@ enum ft_wire_type {
 	FT_WIRE_THREAD_END = 5, /* head (upper: tid), stamp, 16 bytes of name: the last name; late
 				   events of the same thread (libc's own clean-up) may follow */
 	FT_WIRE_MODULE = 6, /* head (upper: bytes of text), stamp, bias, start, end, build-id length
-			     * (bytes), 32 bytes of build-id, then the path, padded with zeros */
-	FT_WIRE_MODULE_END = 7, /* head, stamp, start */
+			     * (bytes) | serial << 32, 32 bytes of build-id, then the path, padded
+			     * with zeros. The serial tells loads of one library from each other */
+	FT_WIRE_MODULE_END = 7, /* head (upper: serial), stamp, start, the greatest node id then:
+				 * a later node at these addresses is another module's */
 	FT_WIRE_LOSS = 8,	/* head, stamp, number of events lost since the record before. The
 				   next event carries FT_EVENT_F_AFTER_LOSS */
 	FT_WIRE_MARK = 9,	/* head (api: enum ft_wire_mark, upper: bytes of text), stamp, text

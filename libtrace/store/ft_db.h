@@ -32,6 +32,9 @@ struct ft_error *ft_db_run(sqlite3 *db, const char *path, sqlite3_stmt *stmt, co
  */
 bool ft_db_fold(sqlite3 *db, unsigned wait_ms);
 
+/* Recordings of earlier writers lack some columns. */
+bool ft_db_has_column(sqlite3 *db, const char *table, const char *column);
+
 static inline uint64_t ft_db_u64(sqlite3_stmt *stmt, int column)
 {
 	return (uint64_t)sqlite3_column_int64(stmt, column);

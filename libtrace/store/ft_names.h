@@ -3,13 +3,16 @@
  * Names of frames, for SQL and for the texts of sites
  *
  * A pc belongs to the module whose range holds pc - 1 (a return address may lie just behind the
- * last byte of its module), of several the one that was loaded last. Symbols are looked up by
- * (module, pc - bias), or (0, pc) without a module.
+ * last byte of its module), of several that lay there one after the other to the one that did when
+ * its stack was seen first (ft_module_had()). Symbols are looked up by (module, pc - bias), or (0,
+ * pc) without a module.
  */
 #ifndef FT_NAMES_H
 #define FT_NAMES_H
 
 #include <stdint.h>
+
+#include "fragtrace/store.h"
 
 #include "ft_arena.h"
 #include "ft_error.h"
@@ -19,7 +22,8 @@
 
 struct ft_names_module {
 	uint32_t id;
-	uint64_t bias, start, end;
+	uint64_t bias, start, end, unload_ns;
+	uint32_t last_stack;
 	const char *path; /* or NULL */
 };
 
@@ -35,13 +39,14 @@ struct ft_names {
 	size_t n_modules;
 	sqlite3_stmt *stmt;
 	struct ft_arena arena;
-	struct ft_map lines; /* pc -> const char * of its lines */
+	struct ft_map lines; /* pc -> struct ft_names_text *, a list: one for each module */
 };
 
 struct ft_error *ft_names_init(struct ft_names *names, sqlite3 *db, const char *path);
 void ft_names_deinit(struct ft_names *names);
 
-struct ft_names_place ft_names_place(const struct ft_names *names, uint64_t pc);
+/* Of a frame of this stack. */
+struct ft_names_place ft_names_place(const struct ft_names *names, uint32_t stack, uint64_t pc);
 
 /* Run `visit` for each frame at a place, innermost first; borrowed strings. */
 struct ft_names_frame {
@@ -53,8 +58,9 @@ struct ft_error *ft_names_frames(struct ft_names *names, struct ft_names_place p
 				 void (*visit)(void *ctx, const struct ft_names_frame *frame),
 				 void *ctx);
 
-/* "function (file:line)\n" for each frame at `pc`, innermost first, "module+0xoffset\n" where no
- * name is known. *ret is owned by `names`. */
-struct ft_error *ft_names_lines(struct ft_names *names, uint64_t pc, const char **ret);
+/* "function (file:line)\n" for each frame at the pc of a node, innermost first, "module+0xoffset\n"
+ * where no name is known. *ret is owned by `names`. */
+struct ft_error *ft_names_lines(struct ft_names *names, const struct ft_stack_node *node,
+				const char **ret);
 
 #endif

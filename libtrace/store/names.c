@@ -16,10 +16,14 @@ static struct ft_error *read_modules(struct ft_names *names)
 	size_t capacity = 0;
 	int rc;
 
-	FT_TRY(ft_db_prepare(names->db, names->path,
-			     "SELECT id, bias, start_address, end_address, path FROM module"
-			     " ORDER BY load_ns DESC, id DESC",
-			     &stmt));
+	FT_TRY(ft_db_prepare(
+		names->db, names->path,
+		ft_db_has_column(names->db, "module", "last_stack")
+			? "SELECT id, bias, start_address, end_address, path, unload_ns,"
+			  " last_stack FROM module ORDER BY load_ns DESC, id DESC"
+			: "SELECT id, bias, start_address, end_address, path, unload_ns,"
+			  " NULL FROM module ORDER BY load_ns DESC, id DESC",
+		&stmt));
 	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		const char *path = ft_db_text(stmt, 4);
 
@@ -41,6 +45,8 @@ static struct ft_error *read_modules(struct ft_names *names)
 			.bias = ft_db_u64(stmt, 1),
 			.start = ft_db_u64(stmt, 2),
 			.end = ft_db_u64(stmt, 3),
+			.unload_ns = ft_db_time(stmt, 5),
+			.last_stack = (uint32_t)ft_db_u64(stmt, 6),
 			.path = path ? ft_arena_strdup(&names->arena, path) : NULL,
 		};
 		if (path && !module->path)
@@ -79,16 +85,19 @@ void ft_names_deinit(struct ft_names *names)
 	*names = (struct ft_names){0};
 }
 
-struct ft_names_place ft_names_place(const struct ft_names *names, uint64_t pc)
+struct ft_names_place ft_names_place(const struct ft_names *names, uint32_t stack, uint64_t pc)
 {
+	const struct ft_names_module *found = NULL;
+
+	/* From the one loaded last to the first. */
 	for (size_t i = 0; i < names->n_modules; i++) {
 		const struct ft_names_module *module = &names->modules[i];
 
-		if (pc - 1 >= module->start && pc - 1 < module->end)
-			return (struct ft_names_place){.module = module,
-						       .offset = pc - module->bias};
+		if (pc - 1 >= module->start && pc - 1 < module->end &&
+		    (!found || ft_module_had(module->unload_ns, module->last_stack, stack)))
+			found = module;
 	}
-	return (struct ft_names_place){.offset = pc};
+	return (struct ft_names_place){.module = found, .offset = found ? pc - found->bias : pc};
 }
 
 struct ft_error *ft_names_frames(struct ft_names *names, struct ft_names_place place,
@@ -126,16 +135,28 @@ static void add_line(void *ctx, const struct ft_names_frame *frame)
 	ft_strbuf_addc(text, '\n');
 }
 
-struct ft_error *ft_names_lines(struct ft_names *names, uint64_t pc, const char **ret)
-{
-	uint64_t *slot = ft_map_get(&names->lines, pc);
+struct ft_names_text {
+	const struct ft_names_module *module;
+	const char *lines;
+	struct ft_names_text *next;
+};
 
-	if (slot) {
-		*ret = (const char *)(uintptr_t)*slot;
-		return NULL;
+struct ft_error *ft_names_lines(struct ft_names *names, const struct ft_stack_node *node,
+				const char **ret)
+{
+	struct ft_names_place place = ft_names_place(names, node->id, node->pc);
+	uint64_t *slot = ft_map_put(&names->lines, node->pc, NULL);
+	struct ft_names_text *known;
+
+	if (!slot)
+		return &ft_enomem;
+	for (known = (void *)(uintptr_t)*slot; known; known = known->next) {
+		if (known->module == place.module) {
+			*ret = known->lines;
+			return NULL;
+		}
 	}
 
-	struct ft_names_place place = ft_names_place(names, pc);
 	ft_auto_strbuf struct ft_strbuf text = {0};
 
 	FT_TRY(ft_names_frames(names, place, add_line, &text));
@@ -148,9 +169,11 @@ struct ft_error *ft_names_lines(struct ft_names *names, uint64_t pc, const char 
 		ft_strbuf_addf(&text, "0x%llx\n", (unsigned long long)place.offset);
 	}
 	*ret = text.failed ? NULL : ft_arena_strdup(&names->arena, ft_strbuf_text(&text));
-	slot = *ret ? ft_map_put(&names->lines, pc, NULL) : NULL;
-	if (!slot)
+	known = *ret ? ft_arena_alloc(&names->arena, sizeof(*known)) : NULL;
+	if (!known)
 		return &ft_enomem;
-	*slot = (uint64_t)(uintptr_t)*ret;
+	*known = (struct ft_names_text){
+		.module = place.module, .lines = *ret, .next = (void *)(uintptr_t)*slot};
+	*slot = (uint64_t)(uintptr_t)known;
 	return NULL;
 }

@@ -92,8 +92,11 @@ struct ft_error *ft_reader_modules(struct ft_reader *reader,
 				   void *ctx)
 {
 	VISIT(reader,
-	      "SELECT id, path, build_id, bias, start_address, end_address, load_ns, unload_ns"
-	      " FROM module ORDER BY id",
+	      ft_db_has_column(reader->db, "module", "last_stack")
+		      ? "SELECT id, path, build_id, bias, start_address, end_address, load_ns,"
+			" unload_ns, last_stack FROM module ORDER BY id"
+		      : "SELECT id, path, build_id, bias, start_address, end_address, load_ns,"
+			" unload_ns, NULL FROM module ORDER BY id",
 	      struct ft_module_row,
 	      {.id = U32(0),
 	       .path = S(1),
@@ -102,7 +105,8 @@ struct ft_error *ft_reader_modules(struct ft_reader *reader,
 	       .start = U(4),
 	       .end = U(5),
 	       .load_ns = U(6),
-	       .unload_ns = T(7)});
+	       .unload_ns = T(7),
+	       .last_stack = U32(8)});
 }
 
 struct ft_error *ft_reader_timeline(struct ft_reader *reader,

@@ -19,7 +19,7 @@ const char ft_schema_sql[] =
 	" start_ns INTEGER NOT NULL, end_ns INTEGER) STRICT;"
 	"CREATE TABLE module(id INTEGER PRIMARY KEY, path TEXT, build_id TEXT,"
 	" bias INTEGER NOT NULL, start_address INTEGER NOT NULL, end_address INTEGER NOT NULL,"
-	" load_ns INTEGER NOT NULL, unload_ns INTEGER) STRICT;"
+	" load_ns INTEGER NOT NULL, unload_ns INTEGER, last_stack INTEGER) STRICT;"
 	"CREATE TABLE event_chunk(id INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL,"
 	" n_events INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,"
 	" min_address INTEGER NOT NULL, max_address INTEGER NOT NULL, max_stack INTEGER NOT NULL,"

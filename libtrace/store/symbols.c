@@ -263,7 +263,7 @@ static struct ft_error *site_text(const struct ft_catalog *catalog, struct ft_na
 
 		if (*n_frames >= TEXT_MAX_FRAMES)
 			continue; /* counted, not shown */
-		FT_TRY(ft_names_lines(names, catalog->stacks[stack].pc, &lines));
+		FT_TRY(ft_names_lines(names, &catalog->stacks[stack], &lines));
 		ft_strbuf_adds(text, lines);
 	}
 	if (text->len)

@@ -156,16 +156,17 @@ static int frame_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int
 		sqlite3_result_int64(context, (int64_t)node->pc);
 		break;
 	case F_MODULE:
-		place = ft_names_place(names, node->pc);
+		place = ft_names_place(names, node->id, node->pc);
 		if (place.module && place.module->path)
 			sqlite3_result_text(context, place.module->path, -1, SQLITE_TRANSIENT);
 		break;
 	case F_OFFSET:
-		sqlite3_result_int64(context, (int64_t)ft_names_place(names, node->pc).offset);
+		sqlite3_result_int64(context,
+				     (int64_t)ft_names_place(names, node->id, node->pc).offset);
 		break;
 	default:
 		error = ft_names_frames(
-			names, ft_names_place(names, node->pc), give_symbol,
+			names, ft_names_place(names, node->id, node->pc), give_symbol,
 			&(struct symbol_column){.context = context, .column = column});
 	}
 	return error ? ft_vtab_fail(base->pVtab, error) : SQLITE_OK;
@@ -195,7 +196,7 @@ static struct ft_error *stack_text(struct cursor *cursor, struct ft_strbuf *text
 	for (uint32_t id = (uint32_t)cursor->id; id; id = stacks[id].parent) {
 		const char *lines;
 
-		FT_TRY(ft_names_lines(&cursor->context->names, stacks[id].pc, &lines));
+		FT_TRY(ft_names_lines(&cursor->context->names, &stacks[id], &lines));
 		ft_strbuf_adds(text, lines);
 	}
 	if (text->len)

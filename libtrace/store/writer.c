@@ -57,7 +57,7 @@ static const char *const statements[STMT_N] = {
 	[STMT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
 	[STMT_PROCESS] = "INSERT OR REPLACE INTO process VALUES(1,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_THREAD] = "INSERT OR REPLACE INTO thread VALUES(?,?,?,?,?,?)",
-	[STMT_MODULE] = "INSERT OR REPLACE INTO module VALUES(?,?,?,?,?,?,?,?)",
+	[STMT_MODULE] = "INSERT OR REPLACE INTO module VALUES(?,?,?,?,?,?,?,?,?)",
 	[STMT_TIMELINE] = "INSERT INTO timeline VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_SITE_TOTAL] = "INSERT OR REPLACE INTO site_total VALUES(?,?,?,?,?,?,?,?)",
 	[STMT_SAMPLE] = "INSERT INTO sample VALUES(NULL,?,?,?,?)",
@@ -462,8 +462,9 @@ struct ft_error *ft_writer_thread(struct ft_writer *writer, const struct ft_thre
 struct ft_error *ft_writer_module(struct ft_writer *writer, const struct ft_module_row *row)
 {
 	FT_TRY(writer_begin(writer));
-	return RUN(writer, STMT_MODULE, "ussuuutt", (int64_t)row->id, row->path, row->build_id,
-		   row->bias, row->start, row->end, row->load_ns, row->unload_ns);
+	return RUN(writer, STMT_MODULE, "ussuuuttz", (int64_t)row->id, row->path, row->build_id,
+		   row->bias, row->start, row->end, row->load_ns, row->unload_ns,
+		   (uint64_t)row->last_stack);
 }
 
 struct ft_error *ft_writer_timeline(struct ft_writer *writer, const struct ft_timeline_row *row)

@@ -3,9 +3,10 @@
  * The pass over a recording
  *
  * Collect: the program counters of all stack nodes, less one, because a return address may already
- * belong to the next line or function, and the start routines of threads as they are. A node has no
- * time, so where two modules used the same range one after the other, the pc is looked up in both:
- * rows are keyed by module, and a reader who knows the time picks the right one.
+ * belong to the next line or function, and the start routines of threads as they are. Where modules
+ * used the same range one after the other, that of a node is known (ft_module_had()); a start
+ * routine is looked up in all: rows are keyed by module, and a reader who knows the time picks the
+ * right one.
  *
  * Then one job a module, and the answers become rows.
  */
@@ -20,13 +21,16 @@
 
 enum { DEFAULT_SECONDS = 60 };
 
+#define ANY_STACK UINT32_MAX
+
 #define DEFAULT_CACHE_BYTES (UINT64_C(256) << 20)
 #define DEFAULT_DEBUG_DIRS  "/usr/lib/debug"
 
 struct module {
 	uint32_t id;
 	const char *path, *build_id; /* in the pass's arena */
-	uint64_t bias, start, end;
+	uint64_t bias, start, end, load_ns, unload_ns;
+	uint32_t last_stack;
 	struct ft_lookup *lookups; /* owned */
 	size_t n, max;
 };
@@ -43,7 +47,7 @@ struct pass {
 	struct module *modules; /* sorted by start */
 	uint64_t *max_end;	/* of modules [0..i] */
 	size_t n_modules, max_modules;
-	struct ft_map seen; /* pc -> 1 */
+	struct ft_map seen; /* pc and module, mixed -> 1 */
 	struct ft_job *jobs;
 	size_t n_jobs;
 	struct row *rows;
@@ -89,6 +93,9 @@ static struct ft_error *add_module(void *ctx, const struct ft_module_row *row)
 		.bias = row->bias,
 		.start = row->start,
 		.end = row->end,
+		.load_ns = row->load_ns,
+		.unload_ns = row->unload_ns,
+		.last_stack = row->last_stack,
 	};
 	if (!module.path || (row->build_id && !module.build_id))
 		return &ft_enomem;
@@ -136,20 +143,29 @@ static struct ft_error *add_lookup(struct module *module, struct ft_lookup looku
 	return NULL;
 }
 
-/* Ask for `pc` in every module that was ever there; `back` is 1 for a return address. */
-static struct ft_error *add_pc(struct pass *pass, uint64_t pc, unsigned back)
+/* Ask for `pc` in one module; once. */
+static struct ft_error *add_pc_of(struct pass *pass, struct module *module, uint64_t pc,
+				  unsigned back)
 {
-	if (pc <= back)
-		return NULL;
 	bool created;
-	uint64_t *seen = ft_map_put(&pass->seen, pc, &created);
-	if (!seen)
+
+	if (!ft_map_put(&pass->seen, pc ^ module->id * UINT64_C(0x9e3779b97f4a7c15), &created))
 		return &ft_enomem;
 	if (!created)
 		return NULL;
+	return add_lookup(module, (struct ft_lookup){.offset = pc - module->bias,
+						     .address = pc - back - module->bias});
+}
 
+/* `back` is 1 for a return address, of a stack; ANY_STACK: ask every module that was ever there. */
+static struct ft_error *add_pc(struct pass *pass, uint32_t stack, uint64_t pc, unsigned back)
+{
+	struct module *found = NULL, *last = NULL;
 	uint64_t address = pc - back;
 	size_t low = 0, high = pass->n_modules;
+
+	if (pc <= back)
+		return NULL;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		if (pass->modules[middle].start <= address)
@@ -157,22 +173,31 @@ static struct ft_error *add_pc(struct pass *pass, uint64_t pc, unsigned back)
 		else
 			high = middle;
 	}
-	bool found = false;
 	for (size_t i = low; i-- > 0 && pass->max_end[i] > address;) {
 		struct module *module = &pass->modules[i];
 		if (module->end <= address)
 			continue;
-		found = true;
-		FT_TRY(add_lookup(module, (struct ft_lookup){.offset = pc - module->bias,
-							     .address = address - module->bias}));
+		if (stack == ANY_STACK)
+			FT_TRY(add_pc_of(pass, module, pc, back));
+		if (!last || module->load_ns > last->load_ns)
+			last = module;
+		if (ft_module_had(module->unload_ns, module->last_stack, stack) &&
+		    (!found || module->load_ns < found->load_ns))
+			found = module;
 	}
-	pass->result->n_outside += !found;
-	return NULL;
+	if (!last) {
+		bool created;
+		if (!ft_map_put(&pass->seen, pc, &created))
+			return &ft_enomem;
+		pass->result->n_outside += created;
+		return NULL;
+	}
+	return add_pc_of(pass, found ? found : last, pc, back);
 }
 
 static struct ft_error *add_thread(void *ctx, const struct ft_thread_row *row)
 {
-	return add_pc(ctx, row->start_function, 0);
+	return add_pc(ctx, ANY_STACK, row->start_function, 0);
 }
 
 static struct ft_error *collect(struct pass *pass, struct ft_reader *reader)
@@ -184,7 +209,7 @@ static struct ft_error *collect(struct pass *pass, struct ft_reader *reader)
 	size_t n;
 	FT_TRY(ft_reader_stacks(reader, &nodes, &n));
 	for (size_t i = 1; i < n; i++)
-		FT_TRY(add_pc(pass, nodes[i].pc, 1));
+		FT_TRY(add_pc(pass, (uint32_t)i, nodes[i].pc, 1));
 	return ft_reader_threads(reader, add_thread, pass);
 }
 

@@ -264,9 +264,14 @@ HOOK int dlclose(void *handle)
 	if (!RESOLVED(dlclose))
 		return -1;
 
+	bool live = tr_session_live();
+
+	if (live)
+		tr_modules_closing();
+
 	int failed = tr_real.dlclose(handle);
 
-	if (tr_session_live())
+	if (live)
 		tr_modules_closed();
 	return failed;
 }

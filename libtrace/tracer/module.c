@@ -22,20 +22,23 @@ enum state {
 	EMPTY = 0,
 	FILLING = 1, /* somebody's, and only his */
 	LIVE = 2,
-	GONE = 3, /* may be taken again */
+	GONE = 3,  /* may be taken again */
+	ENDED = 4, /* gone, and its MODULE_END is owed */
 };
 
 struct module {
 	_Atomic uint32_t state;
 	_Atomic bool emitted;
-	uintptr_t start, end;
+	struct tr_code code;
 	const struct link_map *map;
+	uint32_t last_node;		   /* of the tree, when it was found to be gone */
 	uint64_t words[FT_WIRE_MAX_WORDS]; /* its record, but for the stamp */
 };
 
 static struct module *modules;
 static _Atomic uint32_t n_modules; /* slots [0, n) have been used */
-static _Atomic uint32_t n_unsent;  /* LIVE modules whose record did not get out yet, at least */
+static _Atomic uint32_t n_loads;   /* serials given out */
+_Atomic uint32_t tr_modules_unsent;
 
 /* ---- describing one ---------------------------------------------------------------------------
  */
@@ -84,6 +87,25 @@ static size_t build_id(const struct dl_find_object *object, uint8_t id[FT_WIRE_B
 	return 0;
 }
 
+/* FNV-1a of the build-id; 0: there is none. */
+static uint64_t identity(const uint8_t *id, size_t bytes)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < bytes; i++)
+		hash = (hash ^ id[i]) * UINT64_C(0x100000001b3);
+	return bytes ? hash | 1 : 0;
+}
+
+static struct tr_code code_of(const struct dl_find_object *object)
+{
+	uint8_t id[FT_WIRE_BUILD_ID];
+
+	return (struct tr_code){.start = (uintptr_t)object->dlfo_map_start,
+				.end = (uintptr_t)object->dlfo_map_end,
+				.id = identity(id, build_id(object, id))};
+}
+
 static void absolute_path(const struct link_map *map, char *path, size_t size)
 {
 	const char *name = map->l_name ? map->l_name : "";
@@ -114,13 +136,14 @@ static void describe(struct module *module, const struct dl_find_object *object)
 	char *path = (char *)(w + HEAD_WORDS);
 
 	memset(w, 0, sizeof(module->words));
-	module->start = (uintptr_t)object->dlfo_map_start;
-	module->end = (uintptr_t)object->dlfo_map_end;
 	module->map = object->dlfo_link_map;
 	w[2] = object->dlfo_link_map->l_addr;
-	w[3] = module->start;
-	w[4] = module->end;
+	w[3] = (uintptr_t)object->dlfo_map_start;
+	w[4] = (uintptr_t)object->dlfo_map_end;
 	w[5] = build_id(object, (uint8_t *)(w + 6));
+	module->code = (struct tr_code){
+		.start = w[3], .end = w[4], .id = identity((uint8_t *)(w + 6), w[5])};
+	w[5] |= (uint64_t)(atomic_fetch_add(&n_loads, 1) + 1) << 32;
 	absolute_path(object->dlfo_link_map, path, (FT_WIRE_MAX_WORDS - HEAD_WORDS) * 8);
 
 	size_t bytes = strlen(path);
@@ -154,7 +177,7 @@ static struct module *find(uintptr_t pc)
 		struct module *module = modules + k;
 
 		if (k < n && atomic_load_explicit(&module->state, memory_order_acquire) == LIVE &&
-		    pc - module->start < module->end - module->start) {
+		    pc - module->code.start < module->code.end - module->code.start) {
 			atomic_store_explicit(&last, k, memory_order_relaxed);
 			return module;
 		}
@@ -197,11 +220,11 @@ static struct module *learn(uintptr_t pc)
 	atomic_store(&module->emitted, false);
 	/* In this order: who takes the count for itself then finds the module. */
 	atomic_store_explicit(&module->state, LIVE, memory_order_release);
-	atomic_fetch_add(&n_unsent, 1);
+	atomic_fetch_add(&tr_modules_unsent, 1);
 
 	/* Two threads that met it at once: the later slot goes. */
 	for (struct module *other = modules; other < module; other++) {
-		if (atomic_load(&other->state) == LIVE && other->start == module->start) {
+		if (atomic_load(&other->state) == LIVE && other->code.start == module->code.start) {
 			atomic_store(&module->state, GONE);
 			return other;
 		}
@@ -209,90 +232,201 @@ static struct module *learn(uintptr_t pc)
 	return module;
 }
 
-void tr_modules_emit(struct tr_lane *lane, uint64_t stamp)
+/* Owed: comes with the first event after the loss. */
+static void owe(struct tr_lane *lane)
 {
-	if (tr_likely(atomic_load_explicit(&n_unsent, memory_order_relaxed) == 0))
-		return;
-	atomic_exchange(&n_unsent, 0);
-	for (uint32_t i = 0, n = slots_used(); i < n; i++) {
-		struct module *module = modules + i;
+	atomic_fetch_add(&tr_modules_unsent, 1);
+	lane->owing = true;
+}
 
-		if (atomic_load_explicit(&module->state, memory_order_acquire) != LIVE ||
-		    atomic_exchange(&module->emitted, true))
-			continue;
+static bool emit_end(struct module *module, struct tr_lane *lane, uint64_t stamp)
+{
+	uint32_t ended = ENDED;
 
-		unsigned words = ft_wire_words(module->words[0]);
-		uint64_t *w = tr_reserve(lane, words, stamp);
+	if (!atomic_compare_exchange_strong(&module->state, &ended, FILLING))
+		return true;
+	if (atomic_load(&module->emitted)) {
+		uint64_t *w = tr_reserve(lane, 4, stamp);
 
 		if (!w) {
-			/* Owed: comes with the first event after the loss. */
-			atomic_store(&module->emitted, false);
-			atomic_fetch_add(&n_unsent, 1);
-			lane->owing = true;
-			return;
+			atomic_store(&module->state, ENDED);
+			owe(lane);
+			return false;
 		}
-		memcpy(w, module->words, words * sizeof(*w));
+		w[0] = ft_wire_head(FT_WIRE_MODULE_END, 0, 0, 4,
+				    (uint32_t)(module->words[5] >> 32));
 		w[1] = stamp;
-		tr_publish(lane, words, stamp);
+		w[2] = module->code.start;
+		w[3] = module->last_node;
+		tr_publish(lane, 4, stamp);
 	}
+	atomic_store_explicit(&module->state, GONE, memory_order_release);
+	return true;
+}
+
+static bool emit_begin(struct module *module, struct tr_lane *lane, uint64_t stamp)
+{
+	unsigned words = ft_wire_words(module->words[0]);
+	uint64_t *w;
+
+	if (atomic_exchange(&module->emitted, true))
+		return true;
+	w = tr_reserve(lane, words, stamp);
+	if (!w) {
+		atomic_store(&module->emitted, false);
+		owe(lane);
+		return false;
+	}
+	memcpy(w, module->words, words * sizeof(*w));
+	w[1] = stamp;
+	tr_publish(lane, words, stamp);
+	return true;
+}
+
+void tr_modules_emit(struct tr_lane *lane, uint64_t stamp)
+{
+	uint32_t n;
+
+	if (tr_likely(atomic_load_explicit(&tr_modules_unsent, memory_order_relaxed) == 0))
+		return;
+	atomic_exchange(&tr_modules_unsent, 0);
+	n = slots_used();
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load_explicit(&modules[i].state, memory_order_acquire) == ENDED &&
+		    !emit_end(modules + i, lane, stamp))
+			return;
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load_explicit(&modules[i].state, memory_order_acquire) == LIVE &&
+		    !emit_begin(modules + i, lane, stamp))
+			return;
 }
 
 void tr_module_meet(struct tr_lane *lane, uintptr_t pc, uint64_t stamp)
 {
-	if (find(pc) || !learn(pc))
-		return;
+	if (!find(pc))
+		learn(pc);
 	tr_modules_emit(lane, stamp);
 }
 
+/* ---- what has gone ----------------------------------------------------------------------------
+ */
+
+/* Rules and stamps of its code hold no more; its end is owed. */
+static void end(struct module *module)
+{
+	struct ft_segment_header *header = tr_session.header;
+	struct tr_code code = module->code;
+	uint32_t live = LIVE, last_node;
+
+	/* Before it has ended, so before another thread makes a node of what lies there now. */
+	last_node = header ? atomic_load_explicit(&header->n_nodes, memory_order_acquire) : 0;
+	if (!atomic_compare_exchange_strong(&module->state, &live, FILLING))
+		return;
+	module->last_node = last_node;
+	atomic_store_explicit(&module->state, ENDED, memory_order_release);
+	/* The stamp first: rules are learned anew with it. */
+	tr_retire(&code);
+#ifdef __x86_64__
+	tr_rules_forget();
+#endif
+	tr_runtime_forget();
+	atomic_fetch_add(&tr_modules_unsent, 1);
+}
+
+static bool same_code(const struct tr_code *a, const struct tr_code *b)
+{
+	return a->start == b->start && a->end == b->end && a->id == b->id;
+}
+
+bool tr_module_identify(uintptr_t pc, struct tr_code *code)
+{
+	struct dl_find_object object;
+	struct module *module = find(pc);
+
+	if (_dl_find_object((void *)pc, &object) != 0 || !object.dlfo_link_map)
+		return false;
+	*code = code_of(&object);
+	if (module && !same_code(&module->code, code)) {
+		end(module);
+		module = NULL;
+	}
+	if (!module)
+		learn(pc);
+	return true;
+}
+
+/* Without a look at the object's memory, which another thread's dlclose() may take away. */
 static bool still_there(const struct module *module)
 {
 	struct dl_find_object object;
 
-	return _dl_find_object((void *)module->start, &object) == 0 &&
-	       object.dlfo_link_map == module->map && (uintptr_t)object.dlfo_map_end == module->end;
+	return _dl_find_object((void *)module->code.start, &object) == 0 &&
+	       object.dlfo_link_map == module->map &&
+	       (uintptr_t)object.dlfo_map_end == module->code.end;
+}
+
+/* Another one may lie there already. While this runs none goes. */
+static int end_replaced(struct dl_phdr_info *info, size_t size, void *data)
+{
+	struct dl_find_object object;
+
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *phdr = info->dlpi_phdr + i;
+		uintptr_t at = info->dlpi_addr + phdr->p_vaddr;
+		struct module *module;
+
+		if (phdr->p_type != PT_LOAD || !(phdr->p_flags & PF_X))
+			continue;
+		module = find(at);
+		if (module && _dl_find_object((void *)at, &object) == 0 && object.dlfo_link_map) {
+			struct tr_code code = code_of(&object);
+
+			if (!same_code(&module->code, &code))
+				end(module);
+		}
+		break;
+	}
+	return 0;
+}
+
+void tr_modules_closing(void)
+{
+	tr_retire_begin();
+#ifdef __x86_64__
+	tr_rules_forget();
+#endif
 }
 
 void tr_modules_closed(void)
 {
 	struct tr_self *self = &tr_self;
-	struct tr_lane *lane = tr_enter(self, __builtin_frame_address(0));
+	struct tr_lane *lane;
 
-	if (!lane)
-		return;
-	for (uint32_t i = 0, n = slots_used(); i < n; i++) {
-		struct module *module = modules + i;
-		uint32_t live = LIVE;
-
-		if (atomic_load_explicit(&module->state, memory_order_acquire) != LIVE ||
-		    still_there(module) ||
-		    !atomic_compare_exchange_strong(&module->state, &live, FILLING))
-			continue;
-		/* The stamp first: rules are learned anew with it. */
-		tr_retire(module->start, module->end);
+	dl_iterate_phdr(end_replaced, NULL);
+	for (uint32_t i = 0, n = slots_used(); i < n; i++)
+		if (atomic_load_explicit(&modules[i].state, memory_order_acquire) == LIVE &&
+		    !still_there(modules + i))
+			end(modules + i);
+			/* In this order, as at the beginning the other way round: with a generation
+			 * that was read while code was unloaded, nothing is remembered. */
 #ifdef __x86_64__
-		tr_rules_forget();
+	tr_rules_forget();
 #endif
-		tr_runtime_forget();
+	tr_retire_end();
 
-		uint64_t stamp = tr_stamp();
-		uint64_t *w = tr_reserve(lane, 3, stamp);
-
-		if (w) {
-			w[0] = ft_wire_head(FT_WIRE_MODULE_END, 0, 0, 3, 0);
-			w[1] = stamp;
-			w[2] = module->start;
-			tr_publish(lane, 3, stamp);
-		}
-		atomic_store_explicit(&module->state, GONE, memory_order_release);
+	/* What is owed comes now, if it can. */
+	lane = tr_enter(self, __builtin_frame_address(0));
+	if (lane) {
+		tr_modules_emit(lane, tr_stamp());
+		tr_leave(self, lane);
 	}
-	tr_leave(self, lane);
 }
 
 void tr_modules_reset(void)
 {
 	for (uint32_t i = 0, n = slots_used(); i < n; i++)
 		atomic_store(&modules[i].emitted, false);
-	atomic_store(&n_unsent, 1);
+	atomic_store(&tr_modules_unsent, 1);
 }
 
 static int take_in(struct dl_phdr_info *info, size_t size, void *data)

@@ -21,7 +21,7 @@ _Static_assert(offsetof(__typeof__(no_rules), slots) == offsetof(struct tr_rule_
 _Atomic(const struct tr_rule_table *) tr_rule_table =
 	(const struct tr_rule_table *)(const void *)&no_rules;
 _Atomic uint64_t tr_rule_generation;
-static _Atomic size_t rule_memory;
+static _Atomic size_t rule_memory; /* of all tables */
 
 static size_t n_slots(const struct tr_rule_table *table)
 {
@@ -48,31 +48,54 @@ static void insert(struct tr_rule_table *table, uint64_t key, tr_rule rule)
 	}
 }
 
-/*
- * Publish a larger table with the rules of `old` that still hold, or the first one. Whoever is late
- * throws its own away: a flag that lets one thread in would stay set in a child that was forked
- * meanwhile.
- */
-static void grow(const struct tr_rule_table *old)
-{
-	size_t n = old->mask ? n_slots(old) * 2 : N_FIRST;
-	size_t bytes = sizeof(struct tr_rule_table) + n * sizeof(struct tr_rule_slot);
-	uint64_t now = atomic_load_explicit(&tr_rule_generation, memory_order_acquire) & 0xffff;
+/* Tables that were replaced, by log2 of their slots. Threads may still read them, or even write:
+ * keys of an older generation, which are none in a table that is used again. */
+static _Atomic(struct tr_rule_table *) spare[32];
 
+static struct tr_rule_table *empty_table(size_t n)
+{
+	size_t bytes = sizeof(struct tr_rule_table) + n * sizeof(struct tr_rule_slot);
+	struct tr_rule_table *table = atomic_exchange(&spare[__builtin_ctzl(n)], NULL);
+	long at = (long)table;
+
+	if (table) {
+		if (tr_sys(SYS_madvise, table, bytes, MADV_DONTNEED) != 0)
+			return NULL;
+	} else {
+		/* libc's mmap() would leave its failure in errno. */
+		at = tr_sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (at < 0 && at >= -4095)
+			return NULL;
+		atomic_fetch_add_explicit(&rule_memory, bytes, memory_order_relaxed);
+	}
+	table = (struct tr_rule_table *)at;
+	table->mask = (n - 1) * sizeof(struct tr_rule_slot);
+	return table;
+}
+
+/*
+ * Publish another table with the rules of `old` that still hold, an eighth full at most, or the
+ * first one. Whoever is late puts its own aside: a flag that lets one thread in would stay set in a
+ * child that was forked meanwhile.
+ */
+static void replace(const struct tr_rule_table *old)
+{
+	uint64_t now = atomic_load_explicit(&tr_rule_generation, memory_order_acquire) & 0xffff;
+	size_t n = N_FIRST, n_alive = 0, n_old = old->mask ? n_slots(old) : 0;
+	struct tr_rule_table *table;
+
+	for (size_t i = 0; i < n_old; i++)
+		n_alive +=
+			atomic_load_explicit(&old->slots[i].key, memory_order_relaxed) >> 48 == now;
+	while (n < n_alive * 8)
+		n *= 2;
 	if (n > N_MAX)
 		return;
-
-	/* libc's mmap() would leave its failure in errno. */
-	long at = tr_sys(SYS_mmap, NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 -1, 0);
-
-	if (at < 0 && at >= -4095)
+	table = empty_table(n);
+	if (!table)
 		return;
-
-	struct tr_rule_table *table = (struct tr_rule_table *)at;
-
-	table->mask = (n - 1) * sizeof(struct tr_rule_slot);
-	for (size_t i = 0; i < n_slots(old); i++) {
+	for (size_t i = 0; i < n_old; i++) {
 		uint64_t key = atomic_load_explicit(&old->slots[i].key, memory_order_relaxed);
 		tr_rule rule = atomic_load_explicit(&old->slots[i].rule, memory_order_acquire);
 
@@ -80,11 +103,12 @@ static void grow(const struct tr_rule_table *old)
 			insert(table, key, rule);
 	}
 	/* Release pairs with the acquire in tr_rules(): the table is filled. */
-	if (atomic_compare_exchange_strong_explicit(&tr_rule_table, &old, table,
-						    memory_order_release, memory_order_relaxed))
-		atomic_fetch_add_explicit(&rule_memory, bytes, memory_order_relaxed);
-	else
-		tr_sys(SYS_munmap, table, bytes);
+	if (!atomic_compare_exchange_strong_explicit(&tr_rule_table, &old, table,
+						     memory_order_release, memory_order_relaxed))
+		old = table;
+	if (old->mask)
+		atomic_store(&spare[__builtin_ctzl(n_slots(old))],
+			     (struct tr_rule_table *)(uintptr_t)old);
 }
 
 static tr_rule learn(uintptr_t pc, uint64_t key)
@@ -96,9 +120,13 @@ static tr_rule learn(uintptr_t pc, uint64_t key)
 	/* "No information" is not remembered: generated code comes and goes without our knowing. */
 	if (tr_rule_kind(rule) == TR_RULE_NONE)
 		return rule;
+	/* The key's generation is not older than the unloading that is under way: see
+	 * tr_modules_closing(). */
+	if (tr_unlikely(tr_unloading()))
+		return rule;
 	if (atomic_load_explicit(&table->n_used, memory_order_relaxed) * 4 >= n_slots(table) ||
 	    !table->mask) {
-		grow(table);
+		replace(table);
 		table = atomic_load_explicit(&tr_rule_table, memory_order_acquire);
 	}
 	if (table->mask)
@@ -132,7 +160,11 @@ __attribute__((noinline)) tr_rule tr_rule_find_slow(uintptr_t pc)
 
 void tr_rules_forget(void)
 {
-	atomic_fetch_add_explicit(&tr_rule_generation, 1, memory_order_release);
+	uint64_t now = atomic_fetch_add_explicit(&tr_rule_generation, 1, memory_order_release) + 1;
+
+	/* A key has 16 bits of it: those of the last round are cleared away. */
+	if ((now & 0xffff) == 0)
+		replace(atomic_load_explicit(&tr_rule_table, memory_order_acquire));
 }
 
 size_t tr_rules_memory(void)

@@ -171,7 +171,13 @@ uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
 	if (tr_unlikely(!tr_settings.usual_stacks))
 		return stack_otherwise(lane, regs, stamp);
 	tr_walk(&lane->walker, regs, tr_settings.depth, &walked);
-	return intern_walked(lane, &walked);
+
+	uint32_t node = intern_walked(lane, &walked);
+
+	/* A library that came back has the stacks that it had, and is a module all the same. */
+	if (tr_unlikely(atomic_load_explicit(&tr_modules_unsent, memory_order_relaxed) != 0))
+		tr_modules_emit(lane, stamp);
+	return node;
 }
 
 #else

@@ -83,7 +83,8 @@ struct tr_realloc {
 	tr_sample_slot *held; /* when sampling: the old block's, NULL if it was not recorded */
 };
 
-/* This one is part of a realloc of the same block, which records it: it only has to be passed on. */
+/* This one is part of a realloc of the same block, which records it: it only has to be passed on.
+ */
 bool tr_realloc_is_inner(const void *old, const void *frame);
 
 void tr_realloc_begin(struct tr_realloc *call, enum ft_api api, const void *old, const void *frame);

@@ -5,8 +5,9 @@
  * One for the whole process, read without a lock: open addressing, at most a quarter full, so that
  * nearly every pc is found at its first slot. A slot's key is claimed by compare-and-swap, its rule
  * is stored afterwards: whoever meets a key without a rule works the rule out on its own. A table
- * that has its share is replaced by one of twice the size; the old one stays mapped, because a
- * thread may still be reading it (together the old ones are smaller than the current one).
+ * that has its share is replaced by one in which the rules that still hold have room to spare; the
+ * old one stays mapped, because a thread may still be reading it, and serves again when one of its
+ * size is needed (of each size there are two at most).
  *
  * A key names the generation that it was learned in. When a module goes the generation changes, and
  * no older rule is found again. A rule carries the stamp of its code (tr_retired.h).

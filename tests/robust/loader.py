@@ -7,8 +7,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-from fttest import Suite, analyze_json, check_equal, preload_environment, run, skip, tool  # noqa: E402
-from robust import helper, images, sizes  # noqa: E402
+from fttest import Suite, analyze_json, check, check_equal, launcher, preload_environment, query, run, skip, tool  # noqa: E402
+from recordings import stack_functions  # noqa: E402
+from robust import Image, helper, images, opened, rows_of, sizes  # noqa: E402
 
 suite = Suite()
 
@@ -126,6 +127,107 @@ for allocator in NAMES:
 def shim(scratch):
     check_doors(play(scratch, [helper("test-doors"), "malloc", "realloc", "free", "common"],
                      "%s %s" % (tool("PRELOAD"), helper("libtest-shield.so"))))
+
+
+# ---- libraries that come and go --------------------------------------------------------------------
+
+PLUGINS = ("libtest-plugin-one.so", "libtest-plugin-two.so")
+
+
+def plugins(scratch, how, times):
+    """(recording, how often a library lay where one had lain)"""
+    recording = os.path.join(scratch, "plugins.frag")
+    result = run(launcher(recording, [helper("test-plugins"), how, *map(helper, PLUGINS), str(times)]), cwd=scratch)
+    return recording, int(result.check_status(0).stdout)
+
+
+def check_stacks(recording, most):
+    """Each block's stack leads through the library that it came from, and through nothing else: by the
+    tables of the recording, and by the analysis."""
+    names = {64001: "one", 64002: "two"}
+    seen, wrong = {}, []
+
+    def judge(size, functions):
+        name = names.get(size)
+        seen[size] = True
+        if functions[:4] != ([name + "_inner", name + "_allocate", "use", "turn"] if name else ["use", "turn"] + functions[2:4]) \
+                or functions[-1] not in ("_start", "__clone3", "clone3", "__clone"):
+            if functions[:1] != ["allocate_on"]:
+                wrong.append((size, functions))
+
+    rows = rows_of(query(recording, "SELECT DISTINCT a.requested, s.text FROM allocation a JOIN stack s ON s.id = a.stack"
+                                    " WHERE a.requested IN (64001, 64002, 64003)"))
+    for row in rows:
+        judge(int(row["requested"]), [line.split(" (")[0] for line in row["text"].splitlines()])
+    check_equal(wrong[:3], [], "stacks that are not those of their block, by SQL")
+    check_equal(sorted(seen), most, "sizes")
+    document = analyze_json("report", recording)
+    stray = [stack_functions(site) for site in document["sites"]["sites"]
+             if {"one", "two"} <= {f.split("_")[0] for f in stack_functions(site)}]
+    check_equal(stray[:3], [], "stacks through both libraries")
+    check_equal(document["quality"]["unknown_frees"], 0, "frees of nobody's block")
+    check_equal(document["errors"]["errors"], [], "errors")
+    return document
+
+
+def sizes_of(recording):
+    return sizes(Image(recording))
+
+
+def nodes(recording):
+    with opened(recording) as db:
+        return db.execute("SELECT sum(n_nodes) FROM stack_chunk").fetchone()[0]
+
+
+@suite.case("a library that is mapped where another one lay: stacks are those of their time", 60)
+def turns(scratch):
+    recording, n_same = plugins(scratch, "turns", 40)
+    check(n_same > 20, "only %d of 39 lay where the other had lain" % n_same)
+    check_stacks(recording, [64001, 64002, 64003])
+
+
+@suite.case("a library that is loaded again and again needs no more stacks than once", 60)
+def reloaded(scratch):
+    recording, n_same = plugins(scratch, "reload", 3)
+    few = nodes(recording)
+    os.unlink(recording)
+    recording, n_same = plugins(scratch, "reload", 300)
+    check(n_same > 250, "only %d of 299 lay where it had lain" % n_same)
+    check_stacks(recording, [64001, 64003])
+    many = nodes(recording)
+    check(many <= few + 64, "%d nodes after 3 loads, %d after 300" % (few, many))
+    with opened(recording) as db:
+        rows = db.execute("SELECT load_ns, unload_ns FROM module WHERE path LIKE '%plugin-one%' ORDER BY id").fetchall()
+    check_equal(len(rows), 300, "rows of the library")
+    check(all(load <= unload for load, unload in rows) and
+          all(a[1] <= b[0] for a, b in zip(rows, rows[1:])), "rows of the library overlap in time")
+
+
+@suite.case("libraries are loaded and unloaded in two threads while others allocate", 90)
+def concurrently(scratch):
+    recording, _ = plugins(scratch, "threads", 150)
+    check_stacks(recording, [64001, 64002, 64003])
+
+
+@suite.case("RTLD_DEEPBIND: the program runs, and what is seen is what it did", 30)
+def deep(scratch):
+    recording, _ = plugins(scratch, "deep", 5)
+    # The library is bound to libc before us: its calls are not seen, the program's own are.
+    found = sizes_of(recording)
+    check_equal(found.get(64001), None, "blocks of the library")
+    check_equal(found.get(64003, (0, 0))[0], 5, "blocks of the program, which the library frees unseen")
+    document = analyze_json("report", recording)
+    check_equal((document["quality"]["lost_events"], document["errors"]["errors"]), (0, []), "losses and errors")
+    check_equal(document["quality"]["unknown_frees"], 5, "frees of blocks of the library")
+
+
+@suite.case("dlmopen: another namespace has another libc and a heap of its own", 30)
+def namespace(scratch):
+    recording, _ = plugins(scratch, "space", 5)
+    found = sizes_of(recording)
+    check_equal((found.get(64001), found.get(64003)), (None, (5, 5)), "blocks of the namespace, and of the program")
+    document = analyze_json("report", recording)
+    check_equal((document["quality"]["unknown_frees"], document["errors"]["errors"]), (0, []), "frees of nobody's block and errors")
 
 
 suite.run()

@@ -62,7 +62,18 @@ struct ft_module_row {
 	uint64_t bias;		     /* run-time address - ELF virtual address */
 	uint64_t start, end;	     /* run-time range of the loaded segments, end exclusive */
 	uint64_t load_ns, unload_ns; /* unload FT_TIME_NONE while loaded */
+	uint32_t last_stack; /* the greatest stack id when it was unloaded; 0: loaded, or unknown */
 };
+
+/*
+ * Of the modules that lay at a pc one after the other, a stack's frame there belongs to the first
+ * one, in the order in which they were loaded, for which this is true; to the last one if it is for
+ * none.
+ */
+static inline bool ft_module_had(uint64_t unload_ns, uint32_t last_stack, uint32_t stack)
+{
+	return unload_ns == FT_TIME_NONE || (last_stack && stack <= last_stack);
+}
 
 /* A node of the stack trie: the frame `pc` called from the stack `parent`. A stack id is the id of
  * its innermost frame's node. `pc` is the return address as found on the stack (look up pc - 1),

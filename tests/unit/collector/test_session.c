@@ -118,10 +118,11 @@ START_TEST(modules_marks_losses_and_errors_become_rows)
 	words[4] = 0;
 	ck_assert(program_put(&program, 0, words, 5));
 
-	words[0] = ft_wire_head(FT_WIRE_MODULE_END, 0, 0, 3, 0);
+	words[0] = ft_wire_head(FT_WIRE_MODULE_END, 0, 0, 4, 0);
 	words[1] = program.start + 240;
 	words[2] = 0x11000;
-	ck_assert(program_put(&program, 0, words, 3));
+	words[3] = node;
+	ck_assert(program_put(&program, 0, words, 4));
 
 	/* 20 were lost in all: the last 3 have no record that tells of them. */
 	atomic_store(&program.rings[0].n_lost, 20);

@@ -16,8 +16,15 @@
 #include <ucontext.h>
 
 #include "tr_cfi.h"
+#include "tr_retired.h"
 #include "tr_rules.h"
 #include "tr_walk.h"
+
+/* Nothing is unloaded here. */
+bool tr_module_identify(uintptr_t pc, struct tr_code *code)
+{
+	return false;
+}
 
 enum { DEPTH = TR_WALK_MAX };
 
