@@ -8,7 +8,6 @@
  * bytes, of two 64002, the program's own 64003. Prints how often a library lay where another one
  * had lain.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
