@@ -335,6 +335,83 @@ static void print_why(const struct fa_value *frag)
 	}
 }
 
+/* ---- slabs --------------------------------------------------------------------------------------
+ */
+
+static void print_slab_classes(const struct fa_value *classes, unsigned top)
+{
+	uint64_t last = UINT64_MAX;
+
+	printf("%s%10s %10s %8s %8s %8s %10s %10s %10s%s\n", term_on(STYLE_BOLD), "BLOCK", "SLAB",
+	       "SLABS", "LIVE", "FULL", "FREE", "COMPACTED", "MESHED", term_off());
+	/* The classes stand by size: show those with most free bytes, one after another. */
+	while (top--) {
+		const struct fa_value *best = NULL;
+		struct fa_text size, slab, slabs, live, free_bytes, compacted, meshed;
+		char full[16];
+
+		for (const struct fa_value *c = classes->first; c; c = c->next)
+			if (fa_value_u64(c, "free_bytes") < last &&
+			    (!best ||
+			     fa_value_u64(c, "free_bytes") > fa_value_u64(best, "free_bytes")))
+				best = c;
+		if (!best)
+			return;
+		last = fa_value_u64(best, "free_bytes");
+		snprintf(full, sizeof(full), "%.0f %%",
+			 100 * fa_value_f64(best, "blocks") / fa_value_f64(best, "slots"));
+		printf("%10s %10s %8s %8s %8s %10s %10s %10s\n",
+		       term_bytes(fa_value_u64(best, "size"), &size),
+		       term_bytes(fa_value_u64(best, "slab_bytes"), &slab),
+		       fa_format_count(fa_value_u64(best, "slabs"), &slabs),
+		       fa_format_count(fa_value_u64(best, "blocks"), &live), full,
+		       term_bytes(last, &free_bytes),
+		       term_bytes(fa_value_u64(best, "compact_gain_bytes"), &compacted),
+		       term_bytes(fa_value_u64(best, "mesh_gain_bytes"), &meshed));
+	}
+}
+
+/* What the slabs hold and, with `sites`, who holds them. */
+static void print_slabs(const struct fa_value *frag, unsigned top, bool with_sites)
+{
+	const struct fa_value *slabs = fa_value_get(frag, "slabs"), *sites;
+	struct fa_text count, bytes, free_bytes, compacted, meshed;
+	const char *allocator = fa_value_text(frag, "allocator");
+
+	if (fa_value_is_null(slabs))
+		return;
+	printf("\n%s has %s slabs of %s, of which %s are free and of use to one size alone.\n"
+	       "Blocks moved together would empty slabs of %s, meshing those of %s or more.\n",
+	       allocator ? allocator : "The allocator",
+	       fa_format_count(fa_value_u64(slabs, "slabs"), &count),
+	       term_bytes(fa_value_u64(slabs, "bytes"), &bytes),
+	       term_bytes(fa_value_u64(slabs, "free_bytes"), &free_bytes),
+	       term_bytes(fa_value_u64(slabs, "compact_gain_bytes"), &compacted),
+	       term_bytes(fa_value_u64(slabs, "mesh_gain_bytes"), &meshed));
+	if (fa_value_u64(slabs, "unplaced_blocks"))
+		printf("%s blocks of %s are in slabs that their addresses do not tell.\n",
+		       fa_format_count(fa_value_u64(slabs, "unplaced_blocks"), &count),
+		       term_bytes(fa_value_u64(slabs, "unplaced_bytes"), &bytes));
+	sites = fa_value_get(slabs, with_sites ? "sites" : "classes");
+	if (!sites || !sites->n)
+		return;
+	if (!with_sites) {
+		print_slab_classes(sites, top);
+		return;
+	}
+	printf("%s%10s %10s %10s %8s  %s%s\n", term_on(STYLE_BOLD), "PINS ALONE", "SHARE",
+	       "AT MOST", "SLABS", "SITE", term_off());
+	for (const struct fa_value *s = sites->first; s && top--; s = s->next) {
+		printf("%10s %10s %10s %8s  ", term_bytes(fa_value_u64(s, "sole"), &bytes),
+		       term_bytes(fa_value_u64(s, "shapley"), &free_bytes),
+		       term_bytes(fa_value_u64(s, "any"), &compacted),
+		       fa_format_count(fa_value_u64(s, "slabs_sole"), &count));
+		term_text(fa_value_text(s, "name"), term_width() > 60 ? term_width() - 44 : 0);
+		putchar('\n');
+		term_stack(fa_value_get(s, "stack"), STACK_MAX);
+	}
+}
+
 /* When the heap was largest, as a time that cli_parse_time() reads exactly. */
 static int find_peak(const struct cli_options *options, char *buffer, size_t size)
 {
@@ -408,6 +485,7 @@ int verb_frag(const struct cli_verb *verb, const struct cli_options *typed)
 	       residency ? residency : "unknown");
 	if (options->sites) {
 		print_sites_long(frag, options->top ? options->top : DEFAULT_TOP);
+		print_slabs(frag, options->top ? options->top : DEFAULT_TOP, true);
 	} else if (options->pages) {
 		print_pages(frag, options->top ? options->top : DEFAULT_TOP);
 	} else {
@@ -416,6 +494,7 @@ int verb_frag(const struct cli_verb *verb, const struct cli_options *typed)
 		print_occupancy(metrics);
 		print_holes(metrics);
 		print_orders(metrics);
+		print_slabs(frag, options->top ? options->top : DEFAULT_TOP, false);
 		print_sites(fa_value_get(frag, "sites"), options->top ? options->top : DEFAULT_TOP);
 		print_why(frag);
 	}

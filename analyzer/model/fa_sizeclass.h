@@ -3,12 +3,17 @@
  * Size classes: what a request is rounded up to, and what a slab or span of such blocks wastes
  *
  * Arithmetic only. The tables of a scheme are computed by the rules of its source:
- *	Go		src/internal/runtime/gc/sizeclasses.go (68 classes with the empty one; the
- *sizes and pages are facts of that file, everything else is computed) jemalloc	four classes a
- *doubling, quantum 16; a slab is the least number of pages that its class divides
- *(include/jemalloc/internal/sc.h, src/sc.c, 5.x) tcmalloc	gperftools, src/common.cc,
- *SizeMap::Init(), pages of 8 KiB SLUB is not a table: the slab of any size of object follows from
- *calculate_order() in mm/slub.c.
+ *
+ * - Go: src/internal/runtime/gc/sizeclasses.go (68 classes with the empty one; the sizes and pages
+ *   are facts of that file, everything else is computed).
+ * - jemalloc: four classes a doubling, quantum 16; a slab is the least number of pages that its
+ *   class divides (include/jemalloc/internal/sc.h, src/sc.c, 5.x).
+ * - tcmalloc: gperftools, src/common.cc, SizeMap::Init(), pages of 8 KiB.
+ * - mimalloc: the same steps up to 16 KiB, in pages of 64 KiB (2.x, include/mimalloc/types.h:
+ *   MI_SMALL_OBJ_SIZE_MAX, MI_SMALL_PAGE_SHIFT; src/page-queue.c, _mi_bin()). What the first slot
+ *   leaves in front of it is not counted.
+ *
+ * SLUB is not a table: the slab of any size of object follows from calculate_order() in mm/slub.c.
  */
 #ifndef FA_SIZECLASS_H
 #define FA_SIZECLASS_H
@@ -16,7 +21,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum fa_size_scheme { FA_SIZES_GO, FA_SIZES_JEMALLOC, FA_SIZES_TCMALLOC, FA_SIZE_SCHEMES };
+enum fa_size_scheme {
+	FA_SIZES_GO,
+	FA_SIZES_JEMALLOC,
+	FA_SIZES_TCMALLOC,
+	FA_SIZES_MIMALLOC,
+	FA_SIZE_SCHEMES
+};
 
 enum { FA_SIZE_CLASSES_MAX = 128 };
 

@@ -34,6 +34,12 @@ static void add_go(struct fa_size_classes *classes)
 		add(classes, table[i][0], (uint32_t)table[i][1] * PAGE);
 }
 
+/* 8, then by 16 up to 128; from there four steps to each doubling. */
+static uint32_t four_steps(uint32_t size, uint32_t step)
+{
+	return size == 16 ? 16 : size >= 128 && (size & (size - 1)) == 0 ? size / 4 : step;
+}
+
 static void add_jemalloc(struct fa_size_classes *classes)
 {
 	enum { PAGE = 4096, LARGEST = 14336 };
@@ -44,11 +50,17 @@ static void add_jemalloc(struct fa_size_classes *classes)
 		while (span % size)
 			span += PAGE;
 		add(classes, size, span);
-		/* 8, then by 16 up to 128; from there four steps to each doubling. */
-		if (size == 16)
-			step = 16;
-		else if (size >= 128 && (size & (size - 1)) == 0)
-			step = size / 4;
+		step = four_steps(size, step);
+	}
+}
+
+static void add_mimalloc(struct fa_size_classes *classes)
+{
+	enum { PAGE = 65536, LARGEST = 16384 };
+
+	for (uint32_t size = 8, step = 8; size <= LARGEST; size += step) {
+		add(classes, size, PAGE);
+		step = four_steps(size, step);
 	}
 }
 
@@ -95,7 +107,8 @@ const char *fa_size_scheme_name(enum fa_size_scheme scheme)
 {
 	static const char *const names[FA_SIZE_SCHEMES] = {[FA_SIZES_GO] = "go",
 							   [FA_SIZES_JEMALLOC] = "jemalloc",
-							   [FA_SIZES_TCMALLOC] = "tcmalloc"};
+							   [FA_SIZES_TCMALLOC] = "tcmalloc",
+							   [FA_SIZES_MIMALLOC] = "mimalloc"};
 
 	return scheme < FA_SIZE_SCHEMES ? names[scheme] : "unknown";
 }
@@ -107,6 +120,8 @@ void fa_size_classes_init(struct fa_size_classes *classes, enum fa_size_scheme s
 		add_go(classes);
 	else if (scheme == FA_SIZES_JEMALLOC)
 		add_jemalloc(classes);
+	else if (scheme == FA_SIZES_MIMALLOC)
+		add_mimalloc(classes);
 	else
 		add_tcmalloc(classes);
 }

@@ -6,6 +6,7 @@
  *	frag_samples.c   mappings and pages as sampled: residency, the waterfall
  *	frag_moment.c    one moment in full: sites, sets of sites, example pages, trimming, peak
  *	frag_sets.c      sites that pin together
+ *	frag_slabs.c     slabs of allocators that have some
  *	frag_bins.c      a map of the heap
  *	frag_verdict.c   the sentence, and what would help
  *	frag_emit.c      the document
@@ -18,6 +19,7 @@
 #include "fa_glibc.h"
 #include "fa_layout.h"
 #include "fa_residency.h"
+#include "fa_slabs.h"
 
 enum {
 	FRAG_MOMENTS = 512,    /* of the series */
@@ -204,6 +206,17 @@ struct frag_bins {
 	uint8_t *live, *resident; /* owned */
 };
 
+/* Slabs of allocators that have some. */
+struct frag_slabs {
+	bool known;
+	struct fa_slabs found;
+	struct frag_slab_site {
+		uint32_t stack;
+		struct fa_pin pin; /* of slabs, not of pages */
+	} * sites;		   /* owned; by shapley, largest first */
+	size_t n_sites;
+};
+
 struct frag_moment {
 	bool taken;
 	uint64_t at_ns;
@@ -225,6 +238,7 @@ struct frag_moment {
 	struct frag_region *regions;
 	size_t n_regions;
 	struct frag_bins bins;
+	struct frag_slabs slabs;
 	/* The burst: from below half of the way to the peak until below it again. */
 	bool has_burst;
 	uint64_t burst_from_ns, burst_to_ns, burst_peak_ns, burst_peak;
@@ -298,6 +312,11 @@ struct ft_error *frag_moment_finish(struct frag *frag, const struct fa_engine *e
 
 /* frag_sets.c */
 struct ft_error *frag_find_sets(struct frag *frag);
+
+/* frag_slabs.c */
+void frag_slabs_deinit(struct frag_slabs *slabs);
+struct ft_error *frag_slabs_take(struct frag *frag, const struct fa_engine *engine);
+void frag_slabs_emit(const struct frag *frag, struct fa_engine *engine, struct fa_json *json);
 
 /* frag_bins.c */
 struct ft_error *frag_fill_bins(struct frag *frag);

@@ -92,14 +92,18 @@ static void emit_hole_hist(const struct fa_hole_totals *holes, struct fa_json *j
 }
 
 /* As src/object.c and src/zmalloc.c of Redis define them, from outside: `allocated` is what the
- * allocator handed out, `active` the pages that hold some of it, `resident` those and the empty
- * ones that it keeps. */
+ * allocator handed out, `active` the slabs (elsewhere the pages) that hold some of it, `resident`
+ * those and the empty ones that it keeps. */
 static void emit_redis(const struct frag *frag, struct fa_json *json)
 {
 	const struct frag_moment *moment = &frag->moment;
 	double allocated = (double)moment->heap.live_usable;
 	double active = (double)(moment->pages.live_pages + moment->mapped.live_pages) * PAGE;
 	double resident = (double)moment->footprint;
+	const struct fa_slabs *slabs = &moment->slabs.found;
+
+	if (moment->slabs.known)
+		active = (double)(slabs->bytes + slabs->large_bytes + slabs->unplaced_bytes);
 
 	fa_json_key(json, "redis");
 	fa_json_object_begin(json);
@@ -606,6 +610,7 @@ struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 	emit_regions(frag, json);
 	emit_sites(frag, engine, json);
 	emit_sets(frag, engine, json);
+	frag_slabs_emit(frag, engine, json);
 	emit_examples(frag, engine, json);
 	emit_peak(frag, json);
 	emit_threshold(frag, engine, json);

@@ -14,6 +14,7 @@ void frag_moment_deinit(struct frag_moment *moment)
 	free(moment->regions);
 	free(moment->bins.live);
 	free(moment->bins.resident);
+	frag_slabs_deinit(&moment->slabs);
 }
 
 /* ---- sites -------------------------------------------------------------------------------------
@@ -576,6 +577,7 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 	fa_pagemap_visit_spans(&frag->layout->mapped, region_span, &visit);
 	FT_TRY(moment_trim(frag, engine));
 	FT_TRY(frag_fill_bins(frag));
+	FT_TRY(frag_slabs_take(frag, engine));
 	return frag_find_sets(frag);
 }
 

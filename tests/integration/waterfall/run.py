@@ -154,11 +154,11 @@ def redis_ratios(scratch):
     ours["resident"] = ours["active"] * redis["allocator_rss_ratio"]
     print("# used_memory is %.3f of allocator_allocated" % (
         int(info["used_memory"]) / int(info["allocator_allocated"])))
-    # What jemalloc's caches of threads hold is allocated to it; all pages of a slab are active to it
-    # while one block of it lives; resident is its upper bound, which it does not ask the kernel for.
+    # What jemalloc's caches of threads hold is allocated to it, and so are slabs that hold nothing
+    # else active; resident is its upper bound, which it does not ask the kernel for.
     for name, key, low, high in (("rss", "used_memory_rss", 0.95, 1.05),
                                  ("allocated", "allocator_allocated", 0.75, 1.02),
-                                 ("active", "allocator_active", 0.65, 1.02),
+                                 ("active", "allocator_active", 0.85, 1.02),
                                  ("resident", "allocator_resident", 0.5, 1.02)):
         ratio = ours[name] / int(info[key])
         print("# %s: %.0f bytes, %.3f of INFO's" % (name, ours[name], ratio))
