@@ -332,6 +332,24 @@ const struct fa_value *cli_section(struct cli_analysis *analysis, const char *na
 	return value;
 }
 
+int cli_redact(const struct cli_options *options, struct cli_analysis *analysis,
+	       struct fa_redactor **ret)
+{
+	struct ft_error *error;
+
+	*ret = NULL;
+	if (!options->redact)
+		return CLI_OK;
+	error = fa_redactor_create(options->redact, ret);
+	if (!error)
+		error = fa_redact_doc(*ret, analysis->doc);
+	if (!error)
+		return CLI_OK;
+	fa_redactor_destroy(*ret);
+	*ret = NULL;
+	return cli_fail(error, CLI_FAILED);
+}
+
 struct fa_side cli_side(struct cli_analysis *analysis)
 {
 	return (struct fa_side){

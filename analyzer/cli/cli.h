@@ -17,6 +17,7 @@
 #include "fa_compare.h"
 #include "fa_doc.h"
 #include "fa_engine.h"
+#include "fa_export.h"
 #include "fa_format.h"
 #include "fa_json_read.h"
 
@@ -63,6 +64,11 @@ struct cli_options {
 	uint64_t max_live, max_rss, max_errors;
 	bool has_max_growth, has_max_live, has_max_rss, allow_partial;
 	const char *svg;
+	const char *export_format;
+	enum fa_metric metric;
+	unsigned redact;	 /* FA_REDACT_... */
+	uint64_t max_html_bytes; /* 0: the default */
+	bool timeline_rows;	 /* export csv: moments, not sites */
 	bool sites, pages, series;
 	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
 };
@@ -77,7 +83,8 @@ struct cli_verb {
 extern const struct cli_verb cli_verbs[]; /* ends with a NULL name */
 const struct cli_verb *cli_verb_find(const char *name);
 
-/* ---- options.c ---------------------------------------------------------------------------------
+/* ---- options.c, option_rows.c
+ * ---------------------------------------------------------------------------------
  */
 
 /* Parse what follows the verb. Returns CLI_OK and fills `ret`, or has said what is wrong (or
@@ -128,6 +135,10 @@ struct fa_side cli_side(struct cli_analysis *analysis);
 
 /* A section, parsed; an absent one reads as NULL. */
 const struct fa_value *cli_section(struct cli_analysis *analysis, const char *name);
+
+/* Replace in the document what --redact says; the redactor, NULL without it, is the caller's. */
+int cli_redact(const struct cli_options *options, struct cli_analysis *analysis,
+	       struct fa_redactor **ret);
 
 /* Print a section as the verb's JSON. */
 /* "peak" or a time as `at`: fills `moment` with options that end there; `peak` is its memory. */
@@ -208,6 +219,8 @@ int verb_buddy(const struct cli_verb *verb, const struct cli_options *options);
 int verb_compact(const struct cli_verb *verb, const struct cli_options *options);
 int verb_check(const struct cli_verb *verb, const struct cli_options *options);
 int verb_diff(const struct cli_verb *verb, const struct cli_options *options);
+int verb_export(const struct cli_verb *verb, const struct cli_options *options);
+int verb_completion(const struct cli_verb *verb, const struct cli_options *options);
 int verb_errors(const struct cli_verb *verb, const struct cli_options *options);
 int verb_report(const struct cli_verb *verb, const struct cli_options *options);
 int verb_query(const struct cli_verb *verb, const struct cli_options *options);

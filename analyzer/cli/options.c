@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Options: one table drives parsing and --help. */
+/* Options: parsing by the table of option_rows.c. */
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -7,168 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
-
-enum option_id {
-	OPT_HELP = 'h',
-	OPT_OUTPUT = 'o',
-	OPT_FORCE = 'f',
-	OPT_TOP = 'n',
-	OPT_QUIET = 'q',
-	OPT_JSON = 256,
-	OPT_CSV,
-	OPT_FROM,
-	OPT_TO,
-	OPT_AT,
-	OPT_SITES,
-	OPT_PAGES,
-	OPT_SERIES,
-	OPT_SVG,
-	OPT_MIN_BLOCK,
-	OPT_ARENA,
-	OPT_UNMOVABLE,
-	OPT_BY,
-	OPT_SORT,
-	OPT_NO_WAIT,
-	OPT_COLOR,
-	OPT_ASCII,
-	OPT_UNITS,
-	OPT_LANG,
-	OPT_PER,
-	OPT_LIMIT,
-	OPT_MAX_GROWTH,
-	OPT_MAX_LIVE,
-	OPT_MAX_RSS,
-	OPT_MAX_ERRORS,
-	OPT_BASELINE,
-	OPT_FORMAT,
-	OPT_ALLOW_PARTIAL,
-	OPT_SUPPRESSIONS,
-	OPT_PRINT_SUPPRESSIONS,
-	OPT_VERSION,
-};
-
-static const struct option_row {
-	const char *name, *argument, *help;
-	int id; /* a letter is also its short form */
-} rows[] = {
-	{"by", "WHAT", "live (default), peak, allocated or temporary", OPT_BY},
-	{"sort", "BY", "peak (default), allocated, temporary, live, count or realloc", OPT_SORT},
-	{"top", "N", "rows of the table", OPT_TOP},
-	{"from", "TIME", "begin of the window: 10s, 1h30m, -10m (before the end) or a mark",
-	 OPT_FROM},
-	{"to", "TIME", "its end", OPT_TO},
-	{"limit", "SIZE", "of resident memory; when it is reached (default: the cgroup's)",
-	 OPT_LIMIT},
-	{"at", "TIME", "describe the heap at that time, or at its 'peak'", OPT_AT},
-	{"sites", NULL, "who pins pages: each site, pairs and sets of sites", OPT_SITES},
-	{"pages", NULL, "pages with most free bytes, and the blocks on them", OPT_PAGES},
-	{"series", NULL, "with --json: all series as well", OPT_SERIES},
-	{"svg", "FILE", "write the map as SVG; - is stdout", OPT_SVG},
-	{"min-block", "SIZE", "smallest block of the buddy allocator (default: 32)", OPT_MIN_BLOCK},
-	{"arena", "SIZE", "its size is fixed: say which request would be the first to fail",
-	 OPT_ARENA},
-	{"unmovable", "SITE", "a function, or a site's number, whose blocks stay; repeatable",
-	 OPT_UNMOVABLE},
-	{"json", NULL, "print JSON", OPT_JSON},
-	{"csv", NULL, "print rows as CSV", OPT_CSV},
-	{"output", "FILE", "where to write; - is stdout", OPT_OUTPUT},
-	{"force", NULL, "overwrite an existing file", OPT_FORCE},
-	{"lang", "LANG", "language the report opens in: en or zh", OPT_LANG},
-	{"per", "MARK", "count operations by marks of this label, and give growth for each",
-	 OPT_PER},
-	{"max-growth", "RATE", "most that sites may grow, such as 1MiB/h", OPT_MAX_GROWTH},
-	{"max-live", "SIZE", "most memory that may be live at any time", OPT_MAX_LIVE},
-	{"max-rss", "SIZE", "most that may be resident", OPT_MAX_RSS},
-	{"max-errors", "N", "bad frees that are allowed (default: 0)", OPT_MAX_ERRORS},
-	{"baseline", "OLD", "a recording; growth and bad frees that it has are no errors",
-	 OPT_BASELINE},
-	{"format", "FORMAT", "text (default), markdown, junit or sarif", OPT_FORMAT},
-	{"allow-partial", NULL, "pass where something could not be judged", OPT_ALLOW_PARTIAL},
-	{"suppressions", "FILE", "leave out what it lists (LSan or Valgrind); repeatable",
-	 OPT_SUPPRESSIONS},
-	{"print-suppressions", "FORMAT", "write suppressions for the sites shown: lsan or valgrind",
-	 OPT_PRINT_SUPPRESSIONS},
-	{"no-wait", NULL, "do not wait for a recording that is being finished", OPT_NO_WAIT},
-	{"color", "WHEN", "auto (default), always or never", OPT_COLOR},
-	{"ascii", NULL, "no characters beyond ASCII", OPT_ASCII},
-	{"units", "UNITS", "iec (default) or bytes", OPT_UNITS},
-	{"quiet", NULL, "no progress", OPT_QUIET},
-	{"help", NULL, "print this", OPT_HELP},
-	{"version", NULL, "print the version", OPT_VERSION},
-};
-
-enum { N_ROWS = sizeof(rows) / sizeof(*rows) };
-
-/* Whether `name` is one of the blank-separated words of `list`. */
-static bool has_word(const char *list, const char *name)
-{
-	size_t len = strlen(name);
-
-	for (const char *p = list; *p;) {
-		size_t word = strcspn(p, " ");
-
-		if (word == len && !memcmp(p, name, len))
-			return true;
-		p += word;
-		p += strspn(p, " ");
-	}
-	return false;
-}
-
-static const struct option_row *find_row(const char *name, size_t len)
-{
-	for (size_t i = 0; i < N_ROWS; i++)
-		if (strlen(rows[i].name) == len && !memcmp(rows[i].name, name, len))
-			return &rows[i];
-	return NULL;
-}
-
-static bool is_common(const struct option_row *row)
-{
-	return row->id == OPT_HELP || row->id == OPT_VERSION;
-}
-
-/* ---- help --------------------------------------------------------------------------------------
- */
-
-static void print_row(const struct option_row *row)
-{
-	char left[64];
-
-	snprintf(left, sizeof(left), "  %c%c%c --%s%s%s", row->id < 256 ? '-' : ' ',
-		 row->id < 256 ? row->id : ' ', row->id < 256 ? ',' : ' ', row->name,
-		 row->argument ? " " : "", row->argument ? row->argument : "");
-	printf(strlen(left) > 23 ? "%s  %s\n" : "%-23s %s\n", left, row->help);
-}
-
-void cli_print_help(const struct cli_verb *verb)
-{
-	if (!verb) {
-		puts("Usage: fraganalyze [VERB] [OPTIONS] FILE\n\n"
-		     "Say what a recording of a program's heap means.\n");
-		for (verb = cli_verbs; verb->name; verb++)
-			printf("  %-10s %s\n", verb->name, verb->summary);
-		puts("\nExamples:\n"
-		     "  fraganalyze leaks --json soak.frag | jq '.leaks[0]'\n"
-		     "\n'fraganalyze VERB --help' lists a verb's options. Exit status: 0 done, 1 "
-		     "failed,\n"
-		     "2 usage, 3 the recording is missing, damaged or newer, 4 check could not "
-		     "judge all.");
-		return;
-	}
-	printf("Usage: fraganalyze %s [OPTIONS] %s\n\n%c%s.\n\n", verb->name, verb->operands,
-	       toupper((unsigned char)verb->summary[0]), verb->summary + 1);
-	for (const char *p = verb->options; *p;) {
-		size_t word = strcspn(p, " ");
-
-		print_row(find_row(p, word));
-		p += word;
-		p += strspn(p, " ");
-	}
-	print_row(find_row("help", 4));
-	printf("\nExample:\n  %s\n", verb->example);
-}
+#include "option_rows.h"
 
 /* ---- times -------------------------------------------------------------------------------------
  */
@@ -382,19 +221,38 @@ static bool take_block_size(int id, const char *value, struct cli_options *o)
 	return true;
 }
 
+/* "paths,env"; without a word all of them. */
+static bool take_redact(const char *value, unsigned *ret)
+{
+	if (!value)
+		*ret = FA_REDACT_ALL;
+	while (value && *value) {
+		char word[16];
+		size_t len = strcspn(value, ",");
+		int choice;
+
+		snprintf(word, sizeof(word), "%.*s", (int)len, value);
+		choice = choose("redact", word, redact_words);
+		if (choice < 0)
+			return false;
+		*ret |= 1U << choice;
+		value += len;
+		value += *value == ',';
+	}
+	return true;
+}
+
 static bool take_option(int id, const char *value, struct cli_options *o)
 {
-	static const char *const by[] = {"live", "peak", "allocated", "temporary", NULL};
-	static const char *const sort[] = {"peak",  "allocated", "temporary", "live",
-					   "count", "realloc",	 NULL};
-	static const char *const when[] = {"auto", "always", "never", NULL};
-	static const char *const units[] = {"iec", "bytes", NULL};
-	static const char *const langs[] = {"en", "zh", NULL};
-	static const char *const outputs[] = {"text", "markdown", "junit", "sarif", NULL};
-	static const char *const formats[] = {"lsan", "valgrind", NULL};
 	uint64_t ignored;
+	const struct option_row *row = option_row_by_id(id);
 	int choice = 0;
 
+	if (row->choices && id != OPT_REDACT) {
+		choice = choose(row->name, value, row->choices);
+		if (choice < 0)
+			return false;
+	}
 	switch (id) {
 	case OPT_JSON:
 		o->json = true;
@@ -447,19 +305,15 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_TOP:
 		return parse_top(value, &o->top);
 	case OPT_BY:
-		choice = choose("by", value, by);
 		o->by = (enum cli_by)choice;
 		break;
 	case OPT_SORT:
-		choice = choose("sort", value, sort);
 		o->sort = (enum cli_sort)choice;
 		break;
 	case OPT_COLOR:
-		choice = choose("color", value, when);
 		o->color = (enum cli_color)choice;
 		break;
 	case OPT_UNITS:
-		choice = choose("units", value, units);
 		o->plain_bytes = choice == 1;
 		break;
 	case OPT_MAX_GROWTH:
@@ -474,7 +328,6 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 		o->allow_partial = true;
 		break;
 	case OPT_FORMAT:
-		choice = choose("format", value, outputs);
 		o->format = (enum cli_format)choice;
 		break;
 	case OPT_LIMIT:
@@ -507,15 +360,26 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 		o->suppressions[o->n_suppressions++] = value;
 		break;
 	case OPT_PRINT_SUPPRESSIONS:
-		choice = choose("print-suppressions", value, formats);
 		o->print_suppressions = value;
 		break;
 	case OPT_LANG:
-		choice = choose("lang", value, langs);
 		o->lang = value;
 		break;
+	case OPT_EXPORT_FORMAT:
+		o->export_format = value;
+		break;
+	case OPT_METRIC:
+		o->metric = choice < FA_N_METRICS ? (enum fa_metric)choice : FA_METRIC_LEAKED;
+		break;
+	case OPT_ROWS:
+		o->timeline_rows = choice == 1;
+		break;
+	case OPT_REDACT:
+		return take_redact(value, &o->redact);
+	case OPT_MAX_HTML_SIZE:
+		return take_size(row->name, value, &o->max_html_bytes);
 	}
-	return choice >= 0;
+	return true;
 }
 
 static int take_operands(const struct cli_verb *verb, int n, char **operands, struct cli_options *o)
@@ -527,9 +391,10 @@ static int take_operands(const struct cli_verb *verb, int n, char **operands, st
 	if (n < wanted) {
 		fprintf(stderr, "fraganalyze: %s needs %s; try 'fraganalyze %s --help'\n",
 			verb->name,
-			wanted == 2 && !sql ? "two recordings"
-			: n == 0	    ? "a recording"
-					    : "a query",
+			wanted == 2 && !sql		      ? "two recordings"
+			: !strncmp(verb->operands, "bash", 4) ? "a shell's name"
+			: n == 0			      ? "a recording"
+							      : "a query",
 			verb->name);
 		return CLI_USAGE;
 	}
@@ -547,20 +412,21 @@ static int take_operands(const struct cli_verb *verb, int n, char **operands, st
 int cli_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_options *ret,
 	      bool *done)
 {
-	struct option longs[N_ROWS + 1] = {0};
-	char shorts[2 * N_ROWS + 1] = "";
+	struct option longs[OPTION_ROWS_MAX + 1] = {0};
+	char shorts[2 * OPTION_ROWS_MAX + 1] = "";
+	const struct option_row *row;
 	int n_longs = 0, id;
 
-	for (size_t i = 0; i < N_ROWS; i++) {
-		if (!is_common(&rows[i]) && !has_word(verb->options, rows[i].name))
-			continue;
+	for (size_t i = 0; (row = option_row_of(verb, i)) && n_longs < OPTION_ROWS_MAX; i++) {
 		longs[n_longs++] = (struct option){
-			.name = rows[i].name,
-			.has_arg = rows[i].argument ? required_argument : no_argument,
-			.val = rows[i].id,
+			.name = row->name,
+			.has_arg = !row->argument	   ? no_argument
+				   : *row->argument == '[' ? optional_argument
+							   : required_argument,
+			.val = row->id,
 		};
-		if (rows[i].id < 256) {
-			char one[3] = {(char)rows[i].id, rows[i].argument ? ':' : '\0', '\0'};
+		if (row->id < 256) {
+			char one[3] = {(char)row->id, row->argument ? ':' : '\0', '\0'};
 
 			strcat(shorts, one);
 		}

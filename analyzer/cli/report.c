@@ -85,6 +85,7 @@ int verb_report(const struct cli_verb *verb, const struct cli_options *options)
 	ft_auto_free char *fallback = options->output ? NULL : default_output(options);
 	const char *path = options->output ? options->output : fallback;
 	struct page page = {.options.lang = options->lang ? options->lang : "en"};
+	struct fa_redactor *redact = NULL;
 	struct ft_error *error = NULL;
 	struct cli_analysis a;
 	int status;
@@ -101,15 +102,17 @@ int verb_report(const struct cli_verb *verb, const struct cli_options *options)
 		status = analyse(verb, options, &a);
 	if (status != CLI_OK)
 		return status;
+	status = cli_redact(options, &a, &redact);
 	page.doc = a.doc;
-	if (options->json)
+	if (status == CLI_OK && options->json)
 		cli_print_document(&a);
-	else
+	else if (status == CLI_OK)
 		error = cli_write_output(path, options->force, write_page, &page);
+	fa_redactor_destroy(redact);
 	cli_analysis_deinit(&a);
 	if (error)
 		return cli_fail(error, CLI_FAILED);
-	if (!options->json && strcmp(path, "-") != 0)
+	if (status == CLI_OK && !options->json && strcmp(path, "-") != 0)
 		printf("%s\n", path);
-	return CLI_OK;
+	return status;
 }

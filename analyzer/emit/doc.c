@@ -171,6 +171,18 @@ void fa_doc_column(struct fa_doc *doc, const char *name, enum fa_column_type typ
 	doc->n_columns++;
 }
 
+void fa_doc_replace(struct fa_doc *doc, const char *name, struct ft_strbuf *text)
+{
+	bool found;
+	size_t at = section_position(doc, name, &found);
+	struct ft_strbuf old;
+
+	assert(found && !doc->open);
+	old = doc->sections[at]->text;
+	doc->sections[at]->text = *text;
+	*text = old;
+}
+
 const char *fa_doc_section(const struct fa_doc *doc, const char *name)
 {
 	bool found;

@@ -44,6 +44,9 @@ void fa_doc_end(struct fa_doc *doc);
 void fa_doc_column(struct fa_doc *doc, const char *name, enum fa_column_type type, const void *data,
 		   size_t n);
 
+/* Put `text`, an object, in the place of a section's text, which is there; takes it over. */
+void fa_doc_replace(struct fa_doc *doc, const char *name, struct ft_strbuf *text);
+
 /* The text of a section ("{...}"), or NULL; borrowed until destroy. */
 const char *fa_doc_section(const struct fa_doc *doc, const char *name);
 /* Sections and columns by index, sorted by name; NULL past the end. */

@@ -14,6 +14,7 @@ import pty
 import re
 import shlex
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
@@ -155,6 +156,45 @@ def _(scratch):
         result = tool_run(*arguments).check_status(2)
         check(word in result.stderr.decode(), "%r: %r" % (arguments, result.stderr))
         check_equal(result.stdout, b"", "stdout of %r" % arguments)
+
+
+@suite.case("completions know every verb, every option, and words that are one of a few", 60)
+def _(scratch):
+    general = tool_run("--help").check_status(0).stdout.decode()
+    verbs = re.findall(r"^  ([a-z]+) ", general, re.M)
+    options = {verb: re.findall(r"--([a-z-]+)", tool_run(verb, "--help").check_status(0).stdout.decode().split("Example:")[0])
+               for verb in verbs}
+    scripts = {}
+    for shell in ("bash", "zsh", "fish"):
+        scripts[shell] = os.path.join(scratch, shell)
+        with open(scripts[shell], "wb") as file:
+            file.write(tool_run("completion", shell).check_status(0).stdout)
+        # Shells that are not there are not missed: bash is what is asked below.
+        if shutil.which(shell):
+            check_equal(run([shell, "-n", scripts[shell]]).check_status(0).stderr, b"", "syntax for " + shell)
+        with open(scripts[shell], encoding="utf-8") as file:
+            text = file.read()
+        for name in {name for names in options.values() for name in names}:
+            check(re.search(r"(--|-l )%s\b" % name, text), "%s does not know --%s" % (shell, name))
+
+    def complete(*words):
+        code = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _fraganalyze; printf '%s\\n' \"${COMPREPLY[@]}\""
+        return run(["bash", "-c", code, "-", scripts["bash"], "fraganalyze", *words],
+                   cwd=scratch).check_status(0).stdout.decode().split()
+
+    check_equal(sorted(complete("")), sorted(verbs + ["--help", "--version", "bash", "fish", "zsh"]), "verbs, and files")
+    for verb in verbs:
+        check_equal(set(complete(verb, "--")) - {"--version", "bash", "zsh", "fish"},
+                    {"--" + name for name in options[verb]} | set(w for w in complete(verb, "--redact=") if w),
+                    "options of " + verb)
+    check_equal(complete("leaks", "--by", "p"), ["peak"], "an argument")
+    check_equal(complete("leaks", "--by", "=", "a"), ["allocated"], "an argument behind =")
+    check_equal(complete("export", "--format", "sp"), ["speedscope"], "a format")
+    check_equal(complete("check", "--format", "j"), ["junit"], "the same option of another verb")
+    check_equal(complete("leaks", "--from", ""), [], "nothing is known of times")
+    check_equal(complete("completion", "z"), ["zsh"], "shells")
+    check_equal(complete("leaks", "ba"), ["bash"], "files")
+    check(b"bash, zsh, fish" in tool_run("completion", "csh").check_status(2).stderr, "an unknown shell")
 
 
 @suite.case("help fits a terminal and has an example", 60)
