@@ -342,7 +342,7 @@ def _(scratch):
                     (totals[profile["name"]],) * 2 + (len(profile["weights"]),), profile["name"])
     native, pprof, folded = speedscope(work, *files)
     for shown in (native, pprof, folded):
-        check_equal(shown["trouble"], [], "errors of the page")
+        check_equal(shown["trouble"], [], "what the page complains of")
     check_equal(native["profiles"], list(METRICS), "profiles")
     check_equal(native["title"], "synthetic - speedscope", "title")
 
