@@ -23,11 +23,17 @@
 
 struct fa_granule; /* live bytes, tags, history */
 
+enum { FA_GRID_RECENT = 1024 };
+
 struct fa_grid {
 	unsigned shift;
 	uint32_t n_columns, column; /* in all; being filled */
 	size_t max_granules;
 	struct ft_map index; /* address >> shift -> granule */
+	struct {
+		uint64_t key; /* + 1; 0: none */
+		size_t granule;
+	} recent[FA_GRID_RECENT]; /* found lately, by the low bits of their key */
 	struct fa_granule *granules;
 	size_t n_granules, granule_room;
 	struct ft_arena cells; /* n_columns bytes a granule */

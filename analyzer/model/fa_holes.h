@@ -30,7 +30,7 @@
 #include "ft_map.h"
 
 /* Sizes by the 8 bytes below 256, above that eight to each power of two. */
-enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 64 };
+enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 64, FA_HOLES_RECENT_CELLS = 2048 };
 
 static inline unsigned fa_hole_bin(uint64_t size)
 {
@@ -71,8 +71,12 @@ struct fa_holes {
 	struct {
 		uint64_t key; /* + 1; 0: none */
 		size_t leaf;
-	} recent[FA_HOLES_RECENT];    /* leaves found lately, by the low bits of their key */
-	struct fa_holes_cell **cells; /* 64 KiB each, in slabs */
+	} recent[FA_HOLES_RECENT]; /* leaves found lately, by the low bits of their key */
+	struct {
+		uint64_t key; /* + 1; 0: none */
+		struct fa_holes_cell *cell;
+	} recent_cells[FA_HOLES_RECENT_CELLS]; /* likewise: what the fast path finds */
+	struct fa_holes_cell **cells;	       /* 64 KiB each, in slabs */
 	size_t n_cells, n_slabs, slab_room;
 	/* By cell: no hole that starts in it is larger, and one is as large unless bit 0 is set. */
 	uint64_t *bounds;

@@ -38,6 +38,22 @@ void fa_grid_deinit(struct fa_grid *grid)
 	*grid = (struct fa_grid){0};
 }
 
+/* The granule of `key`, or NULL. */
+static inline struct fa_granule *granule_recall(struct fa_grid *grid, uint64_t key)
+{
+	unsigned slot = (unsigned)key % FA_GRID_RECENT;
+
+	if (__builtin_expect(grid->recent[slot].key != key + 1, 0)) {
+		const uint64_t *index = ft_map_get(&grid->index, key);
+
+		if (!index)
+			return NULL;
+		grid->recent[slot].key = key + 1;
+		grid->recent[slot].granule = *index;
+	}
+	return &grid->granules[grid->recent[slot].granule];
+}
+
 static int granule_order(const void *a, const void *b)
 {
 	const struct fa_granule *x = a, *y = b;
@@ -53,6 +69,7 @@ static struct ft_error *grid_coarsen(struct fa_grid *grid)
 	grid->spare = grid->cells;
 	ft_arena_init(&grid->cells);
 	ft_map_deinit(&grid->index);
+	memset(grid->recent, 0, sizeof(grid->recent));
 	if (grid->n_granules)
 		qsort(grid->granules, grid->n_granules, sizeof(*grid->granules), granule_order);
 
@@ -129,6 +146,17 @@ static uint64_t granule_share(const struct fa_grid *grid, uint64_t key, uint64_t
 
 struct ft_error *fa_grid_add(struct fa_grid *grid, uint64_t start, uint64_t end, uint8_t tags)
 {
+	/* Mostly one that is there, for all of it. */
+	if (start >> grid->shift == (end - 1) >> grid->shift) {
+		struct fa_granule *granule = granule_recall(grid, start >> grid->shift);
+
+		if (granule) {
+			granule->live += end - start;
+			granule->tags |= tags;
+			return NULL;
+		}
+	}
+
 	/* Coarsen first for all the block's granules, so that it is counted in one width. */
 	while (grid->n_granules + (((end - 1) >> grid->shift) - (start >> grid->shift)) >=
 	       grid->max_granules) {
@@ -157,10 +185,10 @@ struct ft_error *fa_grid_add(struct fa_grid *grid, uint64_t start, uint64_t end,
 void fa_grid_remove(struct fa_grid *grid, uint64_t start, uint64_t end)
 {
 	for (uint64_t key = start >> grid->shift; key <= (end - 1) >> grid->shift; key++) {
-		const uint64_t *index = ft_map_get(&grid->index, key);
+		struct fa_granule *granule = granule_recall(grid, key);
 
-		if (index)
-			grid->granules[*index].live -= granule_share(grid, key, start, end);
+		if (granule)
+			granule->live -= granule_share(grid, key, start, end);
 	}
 }
 

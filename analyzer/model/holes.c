@@ -24,10 +24,13 @@ enum {
 };
 
 struct fa_holes_cell {
+	uint16_t used;	  /* pages with any bit */
+	uint16_t is_fine; /* pages with a bit for 8 bytes */
+	uint16_t spans;	  /* pages whose last block goes on beyond their end */
+	uint8_t tags;	  /* that the cell's region is known to have */
+	bool is_covered;  /* whether the cell is known to be in a region */
+	uint32_t index;
 	uint64_t bits[CELL_PAGES][4]; /* a bit for 16 bytes; of a fine page [0] indexes `fine` */
-	uint16_t used;		      /* pages with any bit */
-	uint16_t is_fine;	      /* pages with a bit for 8 bytes */
-	uint16_t spans;		      /* pages whose last block goes on beyond their end */
 };
 
 struct fa_holes_leaf {
@@ -197,6 +200,23 @@ static struct fa_holes_cell *cell_find(struct fa_holes *h, uint64_t pos)
 	return index ? cell_at(h, index - 1) : NULL;
 }
 
+/* The same, found faster the next time. Cells stay where they are. */
+static inline struct fa_holes_cell *cell_recall(struct fa_holes *h, uint64_t pos)
+{
+	uint64_t key = pos >> CELL_SHIFT;
+	unsigned slot = (unsigned)key % FA_HOLES_RECENT_CELLS;
+
+	if (__builtin_expect(h->recent_cells[slot].key != key + 1, 0)) {
+		struct fa_holes_cell *cell = cell_find(h, pos);
+
+		if (!cell)
+			return NULL;
+		h->recent_cells[slot].key = key + 1;
+		h->recent_cells[slot].cell = cell;
+	}
+	return h->recent_cells[slot].cell;
+}
+
 static struct fa_holes_cell *cell_make(struct fa_holes *h, uint64_t pos)
 {
 	struct fa_holes_leaf *leaf = leaf_make(h, pos >> LEAF_SHIFT);
@@ -230,6 +250,7 @@ static struct fa_holes_cell *cell_make(struct fa_holes *h, uint64_t pos)
 		h->n_slabs++;
 	}
 	h->bounds[h->n_cells] = 0;
+	cell_at(h, h->n_cells)->index = (uint32_t)h->n_cells;
 	*index = (uint32_t)++h->n_cells;
 	return cell_at(h, *index - 1);
 }
@@ -619,6 +640,133 @@ static void block_write(struct fa_holes *h, uint64_t from, uint64_t to, bool val
 	edge_write(h, tail, to, value);
 }
 
+/* ---- within one page ---------------------------------------------------------------------------
+ *
+ * Most blocks lie in one page with other blocks on both sides of them. Then all holes that change
+ * are smaller than a page and begin in one cell, and the region, the tree and the bits of use stay
+ * as they are.
+ */
+
+struct near {
+	struct fa_holes_cell *cell;
+	uint64_t *words;
+	unsigned from, to;	/* the block, in units of 16 bytes within the page */
+	unsigned before, after; /* end of the block before it, begin of the one after it */
+};
+
+/* False: look for the neighbours elsewhere. `clear`: nothing may be set in the block's place. */
+static inline bool look_near(struct fa_holes *h, uint64_t from, uint64_t to, bool clear,
+			     struct near *n)
+{
+	unsigned page = page_of(from), w;
+	uint64_t found;
+
+	if ((from ^ (to - 1)) >> PAGE_SHIFT || (from | to) & 15)
+		return false;
+	n->cell = cell_recall(h, from);
+	if (!n->cell || n->cell->is_fine >> page & 1)
+		return false;
+	n->words = n->cell->bits[page];
+	n->from = (unsigned)(from & (PAGE - 1)) >> 4;
+	n->to = ((unsigned)((to - 1) & (PAGE - 1)) >> 4) + 1;
+
+	w = n->from >> 6;
+	found = n->words[w] & ((UINT64_C(1) << (n->from & 63)) - 1);
+	while (!found && w)
+		found = n->words[--w];
+	if (!found)
+		return false;
+	n->before = w * 64 + 64 - (unsigned)__builtin_clzll(found);
+
+	unsigned next = clear ? n->from : n->to;
+
+	if (next == PAGE >> 4)
+		return false;
+	w = next >> 6;
+	found = n->words[w] & (UINT64_MAX << (next & 63));
+	while (!found && w < 3)
+		found = n->words[++w];
+	if (!found)
+		return false;
+	n->after = w * 64 + (unsigned)__builtin_ctzll(found);
+	return n->after >= n->to;
+}
+
+/* Enter (one = 1) or take back (one = -1) a hole of so many units that is smaller than a page. */
+static inline void near_count(struct fa_holes *h, uint64_t units, uint64_t one)
+{
+	unsigned bin = fa_hole_bin(units * 16);
+
+	h->totals.n_holes += one;
+	h->totals.bin_holes[bin] += one;
+	h->totals.bin_bytes[bin] += one * units * 16;
+}
+
+static inline void near_enter(struct fa_holes *h, const struct near *n, uint64_t units)
+{
+	uint64_t *bound = &h->bounds[n->cell->index];
+
+	if (!units)
+		return;
+	near_count(h, units, 1);
+	if (units * 16 >= (*bound & ~(uint64_t)STALE))
+		*bound = units * 16;
+}
+
+static inline void near_leave(struct fa_holes *h, const struct near *n, uint64_t units)
+{
+	uint64_t *bound = &h->bounds[n->cell->index];
+
+	if (!units)
+		return;
+	near_count(h, units, UINT64_MAX);
+	*bound |= units * 16 == *bound ? STALE : 0;
+}
+
+static inline void near_write(const struct near *n, bool value)
+{
+	for (unsigned unit = n->from; unit < n->to;) {
+		unsigned bit = unit & 63, room = 64 - bit, left = n->to - unit;
+		unsigned m = room < left ? room : left;
+		uint64_t mask = (UINT64_MAX >> (64 - m)) << bit;
+
+		if (value)
+			n->words[unit >> 6] |= mask;
+		else
+			n->words[unit >> 6] &= ~mask;
+		unit += m;
+	}
+}
+
+static inline bool add_near(struct fa_holes *h, uint64_t from, uint64_t to, uint8_t tags)
+{
+	struct near n;
+
+	if (!look_near(h, from, to, true, &n) || !n.cell->is_covered ||
+	    (n.cell->tags & tags) != tags)
+		return false;
+	near_leave(h, &n, n.after - n.before);
+	near_write(&n, true);
+	near_enter(h, &n, n.from - n.before);
+	near_enter(h, &n, n.after - n.to);
+	h->totals.hole_bytes -= to - from;
+	return true;
+}
+
+static inline bool remove_near(struct fa_holes *h, uint64_t from, uint64_t to)
+{
+	struct near n;
+
+	if (!look_near(h, from, to, false, &n))
+		return false;
+	near_leave(h, &n, n.from - n.before);
+	near_leave(h, &n, n.after - n.to);
+	near_write(&n, false);
+	near_enter(h, &n, n.after - n.before);
+	h->totals.hole_bytes += to - from;
+	return true;
+}
+
 struct ft_error *fa_holes_add(struct fa_holes *h, uint64_t start, uint64_t end, uint8_t tags,
 			      bool *refused)
 {
@@ -627,7 +775,7 @@ struct ft_error *fa_holes_add(struct fa_holes *h, uint64_t start, uint64_t end, 
 	bool inside;
 
 	*refused = start >= end || (start | end) & 7 || to < from;
-	if (*refused)
+	if (*refused || add_near(h, from, to, tags))
 		return NULL;
 
 	bool has_before = prev_covered(h, from, &before, &inside);
@@ -654,6 +802,13 @@ struct ft_error *fa_holes_add(struct fa_holes *h, uint64_t start, uint64_t end, 
 			hole_count(h, before, after, 1);
 		return error;
 	}
+	/* When all of the block is in one cell, of positions and of addresses. */
+	if (!((start ^ (to - 1)) >> CELL_SHIFT)) {
+		struct fa_holes_cell *cell = cell_recall(h, from);
+
+		cell->tags |= tags;
+		cell->is_covered = true;
+	}
 	block_write(h, from, to, true);
 	if (has_before)
 		hole_count(h, before, from, 1);
@@ -665,7 +820,12 @@ struct ft_error *fa_holes_add(struct fa_holes *h, uint64_t start, uint64_t end, 
 void fa_holes_remove(struct fa_holes *h, uint64_t start, uint64_t end)
 {
 	uint64_t from = start + h->phase, to = end + h->phase, before, after;
-	bool inside, has_before = prev_covered(h, from, &before, &inside);
+	bool inside;
+
+	if (remove_near(h, from, to))
+		return;
+
+	bool has_before = prev_covered(h, from, &before, &inside);
 	bool has_after = next_covered(h, to, &after);
 
 	if (has_before)
@@ -680,12 +840,12 @@ void fa_holes_remove(struct fa_holes *h, uint64_t start, uint64_t end)
 void fa_holes_prefetch(struct fa_holes *h, uint64_t address)
 {
 	uint64_t pos = address + h->phase;
-	struct fa_holes_cell *cell = cell_find(h, pos);
+	struct fa_holes_cell *cell = cell_recall(h, pos);
 
 	if (!cell)
 		return;
 	__builtin_prefetch(cell->bits[page_of(pos)], 1);
-	__builtin_prefetch(&cell->used, 1);
+	__builtin_prefetch(cell, 1);
 }
 
 /* ---- queries ------------------------------------------------------------------------------------

@@ -20,41 +20,60 @@ _Static_assert(sizeof(struct fa_page) == 28, "with fa_holes at most 64 bytes a p
  * have bytes on a 4 KiB page; on larger pages blocks are not counted. */
 enum { SHARE_BLOCKS = 22, SHARE_BYTES = (1 << SHARE_BLOCKS) - 1 };
 
-struct fa_share {
-	uint32_t site, share;
-};
-
-/* The sites of a crowded page, in no order: the first in the entry, which is one cache line, the
- * others behind it. 4 KiB pages hold at most 128 malloc blocks, so that a walk is short. */
-enum { SPILL_FIRST = 5 };
+/* The sites of a crowded page, in no order. Sites and shares are apart, so that looking for a site
+ * goes through half of the lines. 4 KiB pages hold at most 128 malloc blocks, so that a walk is
+ * short. */
+enum { SPILL_STEP = 8 };
 
 struct fa_page_spill {
-	struct fa_share first[SPILL_FIRST];
-	struct fa_share *more; /* kept for the next user of the entry */
-	uint32_t n, room;      /* shares in use; of `more` */
+	uint32_t *sites;  /* `room`, and as many shares behind them; kept for the next user */
+	uint32_t n, room; /* in use; a multiple of SPILL_STEP */
 	uint32_t next_free;
-	uint32_t unused;
 };
-_Static_assert(sizeof(struct fa_page_spill) == 64, "one cache line");
 
-static struct fa_share *share_at(struct fa_page_spill *spill, uint32_t i)
+static uint32_t *spill_shares(const struct fa_page_spill *spill)
 {
-	return i < SPILL_FIRST ? &spill->first[i] : &spill->more[i - SPILL_FIRST];
+	return spill->sites + spill->room;
+}
+
+/* The place of `site` in the entry, or spill->n. */
+static inline uint32_t spill_find(const struct fa_page_spill *spill, uint32_t site)
+{
+	for (uint32_t i = 0; i < spill->n; i += SPILL_STEP) {
+		const uint32_t *sites = spill->sites + i;
+		uint32_t found = 0;
+
+		for (unsigned k = 0; k < SPILL_STEP; k++)
+			found |= (uint32_t)(sites[k] == site) << k;
+		if (found) {
+			uint32_t at = i + (uint32_t)__builtin_ctz(found);
+
+			/* What is behind the last one is left from before. */
+			return at < spill->n ? at : spill->n;
+		}
+	}
+	return spill->n;
 }
 
 /* Append a share. False when out of memory. */
-static bool share_add(struct fa_page_spill *spill, uint32_t site, uint32_t share)
+static bool spill_add(struct fa_page_spill *spill, uint32_t site, uint32_t share)
 {
-	if (spill->n >= SPILL_FIRST && spill->n - SPILL_FIRST == spill->room) {
-		uint32_t room = spill->room ? spill->room * 2 : 8;
-		struct fa_share *more = realloc(spill->more, room * sizeof(*more));
+	if (spill->n == spill->room) {
+		uint32_t room = spill->room ? spill->room * 2 : SPILL_STEP;
+		uint32_t *sites = calloc(room, 2 * sizeof(*sites));
 
-		if (!more)
+		if (!sites)
 			return false;
-		spill->more = more;
+		if (spill->n) {
+			memcpy(sites, spill->sites, spill->n * sizeof(*sites));
+			memcpy(sites + room, spill_shares(spill), spill->n * sizeof(*sites));
+		}
+		free(spill->sites);
+		spill->sites = sites;
 		spill->room = room;
 	}
-	*share_at(spill, spill->n++) = (struct fa_share){site, share};
+	spill->sites[spill->n] = site;
+	spill_shares(spill)[spill->n++] = share;
 	return true;
 }
 
@@ -70,7 +89,7 @@ void fa_pagemap_deinit(struct fa_pagemap *map)
 		free(map->slab[i]);
 	free(map->slab);
 	for (size_t i = 0; i < map->n_spills; i++)
-		free(map->spills[i].more);
+		free(map->spills[i].sites);
 	free(map->spills);
 	free(map->keys);
 	free(map->spans);
@@ -206,20 +225,23 @@ static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t sit
 		spill = spill_take(map, &index);
 		if (!spill)
 			return false;
-		/* They fit into the entry itself. */
 		for (unsigned i = 0; i < FA_PAGE_SITES; i++)
-			share_add(spill, page->site[i], page->share[i]);
+			if (!spill_add(spill, page->site[i], page->share[i])) {
+				spill_give(map, index);
+				return false;
+			}
 		page->n_sites = SPILLED;
 		page->site[0] = index;
 	}
 
 	spill = &map->spills[page->site[0]];
-	for (uint32_t i = 0; i < spill->n; i++)
-		if (share_at(spill, i)->site == site) {
-			share_at(spill, i)->share += share;
-			return true;
-		}
-	return share_add(spill, site, share);
+
+	uint32_t at = spill_find(spill, site);
+
+	if (at == spill->n)
+		return spill_add(spill, site, share);
+	spill_shares(spill)[at] += share;
+	return true;
 }
 
 static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t site,
@@ -243,23 +265,23 @@ static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t 
 	uint32_t index = page->site[0];
 	struct fa_page_spill *spill = &map->spills[index];
 
-	for (uint32_t i = 0; i < spill->n; i++) {
-		struct fa_share *at = share_at(spill, i);
+	uint32_t at = spill_find(spill, site), *shares = spill_shares(spill);
 
-		if (at->site != site)
-			continue;
-		at->share -= share;
-		if (!at->share)
-			*at = *share_at(spill, --spill->n);
-		break;
+	if (at < spill->n) {
+		shares[at] -= share;
+		if (!shares[at]) {
+			spill->n--;
+			spill->sites[at] = spill->sites[spill->n];
+			shares[at] = shares[spill->n];
+		}
 	}
 	if (spill->n > FA_PAGE_SITES)
 		return;
 	/* The record can hold them again. */
 	page->n_sites = spill->n;
 	for (uint32_t i = 0; i < spill->n; i++) {
-		page->site[i] = spill->first[i].site;
-		page->share[i] = spill->first[i].share;
+		page->site[i] = spill->sites[i];
+		page->share[i] = shares[i];
 	}
 	spill_give(map, index);
 }
@@ -288,14 +310,36 @@ static void totals_page(struct fa_pagemap *map, const struct fa_page *page, uint
 	}
 }
 
+/* The page has `live` bytes now and is resident, if it has any. */
+static inline void page_set(struct fa_pagemap *map, struct fa_page *page, uint32_t live)
+{
+	struct fa_page_totals *totals = &map->totals;
+	const uint64_t page_bytes = UINT64_C(1) << map->shift;
+	uint32_t before = page->live;
+
+	if (__builtin_expect(page->absent || !before || !live, 0)) {
+		totals_page(map, page, UINT64_MAX);
+		page->live = live;
+		page->absent = 0;
+		totals_page(map, page, 1);
+		return;
+	}
+	page->live = live;
+	totals->pinned_free_bytes += (page_bytes - live) - (page_bytes - before);
+
+	unsigned from = decile(map, before), to = decile(map, live);
+
+	if (from != to) {
+		totals->occupancy[from]--;
+		totals->occupancy[to]++;
+	}
+}
+
 static bool edge_add(struct fa_pagemap *map, struct fa_page *page, uint32_t bytes, uint32_t site)
 {
 	if (map->with_sites && !sites_add(map, page, site, share_of(map, bytes)))
 		return false;
-	totals_page(map, page, UINT64_MAX);
-	page->live += bytes;
-	page->absent = 0;
-	totals_page(map, page, 1);
+	page_set(map, page, page->live + bytes);
 	return true;
 }
 
@@ -307,11 +351,14 @@ static void edge_remove(struct fa_pagemap *map, uint64_t number, uint32_t bytes,
 		return;
 	if (map->with_sites)
 		sites_remove(map, page, site, share_of(map, bytes));
-	totals_page(map, page, UINT64_MAX);
-	page->live -= bytes;
-	if (!page->live)
-		page->absent = 0;
-	totals_page(map, page, 1);
+	if (__builtin_expect(page->absent && page->live > bytes, 0)) {
+		/* It stays absent: nothing was born on it. */
+		totals_page(map, page, UINT64_MAX);
+		page->live -= bytes;
+		totals_page(map, page, 1);
+	} else {
+		page_set(map, page, page->live - bytes);
+	}
 }
 
 /* Pages that a block covers alone: always full, so that the span is all there is to know. */
@@ -550,7 +597,7 @@ static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, 
 		struct deal deal = deal_open(pins, n, number, free_bytes, spill->n);
 
 		for (uint32_t i = 0; i < spill->n; i++)
-			deal_next(&deal, share_at(spill, i)->site);
+			deal_next(&deal, spill->sites[i]);
 	} else {
 		struct deal deal = deal_open(pins, n, number, free_bytes, page->n_sites);
 
@@ -572,7 +619,7 @@ static void group_prefetch(const struct fa_pagemap *map, size_t g, bool behind)
 
 		const struct fa_page_spill *spill = &map->spills[page->site[0]];
 
-		__builtin_prefetch(behind ? (const void *)spill->more : spill);
+		__builtin_prefetch(behind ? (const void *)spill->sites : spill);
 	}
 }
 
@@ -626,8 +673,7 @@ void fa_pagemap_visit(const struct fa_pagemap *map,
 				struct fa_page_spill *spill = &map->spills[page->site[0]];
 
 				for (uint32_t k = 0; k < spill->n; k++)
-					view_add(&view, share_at(spill, k)->site,
-						 share_at(spill, k)->share);
+					view_add(&view, spill->sites[k], spill_shares(spill)[k]);
 			} else {
 				for (unsigned k = 0; k < page->n_sites; k++)
 					view_add(&view, page->site[k], page->share[k]);
@@ -741,7 +787,7 @@ static bool coarse_group(struct coarse *c, const struct stretch *stretch)
 			struct fa_page_spill *spill = &c->map->spills[page->site[0]];
 
 			for (uint32_t k = 0; k < spill->n; k++)
-				if (!coarse_site(c, share_at(spill, k)->site))
+				if (!coarse_site(c, spill->sites[k]))
 					return false;
 		} else {
 			for (unsigned k = 0; k < page->n_sites; k++)
@@ -904,8 +950,8 @@ static bool page_check(const struct fa_pagemap *map, const struct fa_page *page)
 		if (spill->n <= FA_PAGE_SITES)
 			return false;
 		for (uint32_t i = 0; i < spill->n; i++) {
-			bytes += share_at(spill, i)->share & SHARE_BYTES;
-			if (!share_at(spill, i)->share)
+			bytes += spill_shares(spill)[i] & SHARE_BYTES;
+			if (!spill_shares(spill)[i])
 				return false;
 		}
 	} else {
@@ -957,6 +1003,6 @@ size_t fa_pagemap_memory(const struct fa_pagemap *map)
 		       map->span_map.n_slots * sizeof(*map->span_map.slots);
 
 	for (size_t i = 0; i < map->n_spills; i++)
-		bytes += map->spills[i].room * sizeof(*map->spills[i].more);
+		bytes += map->spills[i].room * 2 * sizeof(*map->spills[i].sites);
 	return bytes;
 }
