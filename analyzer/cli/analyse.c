@@ -246,6 +246,7 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 		.arena_bytes = options->arena_bytes,
 		.unmovable = options->unmovable,
 		.n_unmovable = options->n_unmovable,
+		.tables_only = options->quick,
 		.progress = on_progress,
 		.progress_ctx = &progress,
 	};
@@ -309,6 +310,82 @@ int cli_analyse(const struct cli_options *options, const char *const *passes,
 	}
 	clear_progress();
 	return CLI_OK;
+}
+
+/* ---- at a moment -------------------------------------------------------------------------------
+ */
+
+/* When the heap was largest, as a time that cli_parse_time() reads exactly. */
+static int find_peak(const struct cli_options *options, char *buffer, size_t size)
+{
+	static const char *const passes[] = {"summary", NULL};
+	struct cli_analysis a;
+	int status = cli_analyse(options, passes, &a);
+
+	if (status != CLI_OK)
+		return status;
+
+	uint64_t ns = fa_value_u64(fa_value_get(cli_section(&a, "summary"), "totals"), "peak_ns");
+
+	snprintf(buffer, size, "%" PRIu64 ".%09" PRIu64 "s", ns / 1000000000, ns % 1000000000);
+	cli_analysis_deinit(&a);
+	return CLI_OK;
+}
+
+static int find_moment(const struct cli_options *typed, struct cli_options *moment, char *peak,
+		       size_t size)
+{
+	*moment = *typed;
+	if (typed->at && typed->to) {
+		fputs("fraganalyze: --at and --to exclude each other\n", stderr);
+		return CLI_USAGE;
+	}
+	if (!typed->at)
+		return CLI_OK;
+	moment->to = typed->at;
+	if (strcmp(typed->at, "peak") != 0)
+		return CLI_OK;
+
+	struct cli_options all = *typed;
+
+	all.at = NULL;
+	moment->no_wait = true; /* waited for, and warned of, the first time */
+	moment->to = peak;
+	return find_peak(&all, peak, size);
+}
+
+int cli_analyse_moment(const struct cli_options *options, const char *const *passes,
+		       struct cli_analysis *ret)
+{
+	struct cli_options moment;
+	char peak[48];
+	int status = find_moment(options, &moment, peak, sizeof(peak));
+
+	return status == CLI_OK ? cli_analyse(&moment, passes, ret) : status;
+}
+
+/* ---- at a glance -------------------------------------------------------------------------------
+ */
+
+bool cli_glance(const struct cli_options *options, struct cli_analysis *ret)
+{
+	static const char *const passes[] = {"summary", NULL};
+	struct cli_options quick = *options;
+	struct ft_error *error;
+
+	*ret = (struct cli_analysis){0};
+	ft_arena_init(&ret->arena);
+	quick.quick = true;
+	/* Warnings and errors are for the analysis that follows. */
+	error = ft_reader_open(options->path, FT_READER_NO_WAIT, &ret->reader);
+	if (!error)
+		error = run_engine(&quick, passes, ret);
+	/* What a forked child inherited is not in its own tables. */
+	if (!error && !fa_engine_inheritance(ret->engine)->forked)
+		return true;
+	ft_error_destroy(error);
+	cli_analysis_deinit(ret);
+	return false;
 }
 
 void cli_analysis_deinit(struct cli_analysis *analysis)

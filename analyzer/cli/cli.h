@@ -70,6 +70,7 @@ struct cli_options {
 	uint64_t max_html_bytes; /* 0: the default */
 	bool timeline_rows;	 /* export csv: moments, not sites */
 	bool sites, pages, series;
+	bool quick; /* from the small tables alone */
 	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
 };
 
@@ -128,6 +129,12 @@ struct cli_analysis {
 /* Open, replay, emit. Returns an exit status, having reported what went wrong. */
 int cli_analyse(const struct cli_options *options, const char *const *passes,
 		struct cli_analysis *ret);
+/* The same up to the moment that --at names, "peak" or a time. */
+int cli_analyse_moment(const struct cli_options *options, const char *const *passes,
+		       struct cli_analysis *ret);
+/* What the small tables know, at once: the pass `summary` without a replay. Says nothing when that
+ * is not to be had; false then. */
+bool cli_glance(const struct cli_options *options, struct cli_analysis *ret);
 void cli_analysis_deinit(struct cli_analysis *analysis);
 
 /* The analysis as a side of a comparison; the pass `leaks` must have run. */
@@ -141,10 +148,6 @@ int cli_redact(const struct cli_options *options, struct cli_analysis *analysis,
 	       struct fa_redactor **ret);
 
 /* Print a section as the verb's JSON. */
-/* "peak" or a time as `at`: fills `moment` with options that end there; `peak` is its memory. */
-int cli_moment(const struct cli_options *typed, struct cli_options *moment, char *peak,
-	       size_t size);
-
 void cli_print_json(const struct cli_analysis *analysis, const char *section);
 /* The same with "columns" {name: [values]} behind it: those whose names begin with one of
  * `prefixes`, which ends with NULL. */

@@ -412,55 +412,11 @@ static void print_slabs(const struct fa_value *frag, unsigned top, bool with_sit
 	}
 }
 
-/* When the heap was largest, as a time that cli_parse_time() reads exactly. */
-static int find_peak(const struct cli_options *options, char *buffer, size_t size)
+int verb_frag(const struct cli_verb *verb, const struct cli_options *options)
 {
-	static const char *const passes[] = {"summary", NULL};
 	struct cli_analysis a;
-	int status = cli_analyse(options, passes, &a);
-
-	if (status != CLI_OK)
-		return status;
-
-	uint64_t ns = fa_value_u64(fa_value_get(cli_section(&a, "summary"), "totals"), "peak_ns");
-
-	snprintf(buffer, size, "%" PRIu64 ".%09" PRIu64 "s", ns / 1000000000, ns % 1000000000);
-	cli_analysis_deinit(&a);
-	return CLI_OK;
-}
-
-int cli_moment(const struct cli_options *typed, struct cli_options *moment, char *peak, size_t size)
-{
-	*moment = *typed;
-	if (typed->at && typed->to) {
-		fputs("fraganalyze: --at and --to exclude each other\n", stderr);
-		return CLI_USAGE;
-	}
-	if (!typed->at)
-		return CLI_OK;
-	moment->to = typed->at;
-	if (strcmp(typed->at, "peak") != 0)
-		return CLI_OK;
-
-	struct cli_options all = *typed;
-
-	all.at = NULL;
-	moment->no_wait = true; /* waited for, and warned of, the first time */
-	moment->to = peak;
-	return find_peak(&all, peak, size);
-}
-
-int verb_frag(const struct cli_verb *verb, const struct cli_options *typed)
-{
-	struct cli_options moment;
-	const struct cli_options *options = &moment;
-	struct cli_analysis a;
-	char peak[48];
-	int status = cli_moment(typed, &moment, peak, sizeof(peak));
+	int status = cli_analyse_moment(options, verb->passes, &a);
 	struct fa_text at;
-
-	if (status == CLI_OK)
-		status = cli_analyse(options, verb->passes, &a);
 
 	if (status != CLI_OK)
 		return status;

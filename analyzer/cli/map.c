@@ -134,16 +134,12 @@ static int save_svg(const struct heap_map *map, const struct cli_options *option
 	return CLI_OK;
 }
 
-int verb_map(const struct cli_verb *verb, const struct cli_options *typed)
+int verb_map(const struct cli_verb *verb, const struct cli_options *options)
 {
-	struct cli_options options;
 	struct cli_analysis a;
 	struct fa_text text;
-	char peak[48];
-	int status = cli_moment(typed, &options, peak, sizeof(peak));
+	int status = cli_analyse_moment(options, verb->passes, &a);
 
-	if (status == CLI_OK)
-		status = cli_analyse(&options, verb->passes, &a);
 	if (status != CLI_OK)
 		return status;
 
@@ -159,12 +155,12 @@ int verb_map(const struct cli_verb *verb, const struct cli_options *typed)
 
 	if (!map.bin_bytes)
 		map.n = 0;
-	if (options.json) {
+	if (options->json) {
 		static const char *const columns[] = {"frag.bin_live", "frag.bin_resident", NULL};
 
 		cli_print_json_columns(&a, "frag", columns);
-	} else if (options.svg) {
-		status = save_svg(&map, &options);
+	} else if (options->svg) {
+		status = save_svg(&map, options);
 	} else {
 		printf("The heap at %s, %s a character: 0-9 tenths live, # full, . resident but "
 		       "empty\n",

@@ -24,6 +24,7 @@ enum option_id {
 	OPT_SITES,
 	OPT_PAGES,
 	OPT_SERIES,
+	OPT_QUICK,
 	OPT_SVG,
 	OPT_MIN_BLOCK,
 	OPT_ARENA,

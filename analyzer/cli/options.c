@@ -299,6 +299,9 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_SERIES:
 		o->series = true;
 		break;
+	case OPT_QUICK:
+		o->quick = true;
+		break;
 	case OPT_SVG:
 		o->svg = value;
 		break;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "ft_cleanup.h"
@@ -361,13 +362,70 @@ static void print_summary(struct cli_analysis *a, const char *path)
 	print_next(path, summary, estimated);
 }
 
-int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
+/* ---- what the small tables know ----------------------------------------------------------------
+ */
+
+enum { GLANCE_LINES = 7 };
+
+static void print_glance(struct cli_analysis *a)
 {
+	const struct fa_value *summary = cli_section(a, "summary");
+
+	print_head(summary);
+	putchar('\n');
+	print_numbers(summary);
+	puts("  as the recorder counted");
+}
+
+static int quick_summary(const struct cli_options *options)
+{
+	static const char *const passes[] = {"summary", NULL};
+	static const struct next next = {"summary", "the verdict, by a replay"};
 	struct cli_analysis a;
-	int status = cli_analyse(options, verb->passes, &a);
+	int status = cli_analyse(options, passes, &a);
 
 	if (status != CLI_OK)
 		return status;
+	if (options->json) {
+		cli_print_json(&a, "summary");
+	} else {
+		print_glance(&a);
+		putchar('\n');
+		print_command(options->path, &next, true);
+	}
+	cli_analysis_deinit(&a);
+	return CLI_OK;
+}
+
+/* On a terminal: the numbers at once; the answer then takes their place. False: nothing shown. */
+static bool show_glance(const struct cli_options *options)
+{
+	struct cli_analysis a;
+
+	/* Where lines wrap, it would not be known how many there are to take back. */
+	if (options->json || options->quiet || options->from || options->to ||
+	    !isatty(STDOUT_FILENO) || term_width() < 80 || !cli_glance(options, &a))
+		return false;
+	print_glance(&a);
+	fflush(stdout);
+	cli_analysis_deinit(&a);
+	return true;
+}
+
+int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
+{
+	struct cli_analysis a;
+	bool shown;
+	int status;
+
+	if (options->quick)
+		return quick_summary(options);
+	shown = show_glance(options);
+	status = cli_analyse(options, verb->passes, &a);
+	if (status != CLI_OK)
+		return status;
+	if (shown)
+		printf("\033[%dA\r\033[J", GLANCE_LINES);
 	if (options->json)
 		cli_print_json(&a, "summary");
 	else

@@ -80,19 +80,15 @@ static void print_arena(const struct fa_value *arena)
 	       fa_value_u64(failure, "order"));
 }
 
-int verb_buddy(const struct cli_verb *verb, const struct cli_options *typed)
+int verb_buddy(const struct cli_verb *verb, const struct cli_options *options)
 {
-	struct cli_options options;
 	struct cli_analysis a;
-	char peak[48];
 	struct fa_text at, pages;
-	int status = cli_moment(typed, &options, peak, sizeof(peak));
+	int status = cli_analyse_moment(options, verb->passes, &a);
 
-	if (status == CLI_OK)
-		status = cli_analyse(&options, verb->passes, &a);
 	if (status != CLI_OK)
 		return status;
-	if (typed->json) {
+	if (options->json) {
 		cli_print_json(&a, "buddy");
 		cli_analysis_deinit(&a);
 		return CLI_OK;
@@ -176,19 +172,15 @@ static void print_unmovable(const struct fa_value *compact, const struct cli_opt
 	       fa_format_count(fa_value_u64(compact, "unmovable_pages"), &pages));
 }
 
-int verb_compact(const struct cli_verb *verb, const struct cli_options *typed)
+int verb_compact(const struct cli_verb *verb, const struct cli_options *options)
 {
-	struct cli_options options;
 	struct cli_analysis a;
-	char peak[48];
 	struct fa_text one, two;
-	int status = cli_moment(typed, &options, peak, sizeof(peak));
+	int status = cli_analyse_moment(options, verb->passes, &a);
 
-	if (status == CLI_OK)
-		status = cli_analyse(&options, verb->passes, &a);
 	if (status != CLI_OK)
 		return status;
-	if (typed->json) {
+	if (options->json) {
 		cli_print_json(&a, "compact");
 		cli_analysis_deinit(&a);
 		return CLI_OK;
@@ -207,12 +199,12 @@ int verb_compact(const struct cli_verb *verb, const struct cli_options *typed)
 	printf("%s of %s pages are in use; blocks side by side would take %s\n",
 	       fa_format_count(used, &one), fa_format_count(fa_value_u64(compact, "pages"), &two),
 	       fa_format_count(packed, &(struct fa_text){{0}}));
-	print_unmovable(compact, typed);
+	print_unmovable(compact, options);
 	printf("\n  unusable for 2 MiB: %.0f %% before, %.0f %% after\n",
 	       100 * fa_value_f64(before, "uf_index"), 100 * fa_value_f64(after, "uf_index"));
 	print_strip("before", fa_value_get(compact, "strip_before"));
 	print_strip("after", fa_value_get(compact, "strip_after"));
-	if (typed->n_unmovable)
+	if (options->n_unmovable)
 		print_strip("unmovable", fa_value_get(compact, "strip_unmovable"));
 	print_budget(compact);
 	printf("\n%sA C program's blocks can't be moved: this is what a moving allocator, or a "

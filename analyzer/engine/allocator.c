@@ -9,9 +9,8 @@
  */
 #include <string.h>
 
+#include "block_place.h"
 #include "engine_impl.h"
-
-enum { GLIBC_HEADER = 8, GLIBC_MMAP_HEADER = 16, GLIBC_MIN_USABLE = 24 };
 
 static struct ft_error *find_allocator(void *ctx, const struct ft_module_row *row)
 {
@@ -48,32 +47,11 @@ const char *fa_engine_allocator(const struct fa_engine *engine)
 void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *block, uint64_t *start,
 		      uint64_t *end)
 {
-	uint64_t usable = block->usable;
-
-	*start = block->address & ~UINT64_C(7);
-	if (engine->is_glibc && block->flags & FT_EVENT_F_MMAPPED) {
-		*start -= GLIBC_MMAP_HEADER;
-	} else if (engine->is_glibc) {
-		/* Equal sizes: exact or unknown; the rule gives the right answer for both. */
-		if (usable == block->size) {
-			usable = ((usable + GLIBC_HEADER + 15) & ~UINT64_C(15)) - GLIBC_HEADER;
-			if (usable < GLIBC_MIN_USABLE)
-				usable = GLIBC_MIN_USABLE;
-		}
-		if (usable % 16 == 8 && usable >= GLIBC_MIN_USABLE && !(block->address & 15))
-			*start -= GLIBC_HEADER;
-	}
-	if (!usable)
-		usable = 8;
-	*end = (block->address + usable + 7) & ~UINT64_C(7);
+	block_extent(engine->is_glibc, block, start, end);
 }
 
 void fa_engine_place(const struct fa_engine *engine, const struct fa_block *block,
 		     struct fa_place *ret)
 {
-	*ret = (struct fa_place){
-		.own_mapping = engine->is_glibc && block->flags & FT_EVENT_F_MMAPPED,
-		.tag = block->flags & FT_EVENT_F_NON_MAIN ? FA_TAG_ARENA : FA_TAG_MAIN,
-	};
-	fa_engine_extent(engine, block, &ret->start, &ret->end);
+	*ret = block_place(engine->is_glibc, block);
 }

@@ -75,6 +75,7 @@ static struct ft_error *engine_init(struct fa_engine *engine)
 
 	FT_TRY(fa_heap_init(&engine->heap));
 	FT_TRY(fa_recording_end(engine->reader, &end_ns));
+	engine->end_ns = end_ns;
 	FT_TRY(fa_engine_find_allocator(engine));
 	engine->from_ns = engine->options.from_ns < end_ns ? engine->options.from_ns : end_ns;
 	engine->to_ns = engine->options.to_ns && engine->options.to_ns < end_ns
@@ -204,9 +205,13 @@ struct fa_engine *fa_pass_engine(const struct fa_pass *pass)
 
 struct ft_error *fa_engine_run(struct fa_engine *engine)
 {
-	FT_TRY(fa_engine_find_teardown(engine));
-	FT_TRY(fa_engine_replay(engine));
-	FT_TRY(fa_engine_load_names(engine));
+	if (engine->options.tables_only) {
+		FT_TRY(fa_engine_read_totals(engine));
+	} else {
+		FT_TRY(fa_engine_find_teardown(engine));
+		FT_TRY(fa_engine_replay(engine));
+		FT_TRY(fa_engine_load_names(engine));
+	}
 	for (size_t i = 0; i < engine->n_passes; i++)
 		if (engine->passes[i].ops->finish)
 			FT_TRY(engine->passes[i].ops->finish(&engine->passes[i]));

@@ -44,6 +44,13 @@ struct site_errors {
 	uint64_t samples;
 };
 
+/* What was found out about an event ahead of it. */
+enum { ENGINE_AHEAD = 32 };
+struct engine_ahead {
+	const struct fa_page *page; /* of the layout; NULL: unknown */
+	uint32_t tag;		    /* of the address that dies, or is born */
+};
+
 struct fa_names;
 struct fa_suppressed;
 
@@ -55,6 +62,7 @@ struct fa_engine {
 	struct fa_inheritance inheritance;
 
 	struct fa_heap heap;
+	struct engine_ahead ahead[ENGINE_AHEAD]; /* by index of the event in its chunk */
 	struct fa_totals totals;
 	void *sites_memory;
 	struct site_account *sites;	 /* n_stacks, aligned to a cache line within sites_memory */
@@ -73,7 +81,7 @@ struct fa_engine {
 	struct fa_place places[2]; /* of the step at hand: died, born */
 	bool has_layout;	   /* kept up to date: from the begin of the window on */
 
-	uint64_t from_ns, to_ns;
+	uint64_t from_ns, to_ns, end_ns; /* end_ns: of the recording */
 	uint32_t n_ticks, next_tick;
 	uint64_t next_tick_ns; /* UINT64_MAX: there is none */
 	uint64_t due_ns;       /* before an event at this time there is more to do */
@@ -108,6 +116,8 @@ struct ft_error *fa_engine_find_parent(struct fa_engine *engine);
 struct ft_error *fa_engine_inherit(struct fa_engine *engine);
 /* allocator.c */
 struct ft_error *fa_engine_find_allocator(struct fa_engine *engine);
+/* tables.c: fills `totals` */
+struct ft_error *fa_engine_read_totals(struct fa_engine *engine);
 /* teardown.c */
 struct ft_error *fa_engine_find_teardown(struct fa_engine *engine);
 

@@ -30,6 +30,10 @@ struct fa_options {
 	/* The end of the window is the moment that the user asks about: it is described as it is,
 	 * even if the program was cleaning up by then (fa_engine_teardown() finds nothing). */
 	bool at_end;
+	/* Do not replay: the totals are those that the recorder counted, the peak's time is the end
+	 * of the timeline's interval that has it. Only for passes without steps and ticks that ask
+	 * for no sites (`summary`); not with a window, nor for a sampled recording. */
+	bool tables_only;
 	/* Sites that passes leave out and count; borrowed until fa_engine_destroy(). May be NULL.
 	 */
 	const struct fa_suppressions *suppressions;

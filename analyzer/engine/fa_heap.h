@@ -53,6 +53,12 @@ struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *ta
 /* Remove and copy out; false when it was not live. */
 bool fa_heap_remove(struct fa_heap *heap, uint64_t address, struct fa_block *ret);
 
+/* The same with heap_tag(address) at hand. */
+struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
+				       bool *taken);
+bool fa_heap_remove_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
+			   struct fa_block *ret);
+
 /* Verify the equations above; for tests. */
 bool fa_heap_check(const struct fa_heap *heap);
 
@@ -80,16 +86,15 @@ static inline size_t heap_home(const struct fa_heap *heap, uint32_t tag)
 #define HEAP_PREFETCH static inline __attribute__((always_inline)) void
 
 /* First: the slot. */
-HEAP_PREFETCH fa_heap_prefetch_slot(const struct fa_heap *heap, uint64_t address)
+HEAP_PREFETCH fa_heap_prefetch_slot(const struct fa_heap *heap, uint32_t tag)
 {
-	__builtin_prefetch(&heap->slots[heap_home(heap, heap_tag(address))]);
+	__builtin_prefetch(&heap->slots[heap_home(heap, tag)]);
 }
 
 /* Some events later: the block that the slot names, if it is near its home, as nearly all are. */
-HEAP_PREFETCH fa_heap_prefetch_block(const struct fa_heap *heap, uint64_t address)
+HEAP_PREFETCH fa_heap_prefetch_block(const struct fa_heap *heap, uint32_t tag)
 {
 	enum { NEAR = 4 };
-	uint32_t tag = heap_tag(address);
 	size_t mask = ((size_t)1 << heap->bits) - 1, home = heap_home(heap, tag);
 
 	for (size_t i = home; i < home + NEAR; i++) {

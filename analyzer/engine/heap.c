@@ -143,11 +143,16 @@ static uint32_t block_take(struct fa_heap *heap)
 
 struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *taken)
 {
+	return fa_heap_insert_tagged(heap, address, heap_tag(address), taken);
+}
+
+struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
+				       bool *taken)
+{
 	*taken = false;
 	if ((heap->n_live + 1) * 2 > (size_t)1 << heap->bits && !heap_grow(heap))
 		return NULL;
 
-	uint32_t tag = heap_tag(address);
 	struct heap_slot *slot = &heap->slots[heap_probe(heap, address, tag)];
 
 	*taken = slot->block != 0;
@@ -169,8 +174,14 @@ struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *ta
 
 bool fa_heap_remove(struct fa_heap *heap, uint64_t address, struct fa_block *ret)
 {
+	return fa_heap_remove_tagged(heap, address, heap_tag(address), ret);
+}
+
+bool fa_heap_remove_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
+			   struct fa_block *ret)
+{
 	size_t mask = ((size_t)1 << heap->bits) - 1;
-	size_t gap = heap_probe(heap, address, heap_tag(address));
+	size_t gap = heap_probe(heap, address, tag);
 	uint32_t number = heap->slots[gap].block;
 
 	if (!number)

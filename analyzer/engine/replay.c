@@ -8,12 +8,19 @@
  */
 #include <stdlib.h>
 
+#include "block_place.h"
 #include "engine_impl.h"
 #include "feed.h"
 #include "ft_cleanup.h"
 
 /* How many events ahead. */
-enum { PREFETCH_SLOT = 24, PREFETCH_BLOCK = 12, PREFETCH_LAYOUT = 16, PREFETCH_SITES = 8 };
+enum {
+	PREFETCH_SLOT = 24,
+	PREFETCH_BLOCK = 12,
+	PREFETCH_LAYOUT = 16,
+	PREFETCH_ENTRY = 10,
+	PREFETCH_SITES = 5
+};
 
 /* ---- sites -------------------------------------------------------------------------------------
  */
@@ -145,13 +152,13 @@ static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step)
 	struct fa_place *places = engine->places;
 
 	if (step->died) {
-		fa_engine_place(engine, step->died, &places[0]);
+		places[0] = block_place(engine->is_glibc, step->died);
 		fa_layout_remove(engine->layout, &places[0], step->died->address,
 				 step->died->stack);
 		step->died_at = &places[0];
 	}
 	if (step->born) {
-		fa_engine_place(engine, step->born, &places[1]);
+		places[1] = block_place(engine->is_glibc, step->born);
 		step->born_at = &places[1];
 		return fa_layout_add(engine->layout, &places[1], step->born->address,
 				     step->born->stack);
@@ -218,12 +225,12 @@ static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *e
 }
 
 /* The event's new block, empty but for its address. */
-static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event,
+static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event, uint32_t tag,
 			       bool *overlap, struct fa_block **ret)
 {
 	bool taken;
 
-	*ret = fa_heap_insert(&engine->heap, event->address, overlap);
+	*ret = fa_heap_insert_tagged(&engine->heap, event->address, tag, overlap);
 	if (__builtin_expect(*overlap, 0)) {
 		FT_TRY(evict(engine, event));
 		*ret = fa_heap_insert(&engine->heap, event->address, &taken);
@@ -231,12 +238,13 @@ static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *
 	return *ret ? NULL : &ft_enomem;
 }
 
-static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event)
+static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event,
+				     uint32_t tag)
 {
 	struct fa_step step = {.event = event};
 	struct fa_block *block;
 
-	FT_TRY(insert(engine, event, &step.overlap, &block));
+	FT_TRY(insert(engine, event, tag, &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = event->time_ns;
 	block->born_seq = event->seq;
@@ -245,12 +253,13 @@ static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_e
 	return dispatch(engine, &step);
 }
 
-static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event)
+static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event,
+				    uint32_t tag)
 {
 	struct fa_block died;
 	struct fa_step step = {.event = event};
 
-	if (fa_heap_remove(&engine->heap, event->address, &died)) {
+	if (fa_heap_remove_tagged(&engine->heap, event->address, tag, &died)) {
 		account_died(engine, &died);
 		account_temporary(engine, &died, event->thread);
 		step.died = &died;
@@ -261,13 +270,14 @@ static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_ev
 	return dispatch(engine, &step);
 }
 
-static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft_event *event)
+static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft_event *event,
+				       uint32_t tag)
 {
 	struct fa_block died;
 	struct fa_step step = {.event = event};
 	struct fa_block *block;
 
-	if (fa_heap_remove(&engine->heap, event->old_address, &died)) {
+	if (fa_heap_remove_tagged(&engine->heap, event->old_address, tag, &died)) {
 		step.died = &died;
 	} else {
 		engine->totals.n_unknown_frees++;
@@ -276,7 +286,7 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 
 	/* The old block is out of the table but still in the totals, so that a pass which is told
 	 * of an overlap sees it as live, as it is. */
-	FT_TRY(insert(engine, event, &step.overlap, &block));
+	FT_TRY(insert(engine, event, heap_tag(event->address), &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = step.died ? died.born_ns : event->time_ns;
 	block->born_seq = step.died ? died.born_seq : event->seq;
@@ -345,55 +355,76 @@ static struct ft_error *run_teardown(struct fa_engine *engine)
 	return NULL;
 }
 
-static struct ft_error *replay_event(struct fa_engine *engine, const struct ft_event *event)
+static inline struct ft_error *replay_event(struct fa_engine *engine, const struct ft_event *event,
+					    uint32_t tag)
 {
 	engine->totals.n_events++;
 	switch (event->kind) {
 	case FT_EVENT_ALLOC:
-		return event->address ? replay_alloc(engine, event) : NULL;
+		return event->address ? replay_alloc(engine, event, tag) : NULL;
 	case FT_EVENT_FREE:
-		return replay_free(engine, event);
+		return replay_free(engine, event, tag);
 	case FT_EVENT_REALLOC:
-		return event->address ? replay_realloc(engine, event) : NULL;
+		return event->address ? replay_realloc(engine, event, tag) : NULL;
 	}
 	return NULL;
 }
 
-/* Both only look where records are; see fa_layout_prefetch(). */
-static void prefetch_layout(const struct fa_engine *engine, const struct ft_event *events, size_t i,
-			    size_t n)
+/* The address that is looked for. */
+static inline uint64_t sought(const struct ft_event *event)
 {
-	const struct ft_event *ahead = &events[i + PREFETCH_LAYOUT];
-
-	if (i + PREFETCH_LAYOUT < n) {
-		fa_layout_prefetch(engine->layout, ahead->address);
-		if (ahead->kind == FT_EVENT_ALLOC)
-			fa_layout_prefetch(engine->layout, ahead->address + ahead->usable);
-		else if (ahead->kind == FT_EVENT_REALLOC)
-			fa_layout_prefetch(engine->layout, ahead->old_address);
-	}
-	if (i + PREFETCH_SITES < n)
-		fa_layout_prefetch_sites(engine->layout, events[i + PREFETCH_SITES].address);
+	return event->kind == FT_EVENT_REALLOC ? event->old_address : event->address;
 }
 
-HEAP_PREFETCH prefetch(const struct fa_engine *engine, const struct ft_event *events, size_t i,
-		       size_t n)
+static inline struct engine_ahead *ahead_of(struct fa_engine *engine, size_t i)
+{
+	return &engine->ahead[i % ENGINE_AHEAD];
+}
+
+static inline void prefetch_layout(struct fa_engine *engine, const struct ft_event *events,
+				   size_t i, size_t n)
+{
+	if (i + PREFETCH_LAYOUT < n) {
+		const struct ft_event *ahead = &events[i + PREFETCH_LAYOUT];
+
+		ahead_of(engine, i + PREFETCH_LAYOUT)->page =
+			fa_layout_prefetch(engine->layout, sought(ahead));
+		/* A birth away from its first page, or a move. */
+		if (ahead->kind != FT_EVENT_FREE &&
+		    (sought(ahead) ^ (ahead->address + ahead->usable)) >> FA_PAGE_SHIFT)
+			fa_layout_prefetch(engine->layout, ahead->address + ahead->usable);
+	}
+	if (i + PREFETCH_ENTRY < n)
+		fa_layout_prefetch_entry(engine->layout,
+					 ahead_of(engine, i + PREFETCH_ENTRY)->page);
+	if (i + PREFETCH_SITES < n)
+		fa_layout_prefetch_sites(engine->layout,
+					 ahead_of(engine, i + PREFETCH_SITES)->page);
+}
+
+/* Before the first event of a chunk: nothing was looked at ahead. */
+static void prefetch_begin(struct fa_engine *engine, const struct ft_event *events, size_t n)
+{
+	for (size_t i = 0; i < PREFETCH_SLOT && i < n; i++)
+		*ahead_of(engine, i) = (struct engine_ahead){.tag = heap_tag(sought(&events[i]))};
+}
+
+HEAP_PREFETCH prefetch(struct fa_engine *engine, const struct ft_event *events, size_t i, size_t n)
 {
 	const struct fa_heap *heap = &engine->heap;
 
 	if (i + PREFETCH_SLOT < n) {
-		const struct ft_event *ahead = &events[i + PREFETCH_SLOT];
+		struct engine_ahead *ahead = ahead_of(engine, i + PREFETCH_SLOT);
 
-		fa_heap_prefetch_slot(heap, ahead->kind == FT_EVENT_REALLOC ? ahead->old_address
-									    : ahead->address);
+		ahead->tag = heap_tag(sought(&events[i + PREFETCH_SLOT]));
+		ahead->page = NULL;
+		fa_heap_prefetch_slot(heap, ahead->tag);
 	}
 	if (i + PREFETCH_BLOCK < n) {
 		const struct ft_event *ahead = &events[i + PREFETCH_BLOCK];
 
 		if (ahead->kind != FT_EVENT_ALLOC)
-			fa_heap_prefetch_block(heap, ahead->kind == FT_EVENT_REALLOC
-							     ? ahead->old_address
-							     : ahead->address);
+			fa_heap_prefetch_block(heap, ahead_of(engine, i + PREFETCH_BLOCK)->tag);
 		if (ahead->stack && ahead->stack < engine->n_stacks)
 			__builtin_prefetch(&engine->sites[ahead->stack], 1);
 	}
@@ -505,6 +536,7 @@ static size_t find_stop(const struct fa_engine *engine, const struct ft_event *e
 static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_event *events,
 				     size_t n, bool *inside)
 {
+	prefetch_begin(engine, events, n);
 	for (size_t i = 0; i < n;) {
 		const struct ft_event *event = &events[i];
 
@@ -529,7 +561,7 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 			prefetch(engine, events, i, n);
 			if (engine->has_layout)
 				prefetch_layout(engine, events, i, n);
-			FT_TRY(replay_event(engine, &events[i]));
+			FT_TRY(replay_event(engine, &events[i], ahead_of(engine, i)->tag));
 		}
 	}
 	return NULL;

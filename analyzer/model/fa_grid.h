@@ -23,7 +23,7 @@
 
 struct fa_granule; /* live bytes, tags, history */
 
-enum { FA_GRID_RECENT = 1024 };
+enum { FA_GRID_RECENT = 4096 };
 
 struct fa_grid {
 	unsigned shift;

@@ -55,17 +55,27 @@ static inline bool fa_layout_refused(const struct fa_layout *layout, uint64_t ad
 	return ft_map_count(&layout->refused) && ft_map_get(&layout->refused, address);
 }
 
-/* A block whose bytes begin near `address` comes or goes soon: start to fetch its records. Then,
- * when they should be there: what hangs on them. */
-static inline void fa_layout_prefetch(struct fa_layout *layout, uint64_t address)
+/* A block whose bytes begin near `address` comes or goes soon: start to fetch its records. Returns
+ * what fa_layout_prefetch_entry() and then, later, fa_layout_prefetch_sites() want; NULL: nothing.
+ */
+static inline const struct fa_page *fa_layout_prefetch(struct fa_layout *layout, uint64_t address)
 {
-	fa_pagemap_prefetch(&layout->pages, address);
 	fa_holes_prefetch(&layout->holes, address);
+	return fa_pagemap_prefetch(&layout->pages, address);
 }
 
-static inline void fa_layout_prefetch_sites(struct fa_layout *layout, uint64_t address)
+static inline void fa_layout_prefetch_entry(const struct fa_layout *layout,
+					    const struct fa_page *page)
 {
-	fa_pagemap_prefetch_sites(&layout->pages, address);
+	if (page)
+		fa_pagemap_prefetch_entry(&layout->pages, page);
+}
+
+static inline void fa_layout_prefetch_sites(const struct fa_layout *layout,
+					    const struct fa_page *page)
+{
+	if (page)
+		fa_pagemap_prefetch_sites(&layout->pages, page);
 }
 
 /* Pages with live bytes, and free ones between them. */

@@ -98,10 +98,12 @@ struct ft_error *fa_pagemap_add(struct fa_pagemap *map, uint64_t start, uint64_t
 /* It died. Exactly what was added before. */
 void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uint32_t site);
 
-/* An update at `address` is coming soon: start to fetch its record. */
-void fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address);
-/* The record should be there by now: fetch what hangs on it. */
-void fa_pagemap_prefetch_sites(struct fa_pagemap *map, uint64_t address);
+/* An update at `address` is coming: start to fetch its record, and return it, or NULL. It stays
+ * where it is. Some updates later, when it should be there, fetch what hangs on it, and then what
+ * hangs on that. */
+const struct fa_page *fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address);
+void fa_pagemap_prefetch_entry(const struct fa_pagemap *map, const struct fa_page *page);
+void fa_pagemap_prefetch_sites(const struct fa_pagemap *map, const struct fa_page *page);
 
 /* Live bytes of the page that holds `address` as far as it has a record; interior pages of one
  * block read as 0. For tests and close-ups. */

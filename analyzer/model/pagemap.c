@@ -450,20 +450,35 @@ void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uin
 	map->totals.live_bytes -= end - start;
 }
 
-void fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address)
+const struct fa_page *fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address)
 {
 	const struct fa_page *page = page_recall(map, address >> map->shift);
 
 	if (page)
 		__builtin_prefetch(page, 1);
+	return page;
 }
 
-void fa_pagemap_prefetch_sites(struct fa_pagemap *map, uint64_t address)
+void fa_pagemap_prefetch_entry(const struct fa_pagemap *map, const struct fa_page *page)
 {
-	const struct fa_page *page = page_recall(map, address >> map->shift);
-
-	if (page && page->n_sites == SPILLED)
+	if (page->n_sites == SPILLED)
 		__builtin_prefetch(&map->spills[page->site[0]], 1);
+}
+
+void fa_pagemap_prefetch_sites(const struct fa_pagemap *map, const struct fa_page *page)
+{
+	enum { LINE = 64 / sizeof(uint32_t) };
+
+	if (page->n_sites != SPILLED)
+		return;
+
+	const struct fa_page_spill *spill = &map->spills[page->site[0]];
+
+	/* At most 513 sites; mostly two or three lines. */
+	for (uint32_t i = 0; i < spill->n; i += LINE) {
+		__builtin_prefetch(spill->sites + i, 1);
+		__builtin_prefetch(spill_shares(spill) + i, 1);
+	}
 }
 
 uint32_t fa_pagemap_live(const struct fa_pagemap *map, uint64_t address)

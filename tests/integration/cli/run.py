@@ -240,6 +240,11 @@ def on_terminal(columns, *arguments, **changes):
     return output.decode().replace("\r\n", "\n"), process.wait()
 
 
+def last_screen(text):
+    """What is left on the terminal where lines were taken back."""
+    return re.sub(r"(?s)^.*\x1b\[[0-9]+A\r\x1b\[J", "", text)
+
+
 def without_colour(text):
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
@@ -263,12 +268,54 @@ def _(scratch):
             for options in ([], ["--suppressions", supp]):
                 text, status = on_terminal(columns, *options, path)
                 check_equal(status, 0, "status")
-                lines = without_colour(text).splitlines()
+                lines = without_colour(last_screen(text)).splitlines()
                 check(len(lines) <= 25, "%d lines at %d columns:\n%s" % (len(lines), columns, text))
                 for line in lines:
                     check(len(line) <= columns, "%d columns of %d: %s" % (len(line), columns, line))
     text, _ = on_terminal(80, "--suppressions", supp, plain)
     check("suppressed" in text, "nothing about suppressions: " + text)
+
+
+@suite.case("a summary begins with what the recorder counted, and says no more without a replay", 60)
+def _(scratch):
+    path = record(scratch, "-t", "3")
+    full, quick = analyze_json("summary", path), analyze_json("summary", path, "--quick")
+    check_equal(set(quick), set(full), "keys")
+    for key in full["totals"]:
+        if key != "peak_ns":
+            check_equal(quick["totals"][key], full["totals"][key], key)
+    with sqlite3.connect(path) as db:
+        before = db.execute("SELECT coalesce(max(time_ns), 0) FROM timeline WHERE time_ns < ?",
+                            (quick["totals"]["peak_ns"],)).fetchone()[0]
+    check(before <= full["totals"]["peak_ns"] <= quick["totals"]["peak_ns"],
+          "the peak is not in its interval: %r, %r" % (full["totals"], quick["totals"]))
+    for key in set(full) - {"totals", "verdict", "findings"}:
+        check_equal(quick[key], full[key], key)
+    check_equal(quick["verdict"]["code"], "not_replayed", "verdict")
+
+    # Events that can't be read are no matter: only the tables are looked at.
+    broken = record(scratch, "-t", "3", name="broken.frag")
+    with sqlite3.connect(broken) as db:
+        db.execute("UPDATE event_chunk SET data = zeroblob(100)")
+    check_equal(analyze_json("summary", broken, "--quick")["totals"], quick["totals"], "without events")
+    analyze("summary", broken, status=3)
+    for window in (("--from", "1ms"), ("--to", "1ms")):
+        analyze("summary", path, "--quick", *window, status=2)
+
+    # On a terminal the numbers come first and are then taken back; what is left is the answer.
+    text, status = on_terminal(80, path)
+    check_equal(status, 0, "status")
+    check("as the recorder counted" in text, "no glance: " + text)
+    left = without_colour(last_screen(text))
+    check("as the recorder counted" not in left, "the glance is still there: " + left)
+    without, _ = on_terminal(80, "summary", "--quiet", path)
+    check("\x1b[J" not in without, "a glance although --quiet")
+    check_equal(left, without_colour(without), "with and without a glance")
+    taken = re.search(r"\x1b\[([0-9]+)A\r\x1b\[J", text)
+    check_equal(int(taken.group(1)), text[:taken.start()].count("\n"), "lines taken back")
+    # A broken recording keeps what was shown, and says what is wrong.
+    text, status = on_terminal(80, broken)
+    check_equal((status, "\x1b[J" in text, "as the recorder counted" in text), (3, False, True), "broken")
 
 
 @suite.case("what a summary suggests can be typed", 60)

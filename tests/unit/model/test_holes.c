@@ -285,7 +285,7 @@ int main(void)
 	Suite *suite = suite_create("holes");
 	TCase *tc = tcase_create("holes");
 
-	tcase_set_timeout(tc, 100);
+	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, a_freed_block_between_two_is_one_hole);
 	tcase_add_test(tc, scattered_quarter_is_unusable_above_order_0);
 	tcase_add_test(tc, clustered_quarter_is_usable);
