@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "ft_cleanup.h"
 #include "report.h"
+#include "rp_fit.h"
 
 /* As many rows of a diff as a page can hold. */
 enum { DIFF_TOP = 500 };
@@ -80,6 +81,31 @@ static struct ft_error *write_page(void *ctx, FILE *out)
 	return rp_report_write(page->doc, &page->options, out);
 }
 
+/* Make the page as small as it has to be, and say what that cost. */
+static struct ft_error *fit_page(const struct cli_options *options, struct fa_doc *doc,
+				 const struct page *page)
+{
+	uint64_t most = options->max_html_bytes ? options->max_html_bytes : RP_DEFAULT_BYTES;
+	struct fa_text is, may_be;
+	struct rp_fitted fitted;
+
+	FT_TRY(rp_fit(doc, &page->options, most, &fitted));
+	if (fitted.step) {
+		char rows[64] = "all rows";
+
+		if (fitted.rows)
+			snprintf(rows, sizeof(rows), "%u rows of each list, the others added up",
+				 fitted.rows);
+		cli_warn("report: to be no larger than %s the page has %s and %u frames of each "
+			 "stack",
+			 fa_format_bytes(most, &may_be), rows, fitted.frames);
+	}
+	if (fitted.bytes > most)
+		cli_warn("report: the page is %s, more than %s: there is nothing more to leave out",
+			 fa_format_bytes(fitted.bytes, &is), fa_format_bytes(most, &may_be));
+	return NULL;
+}
+
 int verb_report(const struct cli_verb *verb, const struct cli_options *options)
 {
 	ft_auto_free char *fallback = options->output ? NULL : default_output(options);
@@ -107,6 +133,8 @@ int verb_report(const struct cli_verb *verb, const struct cli_options *options)
 	if (status == CLI_OK && options->json)
 		cli_print_document(&a);
 	else if (status == CLI_OK)
+		error = fit_page(options, a.doc, &page);
+	if (status == CLI_OK && !options->json && !error)
 		error = cli_write_output(path, options->force, write_page, &page);
 	fa_redactor_destroy(redact);
 	cli_analysis_deinit(&a);

@@ -183,6 +183,13 @@ void fa_doc_replace(struct fa_doc *doc, const char *name, struct ft_strbuf *text
 	*text = old;
 }
 
+void fa_doc_column_cut(struct fa_doc *doc, const char *name, size_t n)
+{
+	for (size_t i = 0; i < doc->n_columns; i++)
+		if (!strcmp(doc->columns[i].name, name) && n < doc->columns[i].n)
+			doc->columns[i].n = n;
+}
+
 const char *fa_doc_section(const struct fa_doc *doc, const char *name)
 {
 	bool found;

@@ -47,6 +47,9 @@ void fa_doc_column(struct fa_doc *doc, const char *name, enum fa_column_type typ
 /* Put `text`, an object, in the place of a section's text, which is there; takes it over. */
 void fa_doc_replace(struct fa_doc *doc, const char *name, struct ft_strbuf *text);
 
+/* Keep only the first `n` values of a column, which is there. */
+void fa_doc_column_cut(struct fa_doc *doc, const char *name, size_t n);
+
 /* The text of a section ("{...}"), or NULL; borrowed until destroy. */
 const char *fa_doc_section(const struct fa_doc *doc, const char *name);
 /* Sections and columns by index, sorted by name; NULL past the end. */

@@ -10,6 +10,8 @@
 #include "fa_doc.h"
 #include "fa_engine.h"
 
+enum { RSS_POINTS = 4096 };
+
 enum timeline_series {
 	LIVE_BYTES,
 	LIVE_BLOCKS,
@@ -108,10 +110,45 @@ static struct ft_error *add_rss(void *ctx, const struct ft_timeline_row *row)
 	return NULL;
 }
 
+/*
+ * Days of samples are more than a page can use: of each of RSS_POINTS / 2 stretches the lowest and
+ * the highest stay, in their order, so that the extremes are as they were.
+ */
+static void fold_rss(struct timeline *t)
+{
+	size_t n = t->n_rss, out = 0;
+
+	if (n <= RSS_POINTS)
+		return;
+	for (size_t i = 0; i < RSS_POINTS / 2; i++) {
+		size_t first = n * i / (RSS_POINTS / 2), end = n * (i + 1) / (RSS_POINTS / 2);
+		size_t low = first, high = first;
+
+		for (size_t k = first; k < end; k++) {
+			if (t->rss_bytes[k] < t->rss_bytes[low])
+				low = k;
+			if (t->rss_bytes[k] > t->rss_bytes[high])
+				high = k;
+		}
+		for (unsigned turn = 0; turn < 2; turn++) {
+			size_t k = (turn == 0) == (low < high) ? low : high;
+
+			t->rss_time_ns[out] = t->rss_time_ns[k];
+			t->rss_bytes[out++] = t->rss_bytes[k];
+			if (low == high)
+				break;
+		}
+	}
+	t->n_rss = out;
+}
+
 static struct ft_error *timeline_finish(struct fa_pass *pass)
 {
-	return ft_reader_timeline(fa_engine_reader(fa_pass_engine(pass)), add_rss,
-				  fa_pass_state(pass));
+	struct timeline *t = fa_pass_state(pass);
+
+	FT_TRY(ft_reader_timeline(fa_engine_reader(fa_pass_engine(pass)), add_rss, t));
+	fold_rss(t);
+	return NULL;
 }
 
 static struct ft_error *timeline_emit(const struct fa_pass *pass, struct fa_doc *doc)

@@ -142,6 +142,46 @@ def _(scratch):
     check(b"too many" in fraganalyze("report", a, a, a).check_status(2).stderr, "three recordings")
 
 
+# ---- size ------------------------------------------------------------------------------------------
+
+@suite.case("--max-html-size makes the page coarser, says so, and keeps the sums", 120)
+def _(scratch):
+    path = name_frames(record(scratch, "-s", "600"), ["deep::name_%d<%s>" % (i, "T%d, " % i * 80) for i in range(50)])
+    page = os.path.join(scratch, "page.html")
+
+    def report(*options):
+        result = fraganalyze("report", "-f", "-o", page, *options, path).check_status(0)
+        return read_report(page)[:2] + (os.path.getsize(page), result.stderr.decode())
+
+    full, columns, size, said = report()
+    check_equal((said, full["quality"].get("coarsened")), ("", None), "a page that fits")
+    less, less_columns, less_size, said = report("--max-html-size", str(size - 60000))
+    check(less_size <= size - 60000, "the page has %d bytes of %d" % (less_size, size - 60000))
+    check("to be no larger than" in said, "not said: %r" % said)
+    limits = {c["what"]: c["limit"] for c in less["quality"]["coarsened"]}
+    check(limits, "no word in the page")
+    least, _columns, least_size, said = report("--max-html-size", "1KiB")
+    check("nothing more to leave out" in said, "not said: %r" % said)
+    check(least_size < less_size, "sizes %d and %d" % (least_size, less_size))
+    limits = {c["what"]: c["limit"] for c in least["quality"]["coarsened"]}
+    for document in (less, least):
+        for key in ("totals", "findings"):
+            if key == "totals":
+                check_equal(document["summary"][key], full["summary"][key], key)
+        for section, rows, sums in (("leaks", "leaks", ("bytes", "blocks")),
+                                    ("sites", "sites", ("live_bytes", "allocated_bytes", "allocations", "peak_bytes")),
+                                    ("reallocs", "sites", ("calls", "copied_bytes"))):
+            for key in sums:
+                check_equal(*(sum(row[key] for row in d[section][rows]) + d[section]["other"][key] for d in (document, full)),
+                            "%s of %s" % (key, section))
+            check_equal(*(len(d[section][rows]) + d[section]["other"]["sites"] for d in (document, full)), "sites of " + section)
+    check_equal(max(len(least[s][r]) for s, r in (("leaks", "leaks"), ("sites", "sites"))), limits["rows"], "rows")
+    check_equal(max(len(leak["stack"]) for leak in least["leaks"]["leaks"]), limits["frames"] + 1, "frames, and how many more")
+    check(re.fullmatch(r"\(\d+ more\)", least["leaks"]["leaks"][0]["stack"][-1]["function"]), "the rest of a stack")
+    check_equal(_columns["leaks.series"], columns["leaks.series"][:64 * limits["rows"]], "series of the rows that stay")
+    check_equal(_columns["timeline.peak_bytes"], columns["timeline.peak_bytes"], "the timeline")
+
+
 # ---- exports ---------------------------------------------------------------------------------------
 
 @suite.case("folded stacks add up, metric by metric, and a line is a stack", 120)
