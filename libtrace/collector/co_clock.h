@@ -10,8 +10,8 @@
  * co_timebase_time() never goes back: times do not decrease with the sequence number.
  *
  * A guest that is restored from a snapshot, or moved to another host, may find its TSC ahead or
- * behind. Ahead is one piece that is too steep. Behind, the old stamps seem to come from the future:
- * what is there is committed in the order in which it lies, and the relation begins anew.
+ * behind. Ahead is one piece that is too steep. Behind, the old stamps seem to come from the
+ * future: what is there is committed in the order in which it lies, and the relation begins anew.
  */
 #ifndef CO_CLOCK_H
 #define CO_CLOCK_H

@@ -369,6 +369,8 @@ void tr_session_account(void)
 				      tr_sample_memory() +
 #ifdef __x86_64__
 				      tr_rules_memory() +
+				      (lanes < TR_N_MEMOS ? lanes : TR_N_MEMOS) *
+					      sizeof(struct tr_memo) +
 #endif
 				      sizeof(tr_settings) + TR_BOOT_BYTES,
 			      memory_order_relaxed);

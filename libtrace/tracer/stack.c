@@ -120,6 +120,24 @@ static inline uint32_t intern_walked(struct tr_lane *lane, const struct tr_walke
 	return make_nodes(lane, hash, lane->pcs, tr_walked_pcs(walked, lane->pcs));
 }
 
+/* By the memo, or a walk. *end: how the walk ended. */
+static inline uint32_t stack_by_rules(struct tr_lane *lane, struct tr_regs regs,
+				      enum tr_walk_end *end)
+{
+	uint32_t id = tr_walk_recall(&lane->walker, regs);
+	struct tr_walked walked;
+
+	if (id)
+		return id;
+	*end = tr_walk(&lane->walker, regs, tr_settings.depth, &walked);
+	if (tr_unlikely(*end == TR_WALK_UNSUPPORTED && tr_settings.unwind == FT_UNWIND_DWARF))
+		return intern(lane, &regs.rip, 1);
+	id = intern_walked(lane, &walked);
+	if (walked.lasting && tr_likely(id && id != FT_WIRE_RAW_STACK))
+		tr_walk_memorize(&lane->walker, regs, &walked, id);
+	return id;
+}
+
 /* By what FRAGTRACE_UNWIND says instead of the rules, or compared with libunwind. */
 static __attribute__((noinline)) uint32_t stack_otherwise(struct tr_lane *lane, struct tr_regs regs,
 							  uint64_t stamp)
@@ -128,7 +146,6 @@ static __attribute__((noinline)) uint32_t stack_otherwise(struct tr_lane *lane, 
 	bool has_libunwind = wants_libunwind && tr_unwind_ready(regs.rip);
 	enum ft_unwind how = tr_settings.unwind;
 	enum tr_walk_end end = TR_WALK_COMPLETE;
-	struct tr_walked walked;
 	uint32_t node = 0;
 	size_t n = 0;
 
@@ -137,10 +154,7 @@ static __attribute__((noinline)) uint32_t stack_otherwise(struct tr_lane *lane, 
 	switch (how) {
 	case FT_UNWIND_AUTO:
 	case FT_UNWIND_DWARF:
-		end = tr_walk(&lane->walker, regs, tr_settings.depth, &walked);
-		node = end == TR_WALK_UNSUPPORTED && how == FT_UNWIND_DWARF
-			       ? intern(lane, &regs.rip, 1)
-			       : intern_walked(lane, &walked);
+		node = stack_by_rules(lane, regs, &end);
 		break;
 	case FT_UNWIND_FP:
 		n = tr_fp_walk(&lane->own_stack, regs, lane->pcs, tr_settings.depth);
@@ -165,14 +179,13 @@ uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
 	/* A hook keeps a frame pointer: its caller's registers are in its frame and above it. */
 	const uintptr_t *saved = frame;
 	struct tr_regs regs = {.rip = saved[1], .rsp = (uintptr_t)(saved + 2), .rbp = saved[0]};
-	struct tr_walked walked;
+	enum tr_walk_end end;
 
 	tr_self.stamp = stamp;
 	if (tr_unlikely(!tr_settings.usual_stacks))
 		return stack_otherwise(lane, regs, stamp);
-	tr_walk(&lane->walker, regs, tr_settings.depth, &walked);
 
-	uint32_t node = intern_walked(lane, &walked);
+	uint32_t node = stack_by_rules(lane, regs, &end);
 
 	/* A library that came back has the stacks that it had, and is a module all the same. */
 	if (tr_unlikely(atomic_load_explicit(&tr_modules_unsent, memory_order_relaxed) != 0))

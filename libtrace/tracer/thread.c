@@ -25,6 +25,11 @@
 __thread struct tr_self tr_self;
 struct tr_lane *tr_lanes;
 
+#ifdef __x86_64__
+/* Of the first lanes; the memory that a thread may take is bounded. */
+static struct tr_memo memos[TR_N_MEMOS];
+#endif
+
 extern void *__libc_stack_end; /* the loader's: where the first thread's stack began */
 
 static pthread_key_t end_key;
@@ -141,7 +146,7 @@ static struct tr_lane *attach(struct tr_self *self, const void *frame)
 	lane->side_at = 0;
 #ifdef __x86_64__
 	/* What the last owner's walks knew was about a stack that may be unmapped. */
-	memset(&lane->walker, 0, offsetof(struct tr_walker, last));
+	tr_walk_reset(&lane->walker, lane - tr_lanes < TR_N_MEMOS ? &memos[lane - tr_lanes] : NULL);
 	lane->own_stack = (struct tr_extent){0};
 	lane->walker.own_size = self->stack_size;
 	lane->walker.own_low = (uintptr_t)__builtin_thread_pointer() - self->stack_size;
@@ -270,7 +275,7 @@ void tr_take_back(struct tr_self *self)
 	/* The last record's, or the one's before: the next one is not written as a difference. */
 	lane->last_stamp = 0;
 #ifdef __x86_64__
-	memset(&lane->walker, 0, offsetof(struct tr_walker, last));
+	tr_walk_reset(&lane->walker, lane->walker.memo);
 #endif
 	atomic_store_explicit(&lane->producer.header->waiting, 0, memory_order_relaxed);
 }

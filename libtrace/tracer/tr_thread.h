@@ -29,6 +29,7 @@ enum {
 	TR_DEFAULT_DEPTH = 256,
 	TR_N_SIDE = 512, /* nested events that fit; later ones are counted as lost */
 	TR_SIDE_WORDS = 8,
+	TR_N_MEMOS = 8, /* threads whose stacks are memorized (tr_walk.h) */
 };
 
 struct tr_lane {

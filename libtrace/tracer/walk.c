@@ -2,6 +2,8 @@
 /* The stack walk: see tr_walk.h. */
 #include "tr_walk.h"
 
+#include <string.h>
+
 #include "tr_maps.h"
 #include "tr_retired.h"
 #include "tr_rules.h"
@@ -73,8 +75,9 @@ enum step {
 struct stepped {
 	struct tr_regs regs;
 	enum step how;
-	uintptr_t slot, saved; /* as in struct tr_frame */
-	uint64_t term;	       /* of the frame that was left */
+	uintptr_t slot, deref; /* as in struct tr_frame */
+	bool by_rbp;
+	uint64_t term; /* of the frame that was left */
 };
 
 /* Offsets in the kernel's ucontext on x86-64 (arch/x86/include/uapi/asm/sigcontext.h). */
@@ -95,11 +98,14 @@ static __attribute__((noinline)) struct stepped step_rare(struct tr_regs regs, u
 		break;
 	case TR_RULE_CFA_RBP:
 		cfa = regs.rbp + (uintptr_t)tr_rule_cfa(rule);
+		to.by_rbp = true;
 		break;
 	case TR_RULE_CFA_DEREF:
-		if (!on_stack(regs.rbp + (uintptr_t)tr_rule_cfa(rule), low, high))
+		to.deref = regs.rbp + (uintptr_t)tr_rule_cfa(rule);
+		to.by_rbp = true;
+		if (!on_stack(to.deref, low, high))
 			return to;
-		cfa = load(regs.rbp + (uintptr_t)tr_rule_cfa(rule));
+		cfa = load(to.deref);
 		break;
 	case TR_RULE_CFA_PLT:
 		cfa = regs.rsp + 8 + ((regs.rip & 15) >= 11 ? 8 : 0);
@@ -129,20 +135,21 @@ static __attribute__((noinline)) struct stepped step_rare(struct tr_regs regs, u
 
 	uintptr_t rip = load(cfa - 8);
 
-	to.slot = cfa - 8;
-	to.saved = rip;
 	if (!rip) {
+		to.slot = cfa - 8;
 		to.how = STEP_END_SLOT;
 		return to;
 	}
 	if (tr_rule_rbp_kind(rule) != TR_RBP_SAME) {
-		uintptr_t base = tr_rule_rbp_kind(rule) == TR_RBP_AT_CFA ? cfa : regs.rbp;
-		uintptr_t at = base + (uintptr_t)tr_rule_rbp(rule);
+		bool at_cfa = tr_rule_rbp_kind(rule) == TR_RBP_AT_CFA;
+		uintptr_t at = (at_cfa ? cfa : regs.rbp) + (uintptr_t)tr_rule_rbp(rule);
+
+		to.by_rbp |= !at_cfa;
 
 		if (!on_stack(at, low, high))
 			return to;
 		to.slot = at;
-		to.saved = to.regs.rbp = load(at);
+		to.regs.rbp = load(at);
 	}
 	to.regs.rip = rip;
 	to.regs.rsp = cfa;
@@ -161,6 +168,7 @@ INLINE struct stepped step(struct tr_regs regs, bool exact, uintptr_t high, stru
 {
 	tr_rule rule = tr_rule_find(rules, regs.rip - !exact);
 	uintptr_t cfa, slot;
+	bool by_rbp = false;
 
 	if (tr_likely(tr_rule_is(rule, TR_RULE_CFA_RSP))) {
 		cfa = regs.rsp + (uintptr_t)tr_rule_cfa(rule);
@@ -168,6 +176,7 @@ INLINE struct stepped step(struct tr_regs regs, bool exact, uintptr_t high, stru
 	} else if (tr_likely(tr_rule_is(rule, TR_RULE_CFA_RBP))) {
 		cfa = regs.rbp + (uintptr_t)tr_rule_cfa(rule);
 		slot = cfa + (uintptr_t)tr_rule_rbp(rule);
+		by_rbp = true;
 		if (tr_unlikely(cfa <= regs.rsp || slot < regs.rsp || (cfa & 7)))
 			return step_rare(regs, high, rule);
 	} else {
@@ -186,8 +195,8 @@ INLINE struct stepped step(struct tr_regs regs, bool exact, uintptr_t high, stru
 	return (struct stepped){
 		.regs = {.rip = rip, .rsp = cfa, .rbp = regs.rbp ^ ((regs.rbp ^ saved) & is_saved)},
 		.how = STEP_ON,
-		.slot = slot,
-		.saved = saved,
+		.slot = slot & is_saved,
+		.by_rbp = by_rbp,
 		.term = tr_hash_term(regs.rip, (uint32_t)tr_rule_stamp(rule)),
 	};
 }
@@ -269,35 +278,84 @@ enum { WALKS_OF_PHASE = 64, N_PHASES = 64 };
 
 INLINE bool is_frame(const struct tr_frame *frame, struct tr_regs regs)
 {
-	return frame->rsp == regs.rsp && frame->pc == regs.rip && frame->rbp == regs.rbp;
+	return frame->rsp == regs.rsp && frame->pc == regs.rip &&
+	       (!frame->needs_rbp || frame->rbp == regs.rbp);
 }
 
-/* Is all that the walk from frame `from` outwards read still the same? */
+/* Is all that the walk from frame `from` outwards rests on still the same? */
 INLINE bool verify_all(const struct tr_walker *walker, uint32_t from)
 {
-	uintptr_t changed = walker->end_slot ? load(walker->end_slot) : 0;
+	const struct tr_check_word *checks = walker->checks;
+	uintptr_t changed = 0;
 
-	for (uint32_t i = from; i > 0; i--) {
-		const struct tr_frame *frame = &walker->last[i], *caller = frame - 1;
-
-		changed |=
-			(load(caller->rsp - 8) ^ caller->pc) | (load(frame->slot) ^ frame->saved);
-	}
+	for (uint32_t i = walker->last[from].n_checks; i > 0; i--)
+		changed |= load(checks[i - 1].at) ^ checks[i - 1].value;
 	return !changed;
 }
 
 /* The lowest index up to which, from `from` on, nothing has changed. */
 static uint32_t verify_some(const struct tr_walker *walker, uint32_t from)
 {
-	const struct tr_frame *frame = &walker->last[from];
+	for (; from > 0; from--) {
+		uint32_t end = walker->last[from].n_checks;
 
-	for (; frame > walker->last; frame--) {
-		const struct tr_frame *caller = frame - 1;
-
-		if (load(caller->rsp - 8) != caller->pc || load(frame->slot) != frame->saved)
-			break;
+		for (uint32_t i = walker->last[from - 1].n_checks; i < end; i++)
+			if (load(walker->checks[i].at) != walker->checks[i].value)
+				return from;
 	}
-	return (uint32_t)(frame - walker->last);
+	return 0;
+}
+
+/*
+ * Write down the frames `fresh`, innermost first, within the `n_kept` that stay. Outermost first:
+ * whether a frame's rbp matters is known when its callers are. `end_slot`: the word that ended the
+ * walk by being 0, or 0.
+ */
+INLINE uint64_t remember(struct tr_walker *walker, uint32_t n_kept, uint32_t n_fresh,
+			 uintptr_t end_slot)
+{
+	struct tr_frame *frame = walker->last + n_kept;
+	const struct tr_frame *from = walker->fresh + n_fresh;
+	struct tr_check_word *check = walker->checks;
+	uintptr_t pc = 0, cfa = end_slot + 8, rbp = 0;
+	uint64_t hash = TR_HASH_EMPTY;
+	bool needs_rbp = false, has_caller = end_slot != 0;
+
+	if (n_kept) {
+		check += frame[-1].n_checks;
+		pc = frame[-1].pc;
+		cfa = frame[-1].rsp;
+		rbp = frame[-1].rbp;
+		hash = frame[-1].hash;
+		needs_rbp = frame[-1].needs_rbp;
+		has_caller = true;
+	}
+	for (; from > walker->fresh; frame++) {
+		from--;
+		if (tr_likely(has_caller))
+			*check++ = (struct tr_check_word){cfa - 8, pc};
+		if (needs_rbp && from->slot)
+			*check++ = (struct tr_check_word){from->slot, rbp};
+		if (tr_unlikely(from->deref && has_caller))
+			*check++ = (struct tr_check_word){from->deref, cfa};
+		needs_rbp = from->by_rbp || (needs_rbp && !from->slot);
+		has_caller = true;
+		pc = from->pc;
+		cfa = from->rsp;
+		rbp = from->rbp;
+		hash = tr_hash_push(hash, from->hash);
+		*frame = (struct tr_frame){.pc = pc,
+					   .rsp = cfa,
+					   .rbp = rbp,
+					   .hash = hash,
+					   .slot = from->slot,
+					   .deref = from->deref,
+					   .n_checks = (uint32_t)(check - walker->checks),
+					   .by_rbp = from->by_rbp,
+					   .needs_rbp = needs_rbp};
+	}
+	walker->n_last = (uint32_t)(frame - walker->last);
+	return hash;
 }
 
 static __attribute__((noinline)) void next_phase(struct tr_walker *walker)
@@ -411,20 +469,22 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 				if (tr_likely(verify_all(walker, search - 1))) {
 					n_kept = search;
 					end = walker->last_end;
-					end_slot = walker->end_slot;
 					break;
 				}
-				/* Take over what is certain, and go on by rules from there. */
+				/* Take over what is certain, and go on by rules from there: with
+				 * the rbp of now, which may matter now. */
 				for (uint32_t certain = verify_some(walker, search - 1);
 				     search - 1 > certain && n_fresh < max_depth - 1;) {
 					struct tr_frame *to = &fresh[n_fresh++];
 
 					*to = last[--search];
 					to->hash -= tr_hash_push(last[search - 1].hash, 0);
+					to->rbp = regs.rbp;
+					if (to->slot)
+						regs.rbp = load(to->slot);
 				}
-				regs = (struct tr_regs){.rip = last[search - 1].pc,
-							.rsp = last[search - 1].rsp,
-							.rbp = last[search - 1].rbp};
+				regs.rip = last[search - 1].pc;
+				regs.rsp = last[search - 1].rsp;
 				search = 0;
 			}
 			/* One that begins here and is another is not met again. */
@@ -439,9 +499,10 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 		*frame = (struct tr_frame){.pc = regs.rip,
 					   .rsp = regs.rsp,
 					   .rbp = regs.rbp,
+					   .hash = to.term,
 					   .slot = to.slot,
-					   .saved = to.saved,
-					   .hash = to.term};
+					   .deref = to.deref,
+					   .by_rbp = to.by_rbp};
 		regs = to.regs;
 		if (tr_unlikely(to.how != STEP_ON)) {
 			/* The frames beyond a signal's lie on another stack, maybe: not worth
@@ -465,20 +526,122 @@ static __attribute__((noinline)) enum tr_walk_end walk_together(struct tr_walker
 	walker->cost += COST_TOGETHER + n_missed * COST_MISS + n_fresh * (COST_WALK + COST_WRITE) +
 			n_kept * COST_VERIFY;
 
-	uint64_t hash = n_kept ? last[n_kept - 1].hash : TR_HASH_EMPTY;
+	uint64_t hash = remember(walker, n_kept, n_fresh, end_slot);
 
-	while (n_fresh) {
-		struct tr_frame *frame = &last[n_kept++];
-
-		*frame = fresh[--n_fresh];
-		frame->hash = hash = tr_hash_push(hash, frame->hash);
-	}
-	walker->n_last = n_kept;
-	walker->end_slot = end_slot;
 	walker->last_end = end;
-	*walked = (struct tr_walked){.hash = hash, .frames = last, .n_frames = n_kept};
+	*walked = (struct tr_walked){.hash = hash,
+				     .frames = last,
+				     .n_frames = walker->n_last,
+				     .lasting = high != NO_LIMIT && end == TR_WALK_COMPLETE};
 	return end;
 }
+
+/* ---- the memo ------------------------------------------------------------------------------- */
+
+/* It is asked on as long as it knows three of eight; else it is tried again later. */
+enum { ASKED_AT_A_TIME = 256, RECALLED_LEAST = 96, UNASKED_AT_A_TIME = 16384 };
+
+INLINE struct tr_memo_slot *memo_slot(struct tr_memo *memo, struct tr_regs regs)
+{
+	uint64_t hash = (regs.rip ^ regs.rsp << 20) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return &memo->slots[hash >> (64 - TR_MEMO_BITS)];
+}
+
+/* Is it time to change? Also for a memo that is not asked. */
+static __attribute__((noinline)) void change_memo(struct tr_walker *walker)
+{
+	if (walker->recalls)
+		walker->recalls = walker->n_recalled >= RECALLED_LEAST;
+	else
+		walker->recalls = walker->memo != NULL;
+	walker->n_asked = walker->n_recalled = walker->n_unasked = 0;
+}
+
+uint32_t tr_walk_recall(struct tr_walker *walker, struct tr_regs regs)
+{
+	struct tr_memo *memo = walker->memo;
+	const struct tr_memo_slot *slot;
+
+	if (!walker->recalls) {
+		if (tr_unlikely(++walker->n_unasked >= UNASKED_AT_A_TIME))
+			change_memo(walker);
+		return 0;
+	}
+	if (tr_unlikely(walker->n_asked++ == ASKED_AT_A_TIME))
+		change_memo(walker);
+	slot = memo_slot(memo, regs);
+	if (slot->rip != regs.rip || slot->rsp != regs.rsp ||
+	    (slot->needs_rbp && slot->rbp != regs.rbp) ||
+	    memo->n_words - slot->first > TR_MEMO_WORDS ||
+	    tr_unlikely(walker->generation !=
+			atomic_load_explicit(&tr_rule_generation, memory_order_acquire) << 48))
+		return 0;
+
+	const uint64_t *values = memo->values + slot->first % TR_MEMO_WORDS;
+	const uint16_t *distances = memo->distances + slot->first % TR_MEMO_WORDS;
+	uintptr_t changed = 0;
+
+#pragma GCC unroll 4
+	for (uint32_t i = 0; i < slot->n_words; i++)
+		changed |= load(regs.rsp + (uintptr_t)distances[i] * 8) ^ values[i];
+	if (changed)
+		return 0;
+	walker->n_recalled++;
+	return slot->id;
+}
+
+void tr_walk_memorize(struct tr_walker *walker, struct tr_regs regs, const struct tr_walked *walked,
+		      uint32_t id)
+{
+	struct tr_memo *memo = walker->memo;
+	const struct tr_frame *leaf = walked->frames + walked->n_frames - 1;
+	uint32_t n = leaf->n_checks;
+
+	if (!walker->recalls || !walked->lasting || n > TR_MEMO_WORDS / 8)
+		return;
+
+	uint64_t first = memo->n_words;
+	uint32_t at = first % TR_MEMO_WORDS;
+
+	if (at + n > TR_MEMO_WORDS) {
+		first += TR_MEMO_WORDS - at;
+		at = 0;
+	}
+	/* First, so that who had these words has lost them even if we are left half way. */
+	memo->n_words = first + n;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t distance = (walker->checks[i].at - regs.rsp) / 8;
+
+		if (distance > UINT16_MAX)
+			return;
+		memo->distances[at + i] = (uint16_t)distance;
+		memo->values[at + i] = walker->checks[i].value;
+	}
+	*memo_slot(memo, regs) = (struct tr_memo_slot){.rip = regs.rip,
+						       .rsp = regs.rsp,
+						       .rbp = regs.rbp,
+						       .first = first,
+						       .id = id,
+						       .n_words = (uint16_t)n,
+						       .needs_rbp = leaf->needs_rbp};
+}
+
+/* The words of its slots have left the log. */
+static void clear_memo(struct tr_walker *walker)
+{
+	if (walker->memo)
+		walker->memo->n_words += TR_MEMO_WORDS + 1;
+}
+
+void tr_walk_reset(struct tr_walker *walker, struct tr_memo *memo)
+{
+	memset(walker, 0, offsetof(struct tr_walker, last));
+	walker->memo = memo;
+	clear_memo(walker);
+}
+
+/* ---- any walk ------------------------------------------------------------------------------- */
 
 enum tr_walk_end tr_walk(struct tr_walker *walker, struct tr_regs regs, size_t max_depth,
 			 struct tr_walked *walked)
@@ -490,7 +653,10 @@ enum tr_walk_end tr_walk(struct tr_walker *walker, struct tr_regs regs, size_t m
 	if (tr_unlikely(walker->generation != rules.generation)) {
 		walker->n_last = 0;
 		walker->generation = rules.generation;
+		clear_memo(walker);
 	}
+	if (walker->recalls)
+		return walk_together(walker, regs, max_depth, rules, walked);
 	if (tr_unlikely(walker->n_walks++ == WALKS_OF_PHASE))
 		next_phase(walker);
 	return walker->apart ? walk_apart(walker, regs, max_depth, rules, walked)

@@ -26,11 +26,21 @@ bool tr_module_identify(uintptr_t pc, struct tr_code *code)
 	return false;
 }
 
-enum { DEPTH = TR_WALK_MAX };
+enum { DEPTH = TR_WALK_MAX, LOOKS_RECALLED = 5000 };
 
 static unsigned n_looks;
 
 static _Thread_local struct tr_walker walker;
+static _Thread_local struct tr_walker recaller; /* one with a memo */
+static _Thread_local struct tr_memo memo;
+
+/* What the memo is given: numbers of stacks. */
+static _Thread_local struct {
+	uintptr_t *pcs;
+	size_t n;
+} * stacks;
+static _Thread_local uint32_t n_stacks;
+static _Thread_local unsigned n_recalled;
 
 /* glibc's makecontext() lets a coroutine return to the first byte of a function: one byte earlier,
  * where a return address is looked up, there is no code. */
@@ -73,6 +83,45 @@ static void check_walked(const struct tr_walked *walked, const uintptr_t *expect
 	ck_assert_uint_eq(hash, walked->hash);
 }
 
+static void memorize(struct tr_regs regs, const struct tr_walked *walked, const uintptr_t *expected,
+		     size_t n)
+{
+	if (n_stacks % 4096 == 0)
+		stacks = realloc(stacks, (n_stacks + 4096) * sizeof(*stacks));
+	ck_assert_ptr_nonnull(stacks);
+	stacks[n_stacks].n = n;
+	stacks[n_stacks].pcs = malloc(n * sizeof(*expected));
+	ck_assert_ptr_nonnull(stacks[n_stacks].pcs);
+	memcpy(stacks[n_stacks].pcs, expected, n * sizeof(*expected));
+	tr_walk_memorize(&recaller, regs, walked, ++n_stacks);
+}
+
+/* What is recalled is the very stack, whatever else has been on these addresses. */
+static void recall(struct tr_regs regs, const uintptr_t *expected, size_t n)
+{
+	struct tr_walked walked;
+	uint32_t id;
+
+	if (n_looks > LOOKS_RECALLED)
+		return;
+	if (!recaller.memo)
+		tr_walk_reset(&recaller, &memo);
+	recaller.recalls = true; /* however little it knows */
+	id = tr_walk_recall(&recaller, regs);
+	if (id) {
+		ck_assert_uint_le(id, n_stacks);
+		ck_assert_uint_eq(stacks[id - 1].n, n);
+		ck_assert_mem_eq(stacks[id - 1].pcs, expected, n * sizeof(*expected));
+		n_recalled++;
+		return;
+	}
+	recaller.recalls = true;
+	ck_assert_int_eq(tr_walk(&recaller, regs, DEPTH, &walked), expected_end);
+	check_walked(&walked, expected, n);
+	if (walked.lasting)
+		memorize(regs, &walked, expected, n);
+}
+
 __attribute__((noinline)) static void look(void)
 {
 	uintptr_t expected[DEPTH], plain[DEPTH];
@@ -87,6 +136,7 @@ __attribute__((noinline)) static void look(void)
 		ck_assert_uint_eq(plain[i], expected[i]);
 	ck_assert_int_eq(tr_walk(&walker, regs, DEPTH, &walked), expected_end);
 	check_walked(&walked, expected, n);
+	recall(regs, expected, n);
 	n_looks++;
 }
 
@@ -306,6 +356,28 @@ START_TEST(repeated_stack_is_taken_over)
 }
 END_TEST
 
+/* The same stacks over and over, from leaves that differ: nothing is left to walk. And no others.
+ */
+START_TEST(stacks_that_come_again_are_recalled)
+{
+	unsigned state = random_state, first, n;
+
+	for (int i = 0; i < 20; i++) {
+		random_state = state + (unsigned)i % 5;
+		branch(6 + i % 5);
+	}
+	first = n_recalled;
+	n = n_looks;
+	for (int i = 0; i < 20; i++) {
+		random_state = state + (unsigned)i % 5;
+		branch(6 + i % 5);
+	}
+	n = n_looks - n;
+	/* But for those that share a place in the memo. */
+	ck_assert_uint_gt(n_recalled - first, n / 2);
+}
+END_TEST
+
 /* Stacks that have no more in common than their outermost frames: the walk comes to remember those
  * alone, and is as right as before. */
 START_TEST(stacks_that_part_at_the_root)
@@ -395,6 +467,7 @@ int main(void)
 	tcase_add_test(tests, threads);
 	tcase_add_test(tests, coroutine_stack);
 	tcase_add_test(tests, repeated_stack_is_taken_over);
+	tcase_add_test(tests, stacks_that_come_again_are_recalled);
 	tcase_add_test(tests, stacks_that_part_at_the_root);
 	tcase_add_test(tests, generated_code_ends_the_stack);
 	tcase_add_test(tests, deep_stack_keeps_its_innermost_frames);
