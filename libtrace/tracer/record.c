@@ -258,6 +258,34 @@ static inline void write_event(struct tr_lane *lane, const struct event *event, 
 	tr_publish(lane, n, event->words[1]);
 }
 
+/*
+ * The usual record, short and with nothing in its way, without a detour through struct event:
+ * words[1] and [2] of the short form, and the head without its length. False: nothing was written.
+ */
+static inline __attribute__((always_inline)) bool write_short(struct tr_lane *lane, uint64_t head,
+							      unsigned n, uint64_t first,
+							      uint64_t second, uint64_t stamp)
+{
+	struct ft_ring_producer *producer = &lane->producer;
+	uint64_t tail = producer->tail, at = tail & producer->mask, bytes = n * UINT64_C(8);
+	uint64_t delta = stamp - lane->last_stamp;
+	uint64_t *w = producer->body + at / 8;
+
+	if (tr_unlikely(tail - producer->cached_head + bytes > producer->limit ||
+			at + bytes > producer->mask + 1 || delta > UINT32_MAX || lane->owing ||
+			lane->after_loss))
+		return false;
+	if (n == FT_WIRE_SHORT_FREE_WORDS)
+		head |= delta << 32;
+	else
+		w[2] = second | delta << 32;
+	w[0] = head | (uint64_t)n << 24;
+	w[1] = first;
+	count_event(lane);
+	tr_publish(lane, n, stamp);
+	return true;
+}
+
 /* An event inside a hook of the same thread: the interrupted hook writes it out when it leaves. */
 static void write_nested(struct tr_self *self, const struct event *event)
 {
@@ -331,20 +359,34 @@ static inline void write_alloc(struct tr_self *self, enum ft_api api, void *bloc
 {
 	struct tr_lane *lane = tr_enter(self, frame);
 	uint64_t outer = lane ? set_floor(self, lane, frame) : 0;
-	struct event event;
+	uint64_t stamp = tr_stamp_ordered();
 	unsigned flags = 0;
-
-	event.words[1] = tr_stamp_ordered();
-
 	size_t usable = known ? usable_size(lane, block, size, &flags) : size;
+	size_t extra = usable - size;
+	struct event event;
+	uint32_t stack = 0;
 
+	if (tr_likely(lane)) {
+		stack = tr_stack(lane, frame, stamp);
+		if (tr_likely(size <= UINT32_MAX && extra < FT_WIRE_EXTRA_ESCAPE && !align_log2) &&
+		    tr_likely(write_short(
+			    lane, ft_wire_head(FT_WIRE_SHORT_ALLOC, api, flags, 0, stack),
+			    FT_WIRE_SHORT_ALLOC_WORDS,
+			    (uint64_t)(uintptr_t)block | extra << FT_WIRE_ADDRESS_BITS, size,
+			    stamp))) {
+			restore_floor(lane, outer);
+			tr_leave(self, lane);
+			return;
+		}
+	}
 	event.words[0] = ft_wire_head(FT_WIRE_ALLOC, api, flags, 0, 0);
+	event.words[1] = stamp;
 	event_size(&event, 2, block, size, usable, align_log2);
 	if (tr_unlikely(!lane)) {
 		write_nested(self, &event);
 		return;
 	}
-	write_event(lane, &event, tr_stack(lane, frame, event.words[1]));
+	write_event(lane, &event, stack);
 	restore_floor(lane, outer);
 	tr_leave(self, lane);
 }
@@ -542,19 +584,28 @@ void tr_record_free(enum ft_api api, const void *block, size_t given, const void
 
 	struct tr_lane *lane = tr_enter(self, frame);
 	uint64_t outer = lane ? set_floor(self, lane, frame) : 0;
-	struct event event = {.n = 3};
+	uint64_t stamp = tr_stamp_ordered();
+	uint32_t stack = lane ? free_stack(lane, api, frame, stamp) : 0;
+	uint64_t tag = given + 1; /* TR_NO_SIZE: 0 */
 
-	event.words[1] = tr_stamp_ordered();
-	event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
-	event_given(&event, block, given);
-	if (tr_unlikely(!lane)) {
-		write_nested(self, &event);
-		return;
+	if (tr_unlikely(!lane || stack || tag >= FT_WIRE_GIVEN_ESCAPE) ||
+	    tr_unlikely(!write_short(
+		    lane, ft_wire_head(FT_WIRE_SHORT_FREE, api, 0, 0, 0), FT_WIRE_SHORT_FREE_WORDS,
+		    (uint64_t)(uintptr_t)block | tag << FT_WIRE_ADDRESS_BITS, 0, stamp))) {
+		struct event event = {.n = 3};
+
+		event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);
+		event.words[1] = stamp;
+		event_given(&event, block, given);
+		if (!lane) {
+			write_nested(self, &event);
+			return;
+		}
+		write_event(lane, &event, stack);
 	}
-	write_event(lane, &event, free_stack(lane, api, frame, event.words[1]));
 	/* The free is in the ring already: a bad address may end the program here as well. */
 	if (tr_unlikely(tr_is_suspect(block, given)))
-		tr_suspect(lane, api, block, given, event.words[1], frame);
+		tr_suspect(lane, api, block, given, stamp, frame);
 	restore_floor(lane, outer);
 	tr_leave(self, lane);
 }
