@@ -64,6 +64,13 @@ function residencyText(frag: Frag | undefined): string | null {
 	return `${how}${at}${closing}`;
 }
 
+/* What had to go for the page to be no larger than asked for. */
+function coarsenedText({ what, limit }: { what: string; limit: number }): string {
+	if (what === 'rows') return t('quality.coarsened.rows', String(limit));
+	if (what === 'frames') return t('quality.coarsened.frames', String(limit));
+	return t('quality.coarsened.name_bytes', String(limit));
+}
+
 export function Quality({ doc }: { doc: Doc }) {
 	const { quality, summary } = doc;
 	if (!quality || !summary) return null;
@@ -93,6 +100,7 @@ export function Quality({ doc }: { doc: Doc }) {
 		],
 		[t('quality.residency'), residencyText(doc.frag)],
 		[t('quality.tracer'), bytes(quality.tracer_bytes)],
+		[t('quality.coarsened'), quality.coarsened?.map(coarsenedText).join('; ')],
 		[t('quality.tool'), summary.recording.tool_version && `fragtrace ${summary.recording.tool_version}`],
 		...Object.entries(quality.meta ?? {})
 			.filter(([key]) => !SHOWN.has(key))
