@@ -23,7 +23,7 @@
 
 enum cli_status {
 	CLI_OK = 0,
-	CLI_FAILED = 1,	 /* or, of check and errors: something is wrong with the program */
+	CLI_FAILED = 1, /* or, of check and errors: something is wrong with the program */
 	CLI_USAGE = 2,
 	CLI_INPUT = 3,	 /* missing, can't be opened, no recording, damaged, newer */
 	CLI_PARTIAL = 4, /* check: nothing is wrong, but not all of it could be judged */
