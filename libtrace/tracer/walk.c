@@ -655,8 +655,14 @@ enum tr_walk_end tr_walk(struct tr_walker *walker, struct tr_regs regs, size_t m
 		walker->generation = rules.generation;
 		clear_memo(walker);
 	}
-	if (walker->recalls)
-		return walk_together(walker, regs, max_depth, rules, walked);
+	if (walker->recalls) {
+		/* No part of the phases, whose costs are compared. */
+		uint32_t cost = walker->cost;
+		enum tr_walk_end end = walk_together(walker, regs, max_depth, rules, walked);
+
+		walker->cost = cost;
+		return end;
+	}
 	if (tr_unlikely(walker->n_walks++ == WALKS_OF_PHASE))
 		next_phase(walker);
 	return walker->apart ? walk_apart(walker, regs, max_depth, rules, walked)
