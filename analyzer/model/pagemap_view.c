@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/* Page map, as it is looked at: see fa_pagemap.h. */
+#include <stdlib.h>
+
+#include "pagemap_impl.h"
+
+/* ---- who holds it ------------------------------------------------------------------------------
+ */
+
+/* Who holds the free bytes of one page, dealt out site after site. The bytes that do not divide go
+ * to those who come first, counted from the page's number on, so that no site is always the first.
+ */
+struct deal {
+	struct fa_pin *pins;
+	size_t n; /* of pins; sites >= n are left out */
+	uint64_t free_bytes;
+	uint64_t share, rest; /* free_bytes / n_sites, and what is left */
+	uint32_t n_sites, rank;
+};
+
+/* n_sites > 0. */
+static struct deal deal_open(struct fa_pin *pins, size_t n, uint64_t number, uint64_t free_bytes,
+			     uint32_t n_sites)
+{
+	return (struct deal){.pins = pins,
+			     .n = n,
+			     .free_bytes = free_bytes,
+			     .share = free_bytes / n_sites,
+			     .rest = free_bytes % n_sites,
+			     .n_sites = n_sites,
+			     .rank = (uint32_t)(number % n_sites)};
+}
+
+static void deal_next(struct deal *deal, uint32_t site)
+{
+	uint64_t share = deal->share + (deal->rank < deal->rest);
+
+	if (++deal->rank == deal->n_sites)
+		deal->rank = 0;
+	if (site >= deal->n)
+		return;
+
+	struct fa_pin *pin = &deal->pins[site];
+
+	pin->any += deal->free_bytes;
+	pin->pages_any += deal->free_bytes > 0;
+	pin->shapley += share;
+	if (deal->n_sites == 1) {
+		pin->sole += deal->free_bytes;
+		pin->pages_sole++;
+	}
+}
+
+static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, uint64_t number,
+		      struct fa_pin *pins, size_t n)
+{
+	uint64_t free_bytes = (UINT64_C(1) << map->shift) - page->live;
+
+	/* A full page counts only for whom it is all his. */
+	if (page->absent || !page->n_sites || (!free_bytes && page->n_sites > 1))
+		return;
+	if (page->n_sites == SPILLED) {
+		struct fa_page_spill *spill = &map->spills[page->site[0]];
+		struct deal deal = deal_open(pins, n, number, free_bytes, spill->n);
+
+		for (uint32_t i = 0; i < spill->n; i++)
+			deal_next(&deal, spill->sites[i]);
+	} else {
+		struct deal deal = deal_open(pins, n, number, free_bytes, page->n_sites);
+
+		for (unsigned i = 0; i < page->n_sites; i++)
+			deal_next(&deal, page->site[i]);
+	}
+}
+
+/* Start to fetch what hangs on the pages of group `g`: their entries, or what is behind those. */
+static void group_prefetch(const struct fa_pagemap *map, size_t g, bool behind)
+{
+	if (g >= map->n_groups)
+		return;
+	for (unsigned i = 0; i < GROUP; i++) {
+		const struct fa_page *page = &group_at(map, g)[i];
+
+		if (page->n_sites != SPILLED)
+			continue;
+
+		const struct fa_page_spill *spill = &map->spills[page->site[0]];
+
+		__builtin_prefetch(behind ? (const void *)spill->sites : spill);
+	}
+}
+
+void fa_pagemap_pins(const struct fa_pagemap *map, struct fa_pin *pins, size_t n)
+{
+	for (size_t g = 0; g < map->n_groups; g++) {
+		const struct fa_page *group = group_at(map, g);
+
+		group_prefetch(map, g + 2, false);
+		group_prefetch(map, g + 1, true);
+		for (unsigned i = 0; i < GROUP; i++)
+			if (group[i].live)
+				page_pins(map, &group[i], (map->keys[g] << GROUP_SHIFT) + i, pins,
+					  n);
+	}
+	for (size_t i = 0; map->with_sites && i < map->n_spans; i++)
+		if (map->spans[i].n_pages && map->spans[i].site < n)
+			pins[map->spans[i].site].pages_sole +=
+				map->spans[i].n_pages - map->spans[i].n_absent;
+}
+
+static void view_add(struct fa_page_view *view, uint32_t site, uint32_t share)
+{
+	if (view->n_sites < FA_PAGE_VIEW_SITES)
+		view->sites[view->n_sites++] =
+			(struct fa_page_share){.site = site,
+					       .bytes = share & SHARE_BYTES,
+					       .blocks = share >> SHARE_BLOCKS};
+}
+
+void fa_pagemap_visit(const struct fa_pagemap *map,
+		      void (*visit)(void *ctx, const struct fa_page_view *page), void *ctx)
+{
+	struct fa_page_share sites[FA_PAGE_VIEW_SITES];
+
+	for (size_t g = 0; g < map->n_groups; g++)
+		for (unsigned i = 0; i < GROUP; i++) {
+			const struct fa_page *page = &group_at(map, g)[i];
+			struct fa_page_view view = {
+				.address = ((map->keys[g] << GROUP_SHIFT) + i) << map->shift,
+				.live = page->live,
+				.free_bytes =
+					page->absent ? 0 : (UINT32_C(1) << map->shift) - page->live,
+				.absent = page->absent,
+				.sites = sites,
+			};
+
+			if (!page->live)
+				continue;
+			if (page->n_sites == SPILLED) {
+				struct fa_page_spill *spill = &map->spills[page->site[0]];
+
+				for (uint32_t k = 0; k < spill->n; k++)
+					view_add(&view, spill->sites[k], spill_shares(spill)[k]);
+			} else {
+				for (unsigned k = 0; k < page->n_sites; k++)
+					view_add(&view, page->site[k], page->share[k]);
+			}
+			visit(ctx, &view);
+		}
+}
+
+void fa_pagemap_visit_spans(const struct fa_pagemap *map,
+			    void (*visit)(void *ctx, const struct fa_page_span *span), void *ctx)
+{
+	for (size_t i = 0; i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			visit(ctx, &map->spans[i]);
+}
+
+/* ---- in larger pages ---------------------------------------------------------------------------
+ */
+
+/* A stretch of addresses with live bytes: a group of records, or the pages of one block. */
+struct stretch {
+	uint64_t first, n_pages; /* in the map's own pages */
+	const struct fa_page *group;
+	uint32_t site; /* without a group */
+};
+
+static int stretch_order(const void *a, const void *b)
+{
+	const struct stretch *x = a, *y = b;
+
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+/* One large page being gathered. */
+struct coarse {
+	const struct fa_pagemap *map;
+	unsigned shift;
+	uint64_t number;
+	uint64_t live;
+	struct ft_map sites; /* of this page */
+	struct fa_page_totals *totals;
+	struct fa_pin *pins;
+	size_t n;
+};
+
+/* A large page with `live` > 0 bytes. */
+static void coarse_total(struct fa_page_totals *totals, unsigned shift, uint64_t live)
+{
+	uint64_t page_bytes = UINT64_C(1) << shift;
+	unsigned d = 1 + (unsigned)(live * 10 / page_bytes);
+
+	totals->live_bytes += live;
+	totals->live_pages++;
+	totals->pinned_free_bytes += page_bytes - live;
+	totals->occupancy[d < FA_OCCUPANCY ? d : FA_OCCUPANCY - 1]++;
+}
+
+/* Large pages that one block covers alone. */
+static void coarse_full(struct fa_page_totals *totals, unsigned shift, uint64_t n)
+{
+	totals->live_bytes += n << shift;
+	totals->live_pages += n;
+	totals->occupancy[FA_OCCUPANCY - 1] += n;
+}
+
+static void coarse_close(struct coarse *c)
+{
+	uint64_t site, value;
+	size_t cursor = 0;
+
+	if (c->live)
+		coarse_total(c->totals, c->shift, c->live);
+	if (c->live && ft_map_count(&c->sites)) {
+		struct deal deal =
+			deal_open(c->pins, c->n, c->number, (UINT64_C(1) << c->shift) - c->live,
+				  (uint32_t)ft_map_count(&c->sites));
+
+		while (ft_map_next(&c->sites, &cursor, &site, &value))
+			deal_next(&deal, (uint32_t)site);
+	}
+	c->live = 0;
+	ft_map_deinit(&c->sites);
+	ft_map_init(&c->sites);
+}
+
+static void coarse_add(struct coarse *c, uint64_t number, uint64_t live)
+{
+	if (number != c->number) {
+		coarse_close(c);
+		c->number = number;
+	}
+	c->live += live;
+}
+
+static bool coarse_site(struct coarse *c, uint32_t site)
+{
+	return ft_map_put(&c->sites, site, NULL);
+}
+
+static bool coarse_group(struct coarse *c, const struct stretch *stretch)
+{
+	const unsigned up = c->shift - c->map->shift;
+
+	for (unsigned i = 0; i < GROUP; i++) {
+		const struct fa_page *page = &stretch->group[i];
+
+		if (!page->live)
+			continue;
+		coarse_add(c, (stretch->first + i) >> up, page->live);
+		if (page->n_sites == SPILLED) {
+			struct fa_page_spill *spill = &c->map->spills[page->site[0]];
+
+			for (uint32_t k = 0; k < spill->n; k++)
+				if (!coarse_site(c, spill->sites[k]))
+					return false;
+		} else {
+			for (unsigned k = 0; k < page->n_sites; k++)
+				if (!coarse_site(c, page->site[k]))
+					return false;
+		}
+	}
+	return true;
+}
+
+static bool coarse_span(struct coarse *c, const struct stretch *stretch)
+{
+	const unsigned up = c->shift - c->map->shift;
+	uint64_t at = stretch->first, end = stretch->first + stretch->n_pages;
+
+	while (at < end) {
+		uint64_t number = at >> up, stop = (number + 1) << up;
+
+		/* Large pages inside of the block: all alike. */
+		if (at == number << up && stop <= end && number != c->number) {
+			uint64_t n = (end - at) >> up;
+
+			coarse_close(c);
+			coarse_full(c->totals, c->shift, n);
+			if (stretch->site < c->n)
+				c->pins[stretch->site].pages_sole += n;
+			at += n << up;
+			continue;
+		}
+		if (stop > end)
+			stop = end;
+		coarse_add(c, number, (stop - at) << c->map->shift);
+		if (!coarse_site(c, stretch->site))
+			return false;
+		at = stop;
+	}
+	return true;
+}
+
+/* Add to the live bytes of a large page. */
+static bool live_add(struct ft_map *live, uint64_t number, uint64_t bytes)
+{
+	uint64_t *slot = ft_map_put(live, number, NULL);
+
+	if (slot)
+		*slot += bytes;
+	return slot;
+}
+
+/* Of a span: what is on large pages that others may share. The others count as full. */
+static bool count_span(const struct fa_page_span *span, unsigned up, struct ft_map *live,
+		       unsigned page_shift, struct fa_page_totals *totals)
+{
+	uint64_t at = span->first, end = span->first + span->n_pages;
+	uint64_t full = (at + (UINT64_C(1) << up) - 1) >> up, full_end = end >> up;
+
+	if (full > full_end) /* inside of one large page */
+		return live_add(live, at >> up, (end - at) << page_shift);
+	if (full_end > full)
+		coarse_full(totals, up + page_shift, full_end - full);
+	return (at == full << up || live_add(live, at >> up, ((full << up) - at) << page_shift)) &&
+	       (end == full_end << up ||
+		live_add(live, full_end, (end - (full_end << up)) << page_shift));
+}
+
+/* Totals alone: no order is needed. */
+static struct ft_error *coarse_count(const struct fa_pagemap *map, unsigned huge_shift,
+				     struct fa_page_totals *totals)
+{
+	const unsigned up = huge_shift - map->shift;
+	uint64_t number = UINT64_MAX, bytes = 0, value;
+	size_t cursor = 0;
+	struct ft_map live;
+	bool done = true;
+
+	ft_map_init(&live);
+	for (size_t g = 0; done && g < map->n_groups; g++) {
+		const struct fa_page *group = group_at(map, g);
+		const uint64_t first = map->keys[g] << GROUP_SHIFT;
+
+		for (unsigned i = 0; done && i < GROUP; i++) {
+			if (!group[i].live)
+				continue;
+			if ((first + i) >> up != number) {
+				done = !bytes || live_add(&live, number, bytes);
+				number = (first + i) >> up;
+				bytes = 0;
+			}
+			bytes += group[i].live;
+		}
+	}
+	done = done && (!bytes || live_add(&live, number, bytes));
+	for (size_t i = 0; done && i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			done = count_span(&map->spans[i], up, &live, map->shift, totals);
+	while (done && ft_map_next(&live, &cursor, &number, &value))
+		coarse_total(totals, huge_shift, value);
+	ft_map_deinit(&live);
+	return done ? NULL : &ft_enomem;
+}
+
+struct ft_error *fa_pagemap_coarse(const struct fa_pagemap *map, unsigned huge_shift,
+				   struct fa_page_totals *totals, struct fa_pin *pins, size_t n)
+{
+	*totals = (struct fa_page_totals){0};
+	if (!pins || !map->with_sites)
+		return coarse_count(map, huge_shift, totals);
+
+	size_t n_stretches = 0;
+	struct stretch *stretches =
+		malloc((map->n_groups * GROUP + map->n_spans + 1) * sizeof(*stretches));
+	struct coarse coarse = {.map = map,
+				.shift = huge_shift,
+				.number = UINT64_MAX,
+				.totals = totals,
+				.pins = pins,
+				.n = n};
+	bool done = true;
+
+	if (!stretches)
+		return &ft_enomem;
+	/* A span may begin between two pages of a group, not within a page. */
+	for (size_t g = 0; g < map->n_groups; g++)
+		stretches[n_stretches++] = (struct stretch){.first = map->keys[g] << GROUP_SHIFT,
+							    .n_pages = GROUP,
+							    .group = group_at(map, g)};
+	for (size_t i = 0; i < map->n_spans; i++)
+		if (map->spans[i].n_pages)
+			stretches[n_stretches++] = (struct stretch){
+				.first = map->spans[i].first,
+				.n_pages = map->spans[i].n_pages,
+				.site = map->spans[i].site,
+			};
+	qsort(stretches, n_stretches, sizeof(*stretches), stretch_order);
+	ft_map_init(&coarse.sites);
+	for (size_t i = 0; done && i < n_stretches; i++)
+		done = stretches[i].group ? coarse_group(&coarse, &stretches[i])
+					  : coarse_span(&coarse, &stretches[i]);
+	coarse_close(&coarse);
+	ft_map_deinit(&coarse.sites);
+	free(stretches);
+	return done ? NULL : &ft_enomem;
+}
