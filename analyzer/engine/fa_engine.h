@@ -134,6 +134,16 @@ struct fa_site {
 };
 void fa_engine_site(const struct fa_engine *engine, uint32_t stack, struct fa_site *ret);
 
+/* Stacks by a figure: largest first, equal ones by their ids. */
+struct fa_ranked {
+	uint32_t stack;
+	uint64_t value;
+};
+void fa_rank(struct fa_ranked *list, size_t n);
+/* Rank, and put the first `max` stacks at most into *ret, which the caller frees. */
+struct ft_error *fa_rank_stacks(struct fa_ranked *list, size_t n, size_t max, uint32_t **ret,
+				size_t *n_ret);
+
 /*
  * Sampled recordings. Where the rate is not 0, every sum over blocks is an estimate: totals, sites,
  * and what a pass adds up of fa_block.bytes and .blocks. The variances of blocks add up, too, and

@@ -103,26 +103,12 @@ static struct ft_error *lifetimes_on_step(struct fa_pass *pass, const struct fa_
 	return NULL;
 }
 
-struct ranked {
-	uint32_t stack;
-	uint64_t bytes;
-};
-
-static int compare_ranked(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-
-	if (x->bytes != y->bytes)
-		return x->bytes > y->bytes ? -1 : 1;
-	return x->stack < y->stack ? -1 : x->stack > y->stack;
-}
-
 /* The sites that allocated most. */
 static struct ft_error *choose(struct lifetimes *l, const struct fa_engine *engine)
 {
 	size_t n_stacks = fa_engine_n_stacks(engine), n = 0;
 	size_t max = (size_t)fa_engine_max_sites(engine) * ROWS_A_SITE;
-	ft_auto_free struct ranked *ranked = malloc((n_stacks + 1) * sizeof(*ranked));
+	ft_auto_free struct fa_ranked *ranked = malloc((n_stacks + 1) * sizeof(*ranked));
 
 	if (!ranked)
 		return &ft_enomem;
@@ -132,16 +118,10 @@ static struct ft_error *choose(struct lifetimes *l, const struct fa_engine *engi
 		if (!l->sites[i])
 			continue;
 		fa_engine_site(engine, (uint32_t)i, &site);
-		ranked[n++] = (struct ranked){(uint32_t)i, site.bytes_allocated};
+		ranked[n++] = (struct fa_ranked){(uint32_t)i, site.bytes_allocated};
 	}
-	qsort(ranked, n, sizeof(*ranked), compare_ranked);
-	l->n_listed = n < max ? n : max;
+	FT_TRY(fa_rank_stacks(ranked, n, max, &l->listed, &l->n_listed));
 	l->n_other = n - l->n_listed;
-	l->listed = malloc((l->n_listed + 1) * sizeof(*l->listed));
-	if (!l->listed)
-		return &ft_enomem;
-	for (size_t i = 0; i < l->n_listed; i++)
-		l->listed[i] = ranked[i].stack;
 	return NULL;
 }
 

@@ -20,11 +20,6 @@ struct sites {
 	size_t n_other;
 };
 
-struct ranked {
-	uint32_t stack;
-	uint64_t value;
-};
-
 static uint64_t figure(const struct fa_site *site, int ranking)
 {
 	switch (ranking) {
@@ -41,21 +36,12 @@ static uint64_t figure(const struct fa_site *site, int ranking)
 	}
 }
 
-static int compare_ranked(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-
-	if (x->value != y->value)
-		return x->value > y->value ? -1 : 1;
-	return x->stack < y->stack ? -1 : x->stack > y->stack;
-}
-
 static struct ft_error *sites_finish(struct fa_pass *pass)
 {
 	struct sites *s = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 	size_t n_stacks = fa_engine_n_stacks(engine), max = fa_engine_max_sites(engine);
-	ft_auto_free struct ranked *ranked = malloc(n_stacks * sizeof(*ranked));
+	ft_auto_free struct fa_ranked *ranked = malloc(n_stacks * sizeof(*ranked));
 	ft_auto_free unsigned char *chosen = calloc(n_stacks, 1);
 	struct fa_site site;
 
@@ -67,9 +53,10 @@ static struct ft_error *sites_finish(struct fa_pass *pass)
 		for (size_t i = 0; i < n_stacks; i++) {
 			fa_engine_site(engine, (uint32_t)i, &site);
 			if (figure(&site, ranking))
-				ranked[n++] = (struct ranked){(uint32_t)i, figure(&site, ranking)};
+				ranked[n++] =
+					(struct fa_ranked){(uint32_t)i, figure(&site, ranking)};
 		}
-		qsort(ranked, n, sizeof(*ranked), compare_ranked);
+		fa_rank(ranked, n);
 		for (size_t i = 0; i < n && i < max; i++)
 			chosen[ranked[i].stack] = 1;
 	}
@@ -79,7 +66,7 @@ static struct ft_error *sites_finish(struct fa_pass *pass)
 	for (size_t i = 0; i < n_stacks; i++) {
 		fa_engine_site(engine, (uint32_t)i, &site);
 		if (chosen[i]) {
-			ranked[n++] = (struct ranked){(uint32_t)i, site.live_bytes};
+			ranked[n++] = (struct fa_ranked){(uint32_t)i, site.live_bytes};
 		} else if (site.allocations || site.live_blocks) {
 			s->n_other++;
 			s->other.live_bytes += site.live_bytes;
@@ -90,14 +77,7 @@ static struct ft_error *sites_finish(struct fa_pass *pass)
 			s->other.temporary += site.temporary;
 		}
 	}
-	qsort(ranked, n, sizeof(*ranked), compare_ranked);
-	s->listed = malloc((n + 1) * sizeof(*s->listed));
-	if (!s->listed)
-		return &ft_enomem;
-	for (size_t i = 0; i < n; i++)
-		s->listed[i] = ranked[i].stack;
-	s->n_listed = n;
-	return NULL;
+	return fa_rank_stacks(ranked, n, n, &s->listed, &s->n_listed);
 }
 
 static void emit_temporary(const struct fa_engine *engine, const char *key, uint64_t value,

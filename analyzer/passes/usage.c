@@ -120,27 +120,13 @@ static struct ft_error *usage_on_step(struct fa_pass *pass, const struct fa_step
 	return NULL;
 }
 
-struct ranked {
-	uint32_t stack;
-	uint64_t bytes;
-};
-
-static int compare_ranked(const void *a, const void *b)
-{
-	const struct ranked *x = a, *y = b;
-
-	if (x->bytes != y->bytes)
-		return x->bytes > y->bytes ? -1 : 1;
-	return x->stack < y->stack ? -1 : x->stack > y->stack;
-}
-
 static struct ft_error *usage_finish(struct fa_pass *pass)
 {
 	struct usage *u = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 	size_t n_stacks = fa_engine_n_stacks(engine), n = 0;
 	size_t max = (size_t)fa_engine_max_sites(engine) * ROWS_A_SITE;
-	ft_auto_free struct ranked *ranked = malloc((n_stacks + 1) * sizeof(*ranked));
+	ft_auto_free struct fa_ranked *ranked = malloc((n_stacks + 1) * sizeof(*ranked));
 
 	if (!ranked)
 		return &ft_enomem;
@@ -151,16 +137,10 @@ static struct ft_error *usage_finish(struct fa_pass *pass)
 		if (!site.allocations && !site.live_blocks)
 			continue;
 		end_step(&u->sites[i], u->step);
-		ranked[n++] = (struct ranked){(uint32_t)i, site.bytes_allocated};
+		ranked[n++] = (struct fa_ranked){(uint32_t)i, site.bytes_allocated};
 	}
-	qsort(ranked, n, sizeof(*ranked), compare_ranked);
-	u->n_listed = n < max ? n : max;
+	FT_TRY(fa_rank_stacks(ranked, n, max, &u->listed, &u->n_listed));
 	u->n_other = n - u->n_listed;
-	u->listed = malloc((u->n_listed + 1) * sizeof(*u->listed));
-	if (!u->listed)
-		return &ft_enomem;
-	for (size_t i = 0; i < u->n_listed; i++)
-		u->listed[i] = ranked[i].stack;
 	return NULL;
 }
 
