@@ -20,7 +20,9 @@ struct ft_reader {
 	sqlite3 *db;
 	enum ft_recording_state state;
 	struct ft_catalog catalog;
-	bool has_catalog;
+	bool has_catalog; /* events: not in a machine's recording */
+	bool is_node;
+	unsigned flags;
 	struct ft_arena arena; /* meta, and the process row's strings */
 	struct ft_reader_meta *meta;
 	size_t n_meta;

@@ -9,4 +9,8 @@ extern const char ft_schema_sql[];
 /* Names of the tables that a recording must have; NULL at the end. */
 extern const char *const ft_schema_tables[];
 
+/* The same of a machine's recording (meta.kind = 'node'). */
+extern const char ft_node_schema_sql[];
+extern const char *const ft_node_schema_tables[];
+
 #endif

@@ -82,7 +82,7 @@ static struct ft_error *check_identity(struct ft_reader *reader)
 	return NULL;
 }
 
-static struct ft_error *check_tables(struct ft_reader *reader)
+static struct ft_error *check_tables(struct ft_reader *reader, const char *const *tables)
 {
 	ft_auto_stmt sqlite3_stmt *stmt = NULL;
 
@@ -90,8 +90,8 @@ static struct ft_error *check_tables(struct ft_reader *reader)
 			     "SELECT 1 FROM sqlite_schema WHERE name = ? AND type = 'table'"
 			     " AND rootpage > 0",
 			     &stmt));
-	for (size_t i = 0; ft_schema_tables[i]; i++) {
-		sqlite3_bind_text(stmt, 1, ft_schema_tables[i], -1, SQLITE_STATIC);
+	for (size_t i = 0; tables[i]; i++) {
+		sqlite3_bind_text(stmt, 1, tables[i], -1, SQLITE_STATIC);
 
 		int rc = sqlite3_step(stmt);
 
@@ -99,7 +99,7 @@ static struct ft_error *check_tables(struct ft_reader *reader)
 			return ft_error_create(
 				FT_ERROR_INPUT,
 				"%s: the recording is damaged: it has no table \"%s\"",
-				reader->path, ft_schema_tables[i]);
+				reader->path, tables[i]);
 		if (rc != SQLITE_ROW)
 			return ft_db_error(reader->db, reader->path, "cannot read");
 		sqlite3_reset(stmt);
@@ -141,13 +141,43 @@ static struct ft_error *read_meta(struct ft_reader *reader)
 	return rc == SQLITE_DONE ? NULL : ft_db_error(reader->db, reader->path, "meta");
 }
 
+/* A recording of a program, or of a machine: the one that the caller can use. */
+static struct ft_error *check_kind(struct ft_reader *reader)
+{
+	const char *kind = ft_reader_meta(reader, "kind");
+
+	reader->is_node = kind && !strcmp(kind, "node");
+	if (kind && !reader->is_node)
+		return ft_error_create(FT_ERROR_NEWER,
+				       "%s: a recording of a kind that this program does not know",
+				       reader->path);
+	if (reader->flags & FT_READER_ANY_KIND ||
+	    reader->is_node == !!(reader->flags & FT_READER_NODE))
+		return NULL;
+	if (reader->is_node)
+		return ft_error_create(FT_ERROR_INPUT,
+				       "%s: a recording of a machine's memory, not of a program: "
+				       "'fraganalyze node' reads it",
+				       reader->path);
+	return ft_error_create(FT_ERROR_INPUT,
+			       "%s: a recording of a program, not of a machine's memory, which "
+			       "'fragtrace node' makes",
+			       reader->path);
+}
+
 /* Everything that is fixed at open, as of one commit. */
 static struct ft_error *read_fixed(struct ft_reader *reader)
 {
+	static const char *const meta[] = {"meta", NULL};
+
 	FT_TRY(check_identity(reader));
-	FT_TRY(check_tables(reader));
+	FT_TRY(check_tables(reader, meta));
 	FT_TRY(ft_db_exec(reader->db, reader->path, "BEGIN"));
 	FT_TRY(read_meta(reader));
+	FT_TRY(check_kind(reader));
+	FT_TRY(check_tables(reader, reader->is_node ? ft_node_schema_tables : ft_schema_tables));
+	if (reader->is_node)
+		return ft_db_exec(reader->db, reader->path, "COMMIT");
 	reader->has_catalog = true;
 	FT_TRY(ft_catalog_init(&reader->catalog, reader->db, reader->path));
 	return ft_db_exec(reader->db, reader->path, "COMMIT");
@@ -251,7 +281,8 @@ static bool program_gone(struct ft_reader *reader)
 	if (readlink("/proc/self/ns/pid", space, sizeof(space) - 1) <= 0 ||
 	    !meta_is(reader, "pid_namespace", space))
 		return false;
-	ft_error_destroy(ft_reader_process(reader, &process));
+	if (!reader->is_node)
+		ft_error_destroy(ft_reader_process(reader, &process));
 	return process.pid > 0 && kill((pid_t)process.pid, 0) < 0 && errno == ESRCH;
 }
 
@@ -311,11 +342,12 @@ struct ft_error *ft_reader_open(const char *path, unsigned flags, struct ft_read
 	if (!reader)
 		return &ft_enomem;
 	ft_arena_init(&reader->arena);
+	reader->flags = flags;
 	reader->path = strdup(path);
 
 	struct ft_error *error = reader->path ? open_waiting(reader, flags) : &ft_enomem;
 
-	if (!error)
+	if (!error && !reader->is_node)
 		error = ft_vtab_register(reader->db, &reader->catalog);
 	if (error) {
 		ft_reader_close(reader);
@@ -346,6 +378,11 @@ const char *ft_reader_path(const struct ft_reader *reader)
 enum ft_recording_state ft_reader_state(const struct ft_reader *reader)
 {
 	return reader->state;
+}
+
+bool ft_reader_is_node(const struct ft_reader *reader)
+{
+	return reader->is_node;
 }
 
 static const struct ft_reader_meta *find_meta(const struct ft_reader *reader, const char *key)

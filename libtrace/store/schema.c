@@ -89,3 +89,59 @@ const char *const ft_schema_tables[] = {
 	"site_total", "timeline",    "mapping",	    "sample", "mark",	      "error",
 	"loss",	      "clock",	     NULL,
 };
+
+/* ---- a machine's recording: FORMAT.md, section 9 -----------------------------------------------
+ */
+
+#define ORDERS(x)                                                                        \
+#x "0 INTEGER NOT NULL, " #x "1 INTEGER NOT NULL, " #x "2 INTEGER NOT NULL, " #x \
+	   "3 INTEGER NOT NULL, " #x "4 INTEGER NOT NULL, " #x "5 INTEGER NOT NULL, " #x \
+	   "6 INTEGER NOT NULL, " #x "7 INTEGER NOT NULL, " #x "8 INTEGER NOT NULL, " #x \
+	   "9 INTEGER NOT NULL, " #x "10 INTEGER NOT NULL"
+
+const char ft_node_schema_sql[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;"
+	"CREATE TABLE node_source(name TEXT PRIMARY KEY, path TEXT, status TEXT NOT NULL,"
+	" detail TEXT) STRICT;"
+	"CREATE TABLE node_zone(id INTEGER PRIMARY KEY, node INTEGER NOT NULL, name TEXT NOT NULL,"
+	" start_pfn INTEGER NOT NULL, spanned INTEGER NOT NULL, present INTEGER NOT NULL,"
+	" managed INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE node_free(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" zone INTEGER NOT NULL, type TEXT, " ORDERS(
+		n) ") STRICT;"
+		   "CREATE TABLE node_block(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+		   " zone INTEGER NOT NULL, type TEXT NOT NULL, n INTEGER NOT NULL) STRICT;"
+		   "CREATE TABLE node_slab(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+		   " cache TEXT NOT NULL, active_objects INTEGER NOT NULL, objects INTEGER NOT "
+		   "NULL,"
+		   " object_bytes INTEGER NOT NULL, objects_per_slab INTEGER NOT NULL,"
+		   " pages_per_slab INTEGER NOT NULL, slabs INTEGER NOT NULL) STRICT;"
+		   "CREATE TABLE node_index(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+		   " zone INTEGER NOT NULL, kind TEXT NOT NULL, " ORDERS(
+			   i) ","
+			      " steady INTEGER NOT NULL) STRICT;"
+			      "CREATE TABLE node_pages(id INTEGER PRIMARY KEY, snapshot INTEGER "
+			      "NOT NULL,"
+			      " first_pfn INTEGER NOT NULL, n_pages INTEGER NOT NULL, begin_ns "
+			      "INTEGER NOT NULL,"
+			      " end_ns INTEGER NOT NULL, data BLOB NOT NULL) STRICT;"
+			      "CREATE TABLE node_event_chunk(id INTEGER PRIMARY KEY, cpu INTEGER "
+			      "NOT NULL,"
+			      " n_events INTEGER NOT NULL, first_ns INTEGER NOT NULL, last_ns "
+			      "INTEGER NOT NULL,"
+			      " data BLOB NOT NULL) STRICT;"
+			      "CREATE TABLE node_action(id INTEGER PRIMARY KEY, kind TEXT NOT NULL,"
+			      " begin_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL) STRICT;"
+			      "CREATE TABLE sample(id INTEGER PRIMARY KEY, time_ns INTEGER NOT "
+			      "NULL,"
+			      " source TEXT NOT NULL, key TEXT NOT NULL, value INTEGER) STRICT;"
+			      "CREATE TABLE loss(id INTEGER PRIMARY KEY, first_ns INTEGER NOT NULL,"
+			      " last_ns INTEGER NOT NULL, thread INTEGER NOT NULL, n_events "
+			      "INTEGER NOT NULL,"
+			      " reason TEXT NOT NULL) STRICT;";
+
+const char *const ft_node_schema_tables[] = {
+	"meta",	     "node_source", "node_zone",  "node_free",	      "node_block",
+	"node_slab", "node_index",  "node_pages", "node_event_chunk", "node_action",
+	"sample",    "loss",	    NULL,
+};

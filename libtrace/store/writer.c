@@ -21,12 +21,11 @@
 #include <unistd.h>
 
 #include "fragtrace/store.h"
+#include "ft_blank.h"
 #include "ft_chunk.h"
 #include "ft_cleanup.h"
-#include "ft_create.h"
 #include "ft_db.h"
 #include "ft_directory.h"
-#include "ft_lock.h"
 #include "ft_residency.h"
 #include "ft_schema.h"
 #include "ft_stackchunk.h"
@@ -136,69 +135,9 @@ static struct ft_error *writer_end(struct ft_writer *writer)
 	return NULL;
 }
 
-/* A database with the tables and the identity, as the bytes of its file: sqlite3_free() these. */
-static struct ft_error *make_blank(const char *path, unsigned char **bytes, size_t *n)
-{
-	enum { WRITE_VERSION = 18, READ_VERSION = 19, WAL = 2 }; /* offsets in SQLite's header */
-	ft_auto_free char *identity = NULL;
-	sqlite3_int64 size = 0;
-	sqlite3 *db = NULL;
-
-	if (asprintf(&identity,
-		     "PRAGMA application_id=%d; PRAGMA user_version=%d;"
-		     "INSERT INTO meta VALUES('state','creating');"
-		     "INSERT INTO meta VALUES('format_version',%d);"
-		     "INSERT INTO meta VALUES('software_version','%s');"
-		     "INSERT INTO meta VALUES('tick_ns',%d);",
-		     FT_APPLICATION_ID, FT_FORMAT_VERSION, FT_FORMAT_VERSION, FT_VERSION,
-		     1 << FT_TICK_SHIFT) < 0) {
-		identity = NULL;
-		return &ft_enomem;
-	}
-
-	struct ft_error *error = NULL;
-
-	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
-	    SQLITE_OK)
-		error = &ft_enomem;
-	if (!error)
-		error = ft_db_exec(db, path, ft_schema_sql);
-	if (!error)
-		error = ft_db_exec(db, path, identity);
-	*bytes = error ? NULL : sqlite3_serialize(db, "main", &size, 0);
-	sqlite3_close(db);
-	if (error)
-		return error;
-	if (!*bytes || size <= READ_VERSION)
-		return &ft_enomem;
-	(*bytes)[WRITE_VERSION] = (*bytes)[READ_VERSION] = WAL;
-	*n = (size_t)size;
-	return NULL;
-}
-
-/* The file appears with its tables and in WAL mode, so that it is a recording from the first moment
- * on, whenever the writer is killed. SQLite has no "create, but only if it is not there" either. */
-static struct ft_error *writer_create_file(struct ft_writer *writer)
-{
-	unsigned char *bytes = NULL;
-	size_t n = 0;
-	struct ft_error *error = make_blank(writer->path, &bytes, &n);
-
-	if (!error)
-		error = ft_create_file(writer->path, bytes, n);
-	sqlite3_free(bytes);
-	return error;
-}
-
-/* The first write makes the -wal file, which has the lock that says "alive". */
 static struct ft_error *writer_setup(struct ft_writer *writer)
 {
-	sqlite3_busy_timeout(writer->db, FOLD_WAIT_MS);
-	FT_TRY(ft_db_exec(writer->db, writer->path,
-			  "PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL;"
-			  "PRAGMA wal_autocheckpoint=2000;"
-			  "INSERT OR REPLACE INTO meta VALUES('state','creating');"));
-	FT_TRY(ft_lock_take(writer->path, &writer->lock_fd));
+	FT_TRY(ft_blank_setup(writer->path, writer->db, FOLD_WAIT_MS, &writer->lock_fd));
 	for (size_t i = 0; i < STMT_N; i++)
 		FT_TRY(ft_db_prepare(writer->db, writer->path, statements[i], &writer->stmts[i]));
 
@@ -212,7 +151,7 @@ static struct ft_error *writer_setup(struct ft_writer *writer)
 
 static struct ft_error *writer_open(struct ft_writer *writer)
 {
-	FT_TRY(writer_create_file(writer));
+	FT_TRY(ft_blank_create(writer->path, ft_schema_sql, NULL));
 
 	struct ft_error *error = NULL;
 

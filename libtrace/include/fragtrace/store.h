@@ -294,7 +294,9 @@ void ft_symbol_writer_close(struct ft_symbol_writer *writer); /* rolls back unle
 struct ft_reader;
 
 enum ft_reader_flags {
-	FT_READER_NO_WAIT = 1 << 0, /* do not wait for a writer that is finishing */
+	FT_READER_NO_WAIT = 1 << 0,  /* do not wait for a writer that is finishing */
+	FT_READER_NODE = 1 << 1,     /* a machine's recording is wanted (fragtrace/node.h) */
+	FT_READER_ANY_KIND = 1 << 2, /* either kind will do: for SQL */
 };
 
 enum ft_recording_state {
@@ -315,6 +317,8 @@ void ft_reader_close(struct ft_reader *reader); /* NULL is fine */
 
 const char *ft_reader_path(const struct ft_reader *reader);
 enum ft_recording_state ft_reader_state(const struct ft_reader *reader);
+/* A machine's recording: it has no events of a program. */
+bool ft_reader_is_node(const struct ft_reader *reader);
 
 /* Value of a meta key, or NULL; borrowed until close. meta_int gives `fallback` when absent. */
 const char *ft_reader_meta(struct ft_reader *reader, const char *key);
