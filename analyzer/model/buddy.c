@@ -333,6 +333,27 @@ static void break_used(struct fa_buddy *buddy, uint32_t page, unsigned order)
 	}
 }
 
+bool fa_buddy_reshape(struct fa_buddy *buddy, uint32_t page, unsigned order)
+{
+	unsigned high;
+	uint8_t mark = 0;
+
+	if (!inside(buddy, page, order))
+		return false;
+	for (uint32_t i = page; i < page + pages_of(order);) {
+		uint32_t start = block_of(buddy, i, FA_PAGE_USED, &high);
+
+		if (start == FA_BUDDY_NONE)
+			return false;
+		mark |= buddy->state[start] & FA_PAGE_MOVABLE;
+		i = start + pages_of(high);
+	}
+	break_used(buddy, page, order);
+	memset(buddy->state + page, FA_PAGE_INSIDE, pages_of(order));
+	buddy->state[page] = (uint8_t)(FA_PAGE_USED | mark | order);
+	return true;
+}
+
 bool fa_buddy_give(struct fa_buddy *buddy, uint32_t page, unsigned order)
 {
 	unsigned high;

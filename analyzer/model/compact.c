@@ -205,27 +205,42 @@ static uint32_t take_target(struct run *run, unsigned order)
 	return page;
 }
 
-/* migrate_pages(): a block that finds no place stays where it is. */
+static bool move(struct run *run, uint32_t from, unsigned order)
+{
+	struct fa_buddy *buddy = &run->zone->buddy;
+	uint32_t to;
+
+	if (run->n_target_pages < UINT64_C(1) << order)
+		isolate_targets(run);
+	to = take_target(run, order);
+	if (to == FA_BUDDY_NONE)
+		return false;
+	buddy->state[to] = (uint8_t)(FA_PAGE_USED | FA_PAGE_MOVABLE | order);
+	fa_buddy_free(buddy, from, order, false);
+	run->stats->moved_blocks++;
+	run->stats->moved_pages += UINT64_C(1) << order;
+	if (run->request->moved)
+		run->request->moved(run->request->context, from, to, order);
+	return true;
+}
+
+/* migrate_pages(): a block that finds no place stays where it is; a large folio is split first, and
+ * its pages move one by one. */
 static void migrate(struct run *run)
 {
 	struct fa_buddy *buddy = &run->zone->buddy;
 
 	run->stats->batches++;
 	for (size_t i = 0; i < run->sources.n; i++) {
-		uint32_t from = run->sources.pages[i], to;
+		uint32_t from = run->sources.pages[i];
 		unsigned order = buddy->state[from] & FA_PAGE_ORDER;
 
-		if (run->n_target_pages < UINT64_C(1) << order)
-			isolate_targets(run);
-		to = take_target(run, order);
-		if (to == FA_BUDDY_NONE)
+		if (move(run, from, order) || !order)
 			continue;
-		buddy->state[to] = (uint8_t)(FA_PAGE_USED | FA_PAGE_MOVABLE | order);
-		fa_buddy_free(buddy, from, order, false);
-		run->stats->moved_blocks++;
-		run->stats->moved_pages += UINT64_C(1) << order;
-		if (run->request->moved)
-			run->request->moved(run->request->context, from, to, order);
+		memset(buddy->state + from, FA_PAGE_USED | FA_PAGE_MOVABLE, (size_t)1 << order);
+		for (uint32_t page = 0; page < UINT32_C(1) << order; page++)
+			if (!move(run, from + page, 0))
+				break;
 	}
 	run->sources.n = 0;
 	run->n_source_pages = 0;

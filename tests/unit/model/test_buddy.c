@@ -325,6 +325,38 @@ START_TEST(replay_of_any_blocks_keeps_the_cut)
 }
 END_TEST
 
+/* Blocks that are freed in other pieces than they were allocated in. */
+START_TEST(used_blocks_take_the_shape_that_is_asked_for)
+{
+	struct fa_buddy b;
+	uint32_t four, one, two;
+
+	ck_assert_ptr_null(fa_buddy_init(&b, 1024, 10, 9));
+	ck_assert(fa_buddy_add(&b, 0, 1024));
+	four = fa_buddy_alloc(&b, 2, 0);
+	one = fa_buddy_alloc(&b, 0, 0);
+	two = fa_buddy_alloc(&b, 1, 0);
+	ck_assert_uint_eq(four, 0);
+	ck_assert_uint_eq(one, 4);
+	ck_assert_uint_eq(two, 6);
+	ck_assert(fa_buddy_reshape(&b, 2, 0)); /* a piece of the first */
+	ck_assert(fa_buddy_free(&b, 2, 0, false));
+	ck_assert(!fa_buddy_reshape(&b, 0, 2)); /* page 2 is free */
+	ck_assert(!fa_buddy_reshape(&b, 4, 2)); /* page 5 is free */
+	ck_assert(!fa_buddy_reshape(&b, 1, 1)); /* not aligned */
+	ck_assert(fa_buddy_take(&b, 5, 0));
+	ck_assert(fa_buddy_reshape(&b, 4, 2)); /* three blocks become one */
+	ck_assert(fa_buddy_free(&b, 4, 2, false));
+	ck_assert(fa_buddy_reshape(&b, 0, 1));
+	ck_assert(fa_buddy_free(&b, 0, 1, false));
+	ck_assert(fa_buddy_reshape(&b, 3, 0));
+	ck_assert(fa_buddy_free(&b, 3, 0, false));
+	ck_assert(fa_buddy_check(&b));
+	ck_assert_uint_eq(fa_buddy_orders(&b).n[10], 1);
+	fa_buddy_deinit(&b);
+}
+END_TEST
+
 START_TEST(too_large_is_said)
 {
 	struct ft_error *error = fa_buddy_init(&buddy, 100, 31, 9);
@@ -354,6 +386,7 @@ int main(void)
 	tcase_add_test(tests, types_that_may_not_merge_stay_apart);
 	tcase_add_loop_test(tests, a_million_operations_as_the_naive_one, 0, 2);
 	tcase_add_test(tests, replay_of_any_blocks_keeps_the_cut);
+	tcase_add_test(tests, used_blocks_take_the_shape_that_is_asked_for);
 	tcase_add_test(tests, too_large_is_said);
 	suite_add_tcase(suite, tests);
 

@@ -223,6 +223,38 @@ START_TEST(large_folios_move_where_the_kernel_moves_them)
 }
 END_TEST
 
+/* Free memory in single pages only: a folio of four pages finds no place, and is split. */
+START_TEST(a_large_folio_is_split_where_nothing_is_as_large)
+{
+	struct fa_compact_request request = {.order = -1,
+					     .type = FA_MOVABLE,
+					     .mode = FA_COMPACT_SYNC,
+					     .whole_zone = true,
+					     .max_move_order = 8,
+					     .moved = moved};
+	uint32_t last = (BLOCKS - 1) * BLOCK;
+
+	memset(&stats, 0, sizeof(stats));
+	memset(object_of, 0, sizeof(object_of));
+	ck_assert_ptr_null(fa_zone_init(&zone, PAGES, &(struct fa_zone_options){.cpus = 0}));
+	ck_assert(fa_buddy_add_used(&zone.buddy, 0, 4));
+	zone.buddy.state[0] |= FA_PAGE_MOVABLE;
+	for (uint32_t i = 0; i < 4; i++)
+		object_of[i] = i + 1;
+	ck_assert(fa_buddy_add(&zone.buddy, 4, BLOCK));
+	for (uint32_t page = last; page < PAGES; page++)
+		ck_assert(page & 1 ? fa_buddy_add(&zone.buddy, page, page + 1)
+				   : fa_buddy_add_used(&zone.buddy, page, page + 1));
+	fa_zone_ready(&zone);
+	ck_assert_uint_eq(n_whole(), 0);
+	fa_compact(&zone, &request, &stats, &error);
+	ck_assert_ptr_null(error);
+	ck_assert_uint_eq(stats.moved_pages, 4);
+	ck_assert_uint_eq(stats.moved_blocks, 4);
+	ck_assert_uint_eq(n_whole(), 1);
+}
+END_TEST
+
 START_TEST(suitability_knows_why_memory_is_missing)
 {
 	/* Half is free in single pages: fragmentation. */
@@ -339,6 +371,7 @@ int main(void)
 	tcase_add_test(tests, a_budget_is_kept);
 	tcase_add_test(tests, async_looks_at_its_own_pageblocks);
 	tcase_add_loop_test(tests, large_folios_move_where_the_kernel_moves_them, 0, 2);
+	tcase_add_test(tests, a_large_folio_is_split_where_nothing_is_as_large);
 	tcase_add_test(tests, suitability_knows_why_memory_is_missing);
 	tcase_add_test(tests, failure_defers_the_next_attempts);
 	tcase_add_test(tests, direct_compaction_fails_honestly);
