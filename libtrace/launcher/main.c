@@ -13,11 +13,13 @@
 #include "la_control.h"
 #include "la_program.h"
 #include "la_run.h"
+#include "no_record.h"
 
 static const char help[] =
 	"Usage: fragtrace run [OPTIONS] -- PROGRAM [ARGS...]\n"
 	"       fragtrace mark PID LABEL\n"
 	"       fragtrace ctl PID pause|resume|flush|stats\n"
+	"       fragtrace node [OPTIONS]\n"
 	"\n"
 	"Record what a program does with its heap: every allocation with its full stack,\n"
 	"its thread and its time, in one file that fraganalyze reads.\n"
@@ -26,6 +28,7 @@ static const char help[] =
 	"  mark        put a mark into the recording of a running program\n"
 	"  ctl         pause: take up no new blocks; resume; flush: answer when all that\n"
 	"              happened before is in the file; stats: print figures as JSON\n"
+	"  node        record the memory of this machine, as the kernel tells of it\n"
 	"  --help      this text; `fragtrace run --help` lists the options\n"
 	"  --version   version\n"
 	"\n"
@@ -272,6 +275,8 @@ int main(int argc, char **argv)
 
 	if (strcmp(verb, "run") == 0)
 		return run(argc - 1, argv + 1);
+	if (strcmp(verb, "node") == 0)
+		return no_command(argc - 1, argv + 1);
 	if (strcmp(verb, "mark") == 0 || strcmp(verb, "ctl") == 0)
 		return run_control(argc - 1, argv + 1);
 	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0) {
