@@ -130,7 +130,10 @@ static bool on_progress(void *ctx, uint64_t done, uint64_t total)
 
 struct ft_error *cli_open(const struct cli_options *options, struct ft_reader **ret)
 {
-	FT_TRY(ft_reader_open(options->path, options->no_wait ? FT_READER_NO_WAIT : 0, ret));
+	FT_TRY(ft_reader_open(options->path,
+			      (options->no_wait ? FT_READER_NO_WAIT : 0) |
+				      (options->sql ? FT_READER_ANY_KIND : 0),
+			      ret));
 	switch (ft_reader_state(*ret)) {
 	case FT_STATE_COMPLETE:
 		break;

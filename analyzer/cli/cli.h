@@ -224,6 +224,7 @@ int verb_check(const struct cli_verb *verb, const struct cli_options *options);
 int verb_diff(const struct cli_verb *verb, const struct cli_options *options);
 int verb_export(const struct cli_verb *verb, const struct cli_options *options);
 int verb_completion(const struct cli_verb *verb, const struct cli_options *options);
+int verb_node(const struct cli_verb *verb, const struct cli_options *options);
 int verb_errors(const struct cli_verb *verb, const struct cli_options *options);
 int verb_report(const struct cli_verb *verb, const struct cli_options *options);
 int verb_query(const struct cli_verb *verb, const struct cli_options *options);
