@@ -34,6 +34,7 @@ async function bundle(entry) {
 		jsxImportSource: 'preact',
 		/* the page has one style sheet: what a library would bring along stays out */
 		loader: { '.css': entry.endsWith('.css') ? 'css' : 'empty' },
+		alias: { 'd3-transition': join(here, 'src', 'still.ts') },
 		define: { 'process.env.NODE_ENV': '"production"' },
 	});
 	return result.outputFiles[0].text.trim();

@@ -11,6 +11,8 @@
  *   hostile  names that try to leave their place in the page
  *   empty    no events at all
  *   lost     a cut-off recording with lost events
+ *   sampled  a sample: what needs every block is not there
+ *   diff     soak against an older recording of it
  *   codec    columns at the limits of their types
  */
 #include <inttypes.h>
@@ -19,42 +21,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fa_doc.h"
-#include "fixture_heap.h"
+#include "fixture.h"
 #include "ft_cleanup.h"
 #include "report.h"
-
-#define KIB	 1024.0
-#define MIB	 (1024.0 * 1024.0)
-#define SEC	 1000000000ull
-#define HOUR	 (3600 * SEC)
-#define ARRAY(a) (sizeof(a) / sizeof((a)[0]))
 
 enum {
 	N_TICKS = 1024,
 	N_RSS = 720,
 	N_STEPS = 64,
 	N_THREAD_STEPS = 128,
-	N_FRAG = 96,
-	N_ORDERS = 11,
-	N_HOLE_BINS = 48,
-	MAP_ROWS = 240,
-	MAP_COLUMNS = 480,
 	/* the peak of the saw-tooth, between two ticks */
 	NEEDLE_TICK = 700,
 	NEEDLE_BYTES = 123456789,
 };
 
-struct fixture {
-	const char *kind, *program;
-	uint64_t duration_ns;
-	bool hostile, lost;
-};
-
 /* The same sequence in every build: xorshift, not rand(). */
 static uint64_t random_state = 88172645463325252ull;
 
-static double random_unit(void)
+double fixture_random(void)
 {
 	random_state ^= random_state << 13;
 	random_state ^= random_state >> 7;
@@ -158,7 +142,7 @@ static double burst(double t)
 	return 610 * MIB * exp(-d * d);
 }
 
-static double total_live(double t)
+double fixture_live(double t)
 {
 	double sum = burst(t);
 
@@ -169,7 +153,7 @@ static double total_live(double t)
 
 /* ---- stacks --------------------------------------------------------------------------------- */
 
-static const char *const hostile_name =
+const char *const fixture_hostile_name =
 	"</script><img src=x onerror=document.title='owned'>\" onmouseover='x' \xe2\x80\xaegnp.exe";
 
 static void emit_frame(struct fa_json *json, const char *text, size_t length, unsigned index,
@@ -182,7 +166,7 @@ static void emit_frame(struct fa_json *json, const char *text, size_t length, un
 	snprintf(function, sizeof(function), "%.*s", (int)(at - text), text);
 	snprintf(file, sizeof(file), "%.*s", (int)(colon - at - 1), at + 1);
 	fa_json_object_begin(json);
-	fa_json_kv_string(json, "function", hostile ? hostile_name : function);
+	fa_json_kv_string(json, "function", hostile ? fixture_hostile_name : function);
 	if (*file) {
 		fa_json_kv_string(json, "file", hostile ? "<b>/etc/\"passwd\"</b>" : file);
 		fa_json_kv_u64(json, "line", (uint64_t)atoi(colon + 1));
@@ -200,11 +184,11 @@ static void emit_frame(struct fa_json *json, const char *text, size_t length, un
 	fa_json_object_end(json);
 }
 
-static void emit_stack(struct fa_json *json, const char *stack, bool hostile)
+static void emit_stack_as(struct fa_json *json, const char *key, const char *stack, bool hostile)
 {
 	unsigned index = 0;
 
-	fa_json_key(json, "stack");
+	fa_json_key(json, key);
 	fa_json_array_begin(json);
 	for (const char *p = stack; *p; index++) {
 		size_t length = strcspn(p, "|");
@@ -212,6 +196,35 @@ static void emit_stack(struct fa_json *json, const char *stack, bool hostile)
 		emit_frame(json, p, length, index, hostile);
 		p += length + (p[length] == '|');
 	}
+	fa_json_array_end(json);
+}
+
+static void emit_stack(struct fa_json *json, const char *stack, bool hostile)
+{
+	emit_stack_as(json, "stack", stack, hostile);
+}
+
+void fixture_stack(struct fa_json *json, const char *key, size_t site, bool hostile)
+{
+	emit_stack_as(json, key, sites[site].stack, hostile);
+}
+
+size_t fixture_n_sites(void)
+{
+	return ARRAY(sites);
+}
+
+const char *fixture_site(const struct fixture *f, size_t i)
+{
+	return f->hostile ? fixture_hostile_name : sites[i].name;
+}
+
+void fixture_numbers(struct fa_json *json, const char *key, const uint64_t *values, size_t n)
+{
+	fa_json_key(json, key);
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < n; i++)
+		fa_json_u64(json, values[i]);
 	fa_json_array_end(json);
 }
 
@@ -224,6 +237,9 @@ static void emit_finding(struct fa_json *json, const char *code, const char *sev
 	fa_json_kv_string(json, "code", code);
 	fa_json_kv_string(json, "severity", severity);
 	fa_json_kv_string(json, "text", text);
+	fa_json_key(json, "params");
+	fa_json_object_begin(json);
+	fa_json_object_end(json);
 	fa_json_kv_string(json, "section", section);
 	if (site)
 		fa_json_kv_u64(json, "site", site);
@@ -237,13 +253,18 @@ static void emit_summary(const struct fixture *f, struct fa_doc *doc)
 	bool empty = strcmp(f->kind, "empty") == 0;
 	struct fa_json *json = fa_doc_begin(doc, "summary");
 	bool quarter = strcmp(f->kind, "quarter") == 0;
-	uint64_t peak = quarter ? NEEDLE_BYTES : (uint64_t)total_live(0.434);
-	uint64_t live = quarter ? (uint64_t)(10 * MIB) : (uint64_t)total_live(1);
+	uint64_t peak = quarter ? NEEDLE_BYTES : (uint64_t)fixture_live(0.434);
+	uint64_t live = quarter ? (uint64_t)(10 * MIB) : (uint64_t)fixture_live(1);
 	double peak_at = quarter ? (NEEDLE_TICK + 0.5) / N_TICKS : 0.434;
 
+	fa_json_kv_bool(json, "estimated", f->sampled);
+	if (f->sampled)
+		fa_json_kv_u64(json, "sample_bytes", 65536);
+	else
+		fa_json_kv_null(json, "sample_bytes");
 	fa_json_key(json, "program");
 	fa_json_object_begin(json);
-	fa_json_kv_string(json, "name", f->hostile ? hostile_name : f->program);
+	fa_json_kv_string(json, "name", f->hostile ? fixture_hostile_name : f->program);
 	fa_json_kv_string(json, "exe", "/usr/local/bin/cacheserver");
 	fa_json_kv_string(json, "argv", "cacheserver --listen 8080 --workers 6");
 	fa_json_kv_u64(json, "pid", 4711);
@@ -300,7 +321,7 @@ static void emit_summary(const struct fixture *f, struct fa_doc *doc)
 	fa_json_array_begin(json);
 	if (!empty) {
 		emit_finding(json, "growing", "high",
-			     f->hostile ? hostile_name
+			     f->hostile ? fixture_hostile_name
 					: "cache_put() grows 11.9 MiB/h; none of its blocks was "
 					  "freed in 11 h 58 min.",
 			     "leaks", 1);
@@ -351,7 +372,7 @@ static void emit_leaks(const struct fixture *f, struct fa_doc *doc, bool empty)
 
 		fa_json_object_begin(json);
 		fa_json_kv_u64(json, "site", i + 1);
-		fa_json_kv_string(json, "name", f->hostile ? hostile_name : s->name);
+		fa_json_kv_string(json, "name", f->hostile ? fixture_hostile_name : s->name);
 		fa_json_kv_string(json, "verdict", verdict_of[s->shape]);
 		fa_json_kv_string(json, "class", "unknown");
 		fa_json_key(json, "reason");
@@ -443,7 +464,8 @@ static void emit_threads(const struct fixture *f, struct fa_doc *doc, bool empty
 		fa_json_object_begin(json);
 		fa_json_kv_u64(json, "id", i + 1);
 		fa_json_kv_u64(json, "tid", 4711 + i);
-		fa_json_kv_string(json, "name", f->hostile ? hostile_name : threads[i].name);
+		fa_json_kv_string(json, "name",
+				  f->hostile ? fixture_hostile_name : threads[i].name);
 		fa_json_kv_string(json, "start_function", threads[i].start);
 		fa_json_kv_u64(json, "start_ns", i * 3000000);
 		if (i == 8)
@@ -475,7 +497,7 @@ static void emit_threads(const struct fixture *f, struct fa_doc *doc, bool empty
 		for (size_t j = 0; j < n; j++) {
 			double gib = i == j		? 2000 * threads[i].share
 				     : i == 1 && j == 4 ? 92
-							: 0.4 * threads[i].share * random_unit();
+							: 0.4 * threads[i].share * fixture_random();
 
 			fa_json_u64(json, (uint64_t)(gib * 1024 * MIB));
 		}
@@ -500,7 +522,7 @@ static void emit_timeline(const struct fixture *f, struct fa_doc *doc)
 		/* eight teeth, each from 10 to 100 MiB; the sixth has a needle that one tick holds
 		 */
 		double tooth = 10 * MIB + 90 * MIB * fmod(t * 8, 1);
-		double now = quarter ? tooth : total_live(t);
+		double now = quarter ? tooth : fixture_live(t);
 
 		time[i] = (uint64_t)(t * (double)f->duration_ns);
 		live[i] = (uint64_t)now;
@@ -508,16 +530,16 @@ static void emit_timeline(const struct fixture *f, struct fa_doc *doc)
 		usable[i] = live[i] + live[i] / 14;
 		allocated[i] = (uint64_t)(t * 2084 * 1024 * MIB);
 		allocations[i] = (uint64_t)(t * 50184022);
-		peak[i] = live[i] + (uint64_t)(6 * MIB * random_unit());
-		low[i] = live[i] - (uint64_t)(4 * MIB * random_unit());
+		peak[i] = live[i] + (uint64_t)(6 * MIB * fixture_random());
+		low[i] = live[i] - (uint64_t)(4 * MIB * fixture_random());
 		if (!quarter && from < 0.434 && t >= 0.434)
-			peak[i] = (uint64_t)total_live(0.434);
+			peak[i] = (uint64_t)fixture_live(0.434);
 		if (quarter && i == NEEDLE_TICK)
 			peak[i] = NEEDLE_BYTES;
 	}
 	for (size_t i = 0; i < N_RSS; i++) {
 		double t = (double)(i + 1) / N_RSS;
-		double need = total_live(t) * 1.11 + 21 * MIB;
+		double need = fixture_live(t) * 1.11 + 21 * MIB;
 
 		/* given back a little at a time: the burst's pages stay */
 		resident = need > resident ? need : resident - (resident - need) * 0.0006;
@@ -536,212 +558,6 @@ static void emit_timeline(const struct fixture *f, struct fa_doc *doc)
 		fa_doc_column(doc, "rss.time_ns", FA_U64, rss_time, N_RSS);
 		fa_doc_column(doc, "rss.bytes", FA_U64, rss, N_RSS);
 	}
-}
-
-/* ---- heap map ------------------------------------------------------------------------------- */
-
-static uint8_t cell_of(unsigned row, double t)
-{
-	/* main heap to row 175, then two arenas; each fills upwards and decays behind the burst */
-	unsigned first = row < 176 ? 0 : row < 212 ? 176 : 212;
-	unsigned n = row < 176 ? 176 : row < 212 ? 36 : 28;
-	double place = (double)(row - first) / n;
-	double top = first ? 0.45 + 0.5 * t : t < 0.42 ? 0.45 + 0.25 * t : 1.0;
-	double noise = random_unit();
-
-	if (place > top)
-		return 0;
-	if (place < 0.3)
-		return (uint8_t)(225 + 30 * noise);
-	if (!first && t > 0.446 && place > 0.56 + 0.05 * t) /* what the burst left behind */
-		return noise < 0.45 ? 0 : (uint8_t)(6 + 30 * noise * noise);
-	return (uint8_t)(120 + 100 * noise + 35 * sin(place * 60));
-}
-
-static void emit_map(const struct fixture *f, struct fa_doc *doc)
-{
-	static const struct {
-		uint64_t start;
-		unsigned first, n;
-		const char *kind;
-	} regions[] = {
-		{0x55d0c4a3b000, 0, 176, "heap"},
-		{0x7f31a4000000, 176, 36, "mmap"},
-		{0x7f31ac000000, 212, 28, "mmap"},
-	};
-	static uint8_t cells[MAP_COLUMNS * MAP_ROWS];
-	const uint64_t bin = 8ull << 20;
-	bool quarter = strcmp(f->kind, "quarter") == 0;
-	struct fa_json *json = fa_doc_begin(doc, "map");
-
-	fa_json_kv_u64(json, "rows", MAP_ROWS);
-	fa_json_kv_u64(json, "columns", MAP_COLUMNS);
-	fa_json_kv_u64(json, "bin_bytes", bin);
-	fa_json_key(json, "regions");
-	fa_json_array_begin(json);
-	for (size_t i = 0; i < (quarter ? 1 : ARRAY(regions)); i++) {
-		uint64_t n = quarter ? MAP_ROWS : regions[i].n;
-
-		fa_json_object_begin(json);
-		fa_json_kv_u64(json, "start", regions[i].start);
-		fa_json_kv_u64(json, "end", regions[i].start + n * bin);
-		fa_json_kv_u64(json, "first_row", regions[i].first);
-		fa_json_kv_u64(json, "n_rows", n);
-		fa_json_kv_string(json, "kind", regions[i].kind);
-		fa_json_object_end(json);
-	}
-	fa_json_array_end(json);
-	fa_json_key(json, "time_ns");
-	fa_json_array_begin(json);
-	for (size_t c = 0; c < MAP_COLUMNS; c++)
-		fa_json_u64(json,
-			    (uint64_t)((double)(c + 1) / MAP_COLUMNS * (double)f->duration_ns));
-	fa_json_array_end(json);
-	fa_doc_end(doc);
-
-	for (unsigned c = 0; c < MAP_COLUMNS; c++)
-		for (unsigned r = 0; r < MAP_ROWS; r++)
-			cells[c * MAP_ROWS + r] = quarter ? (r % 8 < 4 && c % 8 < 4 ? 0 : 255)
-							  : cell_of(r, (double)c / MAP_COLUMNS);
-	fa_doc_column(doc, "map.occupancy", FA_U8, cells, sizeof(cells));
-}
-
-/* ---- fragmentation -------------------------------------------------------------------------- */
-
-static double uf_at(double t, unsigned order)
-{
-	double grown = t < 0.434 ? t * 0.4 : 0.55 + (t - 0.434) * 0.35;
-
-	return fmin(0.99, pow((double)order / 10, 1.6) * (0.25 + grown));
-}
-
-/* Pages by share of live bytes: empty, then deciles. */
-static double pages_at(double t, unsigned bin)
-{
-	static const double calm[] = {4, 2, 1.5, 2, 2, 3, 4, 6, 9, 16, 50};
-	static const double after[] = {38, 21, 6, 3, 2, 2, 3, 4, 5, 7, 9};
-	double pages = (t < 0.434 ? 620 : 1190) * 256;
-
-	return pages / 100 * (t < 0.434 ? calm[bin] : after[bin]);
-}
-
-static void stack_plain(struct fa_json *json)
-{
-	emit_stack(json, sites[6].stack, false);
-}
-
-static void stack_hostile(struct fa_json *json)
-{
-	emit_stack(json, sites[6].stack, true);
-}
-
-static void emit_frag(const struct fixture *f, struct fa_doc *doc)
-{
-	bool quarter = strcmp(f->kind, "quarter") == 0;
-	static uint64_t time[N_FRAG], live[N_FRAG], pinned[N_FRAG], largest[N_FRAG], hole[N_FRAG];
-	static uint64_t n_pages[N_FRAG];
-	static double uf[N_FRAG][N_ORDERS];
-	static uint32_t occupancy[N_FRAG][N_ORDERS];
-	struct fa_json *json = fa_doc_begin(doc, "frag");
-
-	fa_json_kv_u64(json, "at_ns", f->duration_ns);
-	fa_json_key(json, "metrics");
-	fa_json_object_begin(json);
-	fa_json_kv_u64(json, "live_bytes", (uint64_t)total_live(1));
-	fa_json_kv_u64(json, "footprint_bytes", (uint64_t)(1190 * MIB));
-	fa_json_kv_f64(json, "overhead_ratio", 1190 * MIB / total_live(1));
-	fa_json_kv_f64(json, "internal_pct", 7.1);
-	fa_json_kv_u64(json, "pinned_free_bytes", (uint64_t)(412 * MIB));
-	fa_json_kv_u64(json, "largest_hole", (uint64_t)(3.4 * MIB));
-	fa_json_kv_u64(json, "hole_bytes", (uint64_t)(583 * MIB));
-	fa_json_kv_u64(json, "holes", 212004);
-	fa_json_key(json, "uf_index");
-	fa_json_array_begin(json);
-	for (unsigned k = 0; k < N_ORDERS; k++)
-		fa_json_f64(json, uf_at(1, k));
-	fa_json_array_end(json);
-	fa_json_key(json, "page_occupancy_hist");
-	fa_json_array_begin(json);
-	for (unsigned k = 0; k < N_ORDERS; k++)
-		fa_json_u64(json, (uint64_t)pages_at(1, k));
-	fa_json_array_end(json);
-	fa_json_key(json, "hole_size_hist");
-	fa_json_array_begin(json);
-	for (unsigned k = 0; k < N_HOLE_BINS; k++) {
-		double d = ((double)k - 11) / 2.6;
-		double blocks = k >= 4 && k <= 21 ? 48000 * exp(-d * d) : 0;
-
-		fa_json_object_begin(json);
-		fa_json_kv_u64(json, "blocks", (uint64_t)blocks);
-		fa_json_kv_u64(json, "bytes", (uint64_t)(floor(blocks) * 1.4 * pow(2, k)));
-		fa_json_object_end(json);
-	}
-	fa_json_array_end(json);
-	fa_json_kv_u64(json, "pages", 1190 * 256);
-	fa_json_kv_f64(json, "huge_util", 58);
-	fa_json_kv_u64(json, "empty_bytes", (uint64_t)(171 * MIB));
-	fa_json_kv_u64(json, "trimmable_bytes", (uint64_t)(160 * MIB));
-	fa_json_object_end(json);
-	/* the saw-tooth was recorded without samples of residency */
-	fa_json_kv_string(json, "residency", quarter ? "mappings" : "sampled");
-	if (quarter)
-		fa_json_kv_null(json, "waterfall");
-	else
-		fixture_held(json, f->duration_ns, f->hostile ? hostile_name : "report_rows",
-			     f->hostile ? stack_hostile : stack_plain);
-	fa_json_key(json, "regions");
-	fa_json_array_begin(json);
-	fa_json_array_end(json);
-	fa_json_key(json, "sites");
-	fa_json_array_begin(json);
-	for (size_t i = 0; i < 5; i++) {
-		fa_json_object_begin(json);
-		fa_json_kv_u64(json, "site", i + 1);
-		fa_json_kv_string(json, "name", f->hostile ? hostile_name : sites[i].name);
-		fa_json_kv_u64(json, "sole", (uint64_t)(190 * MIB / (double)(i * i + 1)));
-		fa_json_kv_u64(json, "shapley", (uint64_t)(230 * MIB / (double)(i * i + 1)));
-		fa_json_kv_u64(json, "any", (uint64_t)(520 * MIB / (double)(i + 1)));
-		fa_json_kv_u64(json, "pages_sole", (uint64_t)(190 * 256 / (double)(i * i + 1)));
-		fa_json_kv_f64(json, "density", 170.6 / (double)(i + 1));
-		fa_json_kv_u64(json, "age_ns", 6 * HOUR - i * HOUR / 2);
-		emit_stack(json, sites[i].stack, f->hostile);
-		fa_json_object_end(json);
-	}
-	fa_json_array_end(json);
-	fa_json_key(json, "verdict");
-	fa_json_object_begin(json);
-	fa_json_kv_string(json, "code", "pinned");
-	fa_json_kv_string(
-		json, "text",
-		"412 MiB of free memory sit on pages that a few live blocks keep resident.");
-	fa_json_object_end(json);
-	fa_doc_end(doc);
-
-	for (size_t i = 0; i < N_FRAG; i++) {
-		double t = (double)(i + 1) / N_FRAG;
-		double free = t < 0.434 ? 60 + 40 * t : 560 + 40 * t;
-
-		time[i] = (uint64_t)(t * (double)f->duration_ns);
-		live[i] = (uint64_t)total_live(t);
-		hole[i] = (uint64_t)(free * MIB);
-		pinned[i] = (uint64_t)(free * (t < 0.434 ? 0.2 : 0.68) * MIB);
-		largest[i] = (uint64_t)((t < 0.434 ? 24 - 20 * t : 9 - 5 * t) * MIB);
-		n_pages[i] = (t < 0.434 ? 620 : 1190) * 256;
-		for (unsigned k = 0; k < N_ORDERS; k++) {
-			uf[i][k] = uf_at(t, k);
-			occupancy[i][k] = (uint32_t)pages_at(t, k);
-		}
-	}
-	fa_doc_column(doc, "frag.time_ns", FA_U64, time, N_FRAG);
-	fa_doc_column(doc, "frag.live_bytes", FA_U64, live, N_FRAG);
-	fa_doc_column(doc, "frag.pinned_free_bytes", FA_U64, pinned, N_FRAG);
-	fa_doc_column(doc, "frag.largest_hole", FA_U64, largest, N_FRAG);
-	fa_doc_column(doc, "frag.hole_bytes", FA_U64, hole, N_FRAG);
-	fa_doc_column(doc, "frag.pages", FA_U64, n_pages, N_FRAG);
-	fa_doc_column(doc, "frag.uf_index", FA_F64, uf, N_FRAG * N_ORDERS);
-	fa_doc_column(doc, "frag.page_occupancy", FA_U32, occupancy, N_FRAG * N_ORDERS);
-	if (!quarter)
-		fixture_waterfall(doc, f->duration_ns);
 }
 
 /* ---- flame graph ---------------------------------------------------------------------------- */
@@ -805,7 +621,7 @@ static void emit_flame(const struct fixture *f, struct fa_doc *doc)
 	fa_json_key(json, "functions");
 	fa_json_array_begin(json);
 	for (uint32_t i = 0; i < flame.n_functions; i++)
-		fa_json_string(json, f->hostile && i ? hostile_name : flame.functions[i]);
+		fa_json_string(json, f->hostile && i ? fixture_hostile_name : flame.functions[i]);
 	fa_json_array_end(json);
 	fa_json_key(json, "metrics");
 	fa_json_array_begin(json);
@@ -828,16 +644,6 @@ static void emit_flame(const struct fixture *f, struct fa_doc *doc)
 	fa_doc_column(doc, "flame.temporary", FA_U64, flame.temporary, flame.n);
 	for (uint32_t i = 0; i < flame.n_functions; i++)
 		free((char *)(uintptr_t)flame.functions[i]);
-}
-
-static void emit_errors(struct fa_doc *doc)
-{
-	struct fa_json *json = fa_doc_begin(doc, "errors");
-
-	fa_json_key(json, "errors");
-	fa_json_array_begin(json);
-	fa_json_array_end(json);
-	fa_doc_end(doc);
 }
 
 static void emit_quality(const struct fixture *f, struct fa_doc *doc, bool empty)
@@ -893,6 +699,19 @@ static void emit_codec(struct fa_doc *doc)
 	fa_doc_column(doc, "codec.many", FA_U32, many, ARRAY(many));
 }
 
+/* What a sampled recording can't answer. */
+static void emit_unavailable(struct fa_doc *doc)
+{
+	static const char *const sections[] = {"map",	"pages",   "frag",
+					       "buddy", "compact", "reallocs"};
+
+	for (size_t i = 0; i < ARRAY(sections); i++) {
+		fa_json_kv_string(fa_doc_begin(doc, sections[i]), "unavailable",
+				  "the recording is a sample");
+		fa_doc_end(doc);
+	}
+}
+
 static struct ft_error *write_fixture(const struct fixture *f, FILE *out)
 {
 	bool empty = strcmp(f->kind, "empty") == 0;
@@ -902,14 +721,23 @@ static struct ft_error *write_fixture(const struct fixture *f, FILE *out)
 	emit_summary(f, doc);
 	emit_leaks(f, doc, empty);
 	emit_threads(f, doc, empty);
-	emit_errors(doc);
+	fixture_errors(f, doc);
+	if (f->diff)
+		fixture_diff(f, doc);
 	emit_quality(f, doc, empty);
 	if (strcmp(f->kind, "codec") == 0) {
 		emit_codec(doc);
 	} else if (!empty) {
 		emit_timeline(f, doc);
-		emit_map(f, doc);
-		emit_frag(f, doc);
+		fixture_lifetimes(f, doc);
+		if (f->sampled) {
+			emit_unavailable(doc);
+		} else {
+			fixture_map(f, doc);
+			fixture_pages(f, doc);
+			fixture_frag(f, doc);
+			fixture_models(f, doc);
+		}
 		emit_flame(f, doc);
 	}
 	struct ft_error *error = rp_report_write(doc, NULL, out);
@@ -926,6 +754,14 @@ int main(int argc, char **argv)
 		{.kind = "empty", .program = "true", .duration_ns = SEC / 500},
 		{.kind = "codec", .program = "codec", .duration_ns = SEC},
 		{.kind = "lost", .program = "cacheserver", .duration_ns = 12 * HOUR, .lost = true},
+		{.kind = "sampled",
+		 .program = "cacheserver",
+		 .duration_ns = 12 * HOUR,
+		 .sampled = true},
+		{.kind = "diff",
+		 .program = "cacheserver",
+		 .duration_ns = 12 * HOUR - 120 * SEC,
+		 .diff = true},
 	};
 
 	for (size_t i = 0; argc == 3 && i < ARRAY(kinds); i++) {
@@ -941,6 +777,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "fixture: %s\n", error->message);
 		return error ? 1 : 0;
 	}
-	fputs("usage: fixture soak|quarter|hostile|empty|lost|codec OUT.html\n", stderr);
+	fputs("usage: fixture soak|quarter|hostile|empty|lost|sampled|diff|codec OUT.html\n",
+	      stderr);
 	return 2;
 }

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
-KINDS = ['soak', 'quarter', 'hostile', 'empty', 'lost', 'codec']
+KINDS = ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec']
 CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome']
 
 
@@ -139,7 +139,8 @@ def main():
     install(work)
     write_fixtures(fixture, folder)
     env['WEB_CHROMIUM'] = chromium
-    shutil.copyfile(SOURCE / 'browser.test.mjs', work / 'browser.test.mjs')
+    for script in SOURCE.glob('*.mjs'):
+        shutil.copyfile(script, work / script.name)
     sys.exit(node_test(work / 'browser.test.mjs', work, env))
 
 

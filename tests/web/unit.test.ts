@@ -9,12 +9,20 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { background, cividis, contrast, lines, muted, other, text } from '../../reports/web/src/colour';
 import { decodeChunk, fromBase64, gunzip, type ColumnInfo } from '../../reports/web/src/container';
-import { frameText, stackText } from '../../reports/web/src/doc';
+import { frameText, stackText, type Doc } from '../../reports/web/src/doc';
+import { sinceHalf } from '../../reports/web/src/evidence';
 import { bytes, clock, count, duration, percent, rate, visible } from '../../reports/web/src/format';
+import { nameOf, siteByKey, siteKey } from '../../reports/web/src/names';
 import { toCsv } from '../../reports/web/src/parts/Section';
 import { byteSteps, ticks, timeSteps } from '../../reports/web/src/parts/ticks';
-import { buildTree, foldChains, markStack } from '../../reports/web/src/sections/Flame';
+import { affordable } from '../../reports/web/src/sections/Compact';
+import { byEvents } from '../../reports/web/src/sections/Diff';
+import { buildTree, callers, foldChains, markStack, treeOfStacks } from '../../reports/web/src/sections/Flame';
 import { layoutBands, paintCells, shares } from '../../reports/web/src/sections/HeapMap';
+import { suppression } from '../../reports/web/src/sections/Leaks';
+import { medianBin } from '../../reports/web/src/sections/Lifetimes';
+import { binOf, nearest, placeRegions } from '../../reports/web/src/sections/PageMap';
+import { returnable, window } from '../../reports/web/src/sections/Pages';
 import { prepare, resample } from '../../reports/web/src/sections/Timeline';
 import { clampRange, formatHash, parseHash, span } from '../../reports/web/src/store';
 import { en, zh } from '../../reports/web/src/strings';
@@ -139,17 +147,39 @@ test('the state survives the address', () => {
 	const state = {
 		range: [7800, 27912] as const,
 		time: 27912,
-		site: 42,
+		site: '0badcafe.2',
 		thread: 3,
+		addresses: [0x55d0c4a3b000, 0x55d0c4a3c000] as const,
 		metric: 'peak',
+		colour: 'age',
+		section: 'pins',
 		theme: 'dark' as const,
 		lang: 'zh' as const,
 	};
 	assert.deepEqual(parseHash(formatHash(state)), state);
 	const nothing = parseHash('');
 	assert.equal(formatHash(nothing), '');
-	for (const hash of ['#r=9-2', '#r=-5-x', '#t=1e9&s=%00&m=<b>', '#theme=red&lang=fr', '#r=1-2-3'])
+	for (const hash of [
+		'#r=9-2', '#r=-5-x', '#t=1e9&s=%00&m=<b>', '#theme=red&lang=fr', '#r=1-2-3', '#a=9-2', '#a=xyz-1', '#s=../x&k=<i>',
+	])
 		assert.deepEqual(parseHash(hash), nothing, hash);
+});
+
+test('a site is the same in the address of another recording; equal stacks are told apart', () => {
+	const frame = (name: string, line: number) => ({
+		function: name, file: 'a.c', line, module: 'prog', offset: line * 16, inlined: false,
+	});
+	const site = (id: number, name: string, line: number) =>
+		({ site: id, name, stack: [frame(name, line), frame('main', 1)] }) as never;
+	const docOf = (...sites: never[]) => ({ leaks: { leaks: sites } }) as unknown as Doc;
+	const one = docOf(site(7, 'f', 3), site(8, 'g', 4), site(9, 'f', 3));
+	const two = docOf(site(70, 'g', 4), site(71, 'f', 3));
+	assert.match(siteKey(one, 7), /^[0-9a-f]{8}$/);
+	assert.equal(siteKey(one, 9), `${siteKey(one, 7)}.2`);
+	assert.equal(siteByKey(two, siteKey(one, 7)), 71);
+	assert.equal(siteByKey(two, siteKey(one, 8)), 70);
+	assert.equal(siteByKey(one, siteKey(one, 123)), 123);
+	assert.equal(nameOf(one, 123), '#123');
 });
 
 test('a range stays inside the run, and the whole run is no range', () => {
@@ -256,4 +286,76 @@ test('CSV quotes, and disarms what a spreadsheet would run', () => {
 		toCsv(['a', 'b'], [['x,"y"', 1], ['=HYPERLINK("u")', null], ['-f', -2]]),
 		'a,b\r\n"x,""y""",1\r\n"\'=HYPERLINK(""u"")",\r\n\'-f,-2\r\n',
 	);
+});
+
+test('what would come back if pages were empty adds up', () => {
+	assert.deepEqual(returnable([2, 1, 0, 4]), [8192, 12288, 12288, 28672]);
+	assert.deepEqual(window([0, 0, 5], [0, 0, 0, 2]), [0, 3]);
+	assert.deepEqual(window([], []), [0, 0]);
+});
+
+test('a budget buys the steps that it pays for', () => {
+	const budget = [
+		{ moved_bytes: 10, won_bytes: 1 },
+		{ moved_bytes: 30, won_bytes: 5 },
+	];
+	assert.deepEqual([0, 9, 10, 29, 30, 99].map((most) => affordable(budget, most)), [-1, -1, 0, 0, 1, 1]);
+	assert.equal(affordable([], 5), -1);
+});
+
+test('the median of a histogram is the bin that holds it', () => {
+	assert.equal(medianBin([0, 0, 0]), -1);
+	assert.equal(medianBin([1, 0, 1]), 0);
+	assert.equal(medianBin([1, 0, 2]), 2);
+});
+
+test('an older recording is matched by the number of allocations', () => {
+	const a = { allocations: Float64Array.of(10, 20, 30), live: Float64Array.of(1, 2, 3) };
+	assert.deepEqual(byEvents([5, 10, 25, 30, 31], a), [1, 1, 2, 3, null]);
+	assert.deepEqual(byEvents([5], { allocations: new Float64Array(0), live: new Float64Array(0) }), [null]);
+});
+
+test('a finding is as old as the half of what it ends at', () => {
+	const times = Float64Array.of(1, 2, 3, 4, 5);
+	assert.equal(sinceHalf(times, Float64Array.of(0, 9, 2, 6, 10)), 4);
+	assert.equal(sinceHalf(times, Float64Array.of(10, 10, 10, 10, 10)), 1);
+	assert.equal(sinceHalf(times, Float64Array.of(5, 5, 5, 5, 0)), null);
+	assert.equal(sinceHalf(new Float64Array(0), new Float64Array(0)), null);
+});
+
+test('squares of pages: as large as fits, one region after the other', () => {
+	const region = (first_cell: number, n_cells: number) => ({ start: 0, first_cell, n_cells });
+	const layout = placeRegions([region(0, 100), region(100, 50)], 160, 200);
+	assert.equal(layout.across, Math.floor(160 / layout.size));
+	assert.ok(layout.height <= 200);
+	assert.ok(layout.places[1]!.top >= layout.places[0]!.top + layout.places[0]!.rows * layout.size);
+	/* what does not fit is drawn small, and whole */
+	const much = placeRegions([region(0, 100000)], 160, 200);
+	assert.equal(much.size, 2);
+	assert.equal(much.places[0]!.rows, 1250);
+	assert.deepEqual([0, 1, 25, 26, 254, 255].map(binOf), [0, 1, 1, 2, 10, 10]);
+	assert.equal(nearest([{ time_ns: 10 }, { time_ns: 20 }], 16), 1);
+});
+
+test('a tree of stacks adds up, and its callers are the same bytes from the inside', () => {
+	const frame = (name: string) => ({
+		function: name, file: null, line: null, module: null, offset: null, inlined: null,
+	});
+	const stack = (...names: string[]) => names.map(frame);
+	const tree = treeOfStacks([
+		{ stack: stack('alloc', 'a', 'main'), value: 5, change: 2 },
+		{ stack: stack('alloc', 'b', 'main'), value: 7, change: -7 },
+		{ stack: stack('b', 'main'), value: 1, change: 1 },
+	]);
+	assert.equal(tree.value, 13);
+	assert.equal(tree.change, -4);
+	assert.deepEqual(tree.children[0]!.children.map((child) => [child.name, child.value, child.own]), [['b', 8, 1], ['a', 5, 0]]);
+	const inside = callers(tree);
+	assert.equal(inside.value, 13);
+	assert.deepEqual(inside.children.map((child) => [child.name, child.value]), [['alloc', 12], ['b', 1]]);
+	assert.deepEqual(inside.children[0]!.children.map((child) => [child.name, child.value]), [['b', 7], ['a', 5]]);
+});
+
+test('a suppression names the function, on one line', () => {
+	assert.equal(suppression({ name: 'cache_put\nleak:*' } as never), '# cache_put leak:*\nleak:cache_put?leak:*\n');
 });

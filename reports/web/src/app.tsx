@@ -1,46 +1,86 @@
 // SPDX-License-Identifier: MIT
 /* The page: header, banners, sections, keyboard, help. */
+import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { countParts } from './container';
-import { SCHEMA, type Doc } from './doc';
-import { bytes, clock, count, duration, percent, visible, wallClock } from './format';
+import { SCHEMA, stackText, type Doc } from './doc';
+import { address, bytes, clock, count, duration, percent, visible, wallClock } from './format';
 import { t, tOr, type Key } from './i18n';
+import { hook } from './model';
+import { siteOf } from './names';
 import { announce, spoken, toast } from './parts/announce';
 import { Boundary } from './parts/Boundary';
 import { Overview } from './parts/Overview';
+import { copyText } from './parts/Section';
 import { Tip } from './parts/Tip';
 import { Flame } from './sections/Flame';
 import { Frag } from './sections/Frag';
 import { HeapMap } from './sections/HeapMap';
 import { Leaks } from './sections/Leaks';
-import { Errors, Quality } from './sections/Quality';
+import { Compact } from './sections/Compact';
+import { Diff } from './sections/Diff';
+import { Errors } from './sections/Errors';
+import { Lifetimes } from './sections/Lifetimes';
+import { Orders } from './sections/Orders';
+import { Holes, Pages } from './sections/Pages';
+import { Pins } from './sections/Pins';
+import { Quality } from './sections/Quality';
 import { Remedies } from './sections/Remedies';
 import { Threads, threadTitles } from './sections/Threads';
 import { Timeline } from './sections/Timeline';
 import { Verdict } from './sections/Verdict';
 import { Waterfall } from './sections/Waterfall';
 import {
+	addresses,
 	lang,
+	pageShare,
 	query,
 	range,
 	resetAll,
+	section,
 	selectSite,
 	selectThread,
 	setRange,
+	singleKeys,
 	site,
 	span,
 	theme,
 	thread,
 	time,
+	toggleKeys,
 	toggleLang,
 	toggleTheme,
 	view,
+	zoomAt,
 } from './store';
 
-const SECTIONS = ['timeline', 'leaks', 'flame', 'threads', 'rss', 'map', 'frag', 'remedies', 'errors', 'quality'] as const;
+/* In the order of an engineer's questions. Two halves that follow one another share a row. */
+const SECTIONS: [string, (props: { doc: Doc }) => JSX.Element | null][] = [
+	['timeline', Timeline],
+	['diff', Diff],
+	['leaks', Leaks],
+	['flame', Flame],
+	['threads', Threads],
+	['rss', Waterfall],
+	['map', HeapMap],
+	['pages', Pages],
+	['holes', Holes],
+	['pins', Pins],
+	['remedies', Remedies],
+	['frag', Frag],
+	['orders', Orders],
+	['compact', Compact],
+	['lifetimes', Lifetimes],
+	['errors', Errors],
+	['quality', Quality],
+];
 
-function sectionsOf(doc: Doc) {
-	return SECTIONS.filter((id) => id !== 'errors' || (doc.errors?.errors.length ?? 0) > 0);
+function sectionsOf(doc: Doc): string[] {
+	const held: Record<string, unknown> = {
+		diff: doc.diff, leaks: doc.leaks, flame: doc.flame, threads: doc.threads, lifetimes: doc.lifetimes,
+		errors: doc.errors, quality: doc.quality, timeline: doc.summary,
+	};
+	return SECTIONS.map(([id]) => id).filter((id) => !(id in held) || held[id]);
 }
 
 /* Links to sections must not overwrite the hash: it holds what the reader selected. */
@@ -48,6 +88,7 @@ function jump(id: string): void {
 	const target = document.getElementById(id);
 	if (!target) return;
 	const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+	section.value = id;
 	target.scrollIntoView({ behavior: calm ? 'auto' : 'smooth', block: 'start' });
 	target.setAttribute('tabindex', '-1');
 	target.focus({ preventScroll: true });
@@ -74,36 +115,11 @@ export function App({ doc }: { doc: Doc }) {
 				<Boundary>
 					<Verdict doc={doc} />
 				</Boundary>
-				<Boundary>
-					<Timeline doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Leaks doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Flame doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Threads doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Waterfall doc={doc} />
-				</Boundary>
-				<Boundary>
-					<HeapMap doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Frag doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Remedies doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Errors doc={doc} />
-				</Boundary>
-				<Boundary>
-					<Quality doc={doc} />
-				</Boundary>
+				{SECTIONS.map(([, Part]) => (
+					<Boundary>
+						<Part doc={doc} />
+					</Boundary>
+				))}
 			</main>
 			<footer class="foot">{t('foot', doc.tool)}</footer>
 			<Help open={help} onClose={() => setHelp(false)} />
@@ -205,10 +221,10 @@ function Chip({ label, text, onClear }: { label: string; text: string; onClear: 
 }
 
 function Selection({ doc }: { doc: Doc }) {
-	const picked = doc.leaks?.leaks.find((leak) => leak.site === site.value);
+	const picked = siteOf(doc, site.value);
 	const worker = thread.value === null ? null : threadTitles(doc.threads?.threads ?? []).get(thread.value);
 	const [a, b] = view.value;
-	const any = range.value !== null || site.value !== null || thread.value !== null || time.value !== null;
+	const any = [range, site, thread, time, addresses, pageShare].some((chosen) => chosen.value !== null);
 	return (
 		<div class="chips">
 			{range.value && (
@@ -237,6 +253,13 @@ function Selection({ doc }: { doc: Doc }) {
 					label={t('selected.thread')}
 					text={worker ?? `#${thread.value}`}
 					onClear={() => selectThread(thread.value)}
+				/>
+			)}
+			{addresses.value && (
+				<Chip
+					label={t('selected.addresses')}
+					text={`${address(addresses.value[0])} +${bytes(addresses.value[1] - addresses.value[0], 0)}`}
+					onClear={() => (addresses.value = null)}
 				/>
 			)}
 			<button type="button" class="reset" disabled={!any} onClick={resetAll} title={t('reset.all')}>
@@ -298,6 +321,11 @@ function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
 		['l', 'help.key.l'],
 		['0', 'help.key.0'],
 		['g', 'help.key.g'],
+		['j k', 'help.key.jk'],
+		['Enter', 'help.key.enter'],
+		['c', 'help.key.c'],
+		['i', 'help.key.i'],
+		['+ −', 'help.key.zoom'],
 		['← →', 'help.key.arrows'],
 		['[ ]', 'help.key.brackets'],
 		['Esc', 'help.key.esc'],
@@ -321,6 +349,12 @@ function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
 					</div>
 				))}
 			</dl>
+			<p class="single-keys">
+				{t('help.single')}{' '}
+				<button type="button" role="switch" aria-checked={singleKeys.value} onClick={toggleKeys}>
+					{t(singleKeys.value ? 'help.single.on' : 'help.single.off')}
+				</button>
+			</p>
 			<h3>{t('help.mouse')}</h3>
 			<ul>
 				<li>{t('help.mouse.drag')}</li>
@@ -330,6 +364,17 @@ function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
 			<p>{t('help.link')}</p>
 		</dialog>
 	);
+}
+
+const rowOf = (id: number | null) => document.querySelector<HTMLElement>(`#leaks tbody[data-site="${id}"]`);
+
+/* The next row of the leaks as they are sorted and searched now. */
+function stepRow(doc: Doc, by: number): void {
+	const shown = (hook.model('leaks') as { order: number[] } | undefined)?.order ?? doc.leaks?.leaks.map((l) => l.site) ?? [];
+	if (shown.length === 0) return;
+	const at = site.value === null ? -1 : shown.indexOf(site.value);
+	site.value = shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : Math.max(0, Math.min(shown.length - 1, at + by))]!;
+	announce(siteOf(doc, site.value)?.name ?? '');
 }
 
 function useKeyboard(doc: Doc, toggleHelp: () => void, closeHelp: () => void): void {
@@ -347,14 +392,18 @@ function useKeyboard(doc: Doc, toggleHelp: () => void, closeHelp: () => void): v
 				return;
 			}
 			if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-			if (going && /^[1-9]$/.test(event.key)) {
-				const id = sectionsOf(doc)[Number(event.key) - 1];
+			if (!singleKeys.value && event.key.length === 1) return;
+			if (going && /^[0-9]$/.test(event.key)) {
+				const id = sectionsOf(doc)[event.key === '0' ? 9 : Number(event.key) - 1];
 				if (id) jump(id);
 				going = false;
 				event.preventDefault();
 				return;
 			}
 			going = event.key === 'g';
+			/* what the focus is on has its own use for these */
+			if (event.key === 'Enter' && target !== document.body && !target.closest('section')) return;
+			if (event.key === 'Enter' && target.closest('button, a, summary, select')) return;
 			const step = span.value / 200;
 			const cursor = time.value ?? span.value;
 			const actions: Record<string, () => void> = {
@@ -365,6 +414,16 @@ function useKeyboard(doc: Doc, toggleHelp: () => void, closeHelp: () => void): v
 				'0': resetAll,
 				'[': () => setRange(cursor, view.value[1]),
 				']': () => setRange(view.value[0], cursor),
+				j: () => stepRow(doc, 1),
+				k: () => stepRow(doc, -1),
+				Enter: () => rowOf(site.value)?.querySelector<HTMLElement>('.expand')?.click(),
+				c: () => {
+					const chosen = siteOf(doc, site.value ?? doc.leaks?.leaks[0]?.site ?? null);
+					if (chosen) void copyText(stackText(chosen.stack));
+				},
+				i: () => document.querySelector<HTMLElement>('#flame [data-key="i"]')?.click(),
+				'+': () => zoomAt(cursor, 0.5),
+				'-': () => zoomAt(cursor, 2),
 				ArrowLeft: () => (time.value = Math.max(0, cursor - step * (event.shiftKey ? 10 : 1))),
 				ArrowRight: () => (time.value = Math.min(span.value, cursor + step * (event.shiftKey ? 10 : 1))),
 			};

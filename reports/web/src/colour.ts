@@ -78,3 +78,9 @@ export function functionColour(name: string): string {
 	const lightness = 68 + ((hash >>> 12) % 12);
 	return `hsl(${hue} 82% ${lightness}%)`;
 }
+
+/* Less is blue, more is orange, the same is nearly white; light enough for dark text in all cases. */
+export function changeColour(share: number): string {
+	const depth = Math.min(1, Math.abs(share));
+	return `hsl(${share < 0 ? 205 : 28} ${Math.round(20 + 65 * depth)}% ${Math.round(93 - 25 * depth)}%)`;
+}

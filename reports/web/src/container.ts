@@ -140,6 +140,10 @@ export async function readBoot(): Promise<unknown> {
 	return JSON.parse(new TextDecoder().decode(await takeBlock('boot')));
 }
 
+/* Columns that are being read: for tests, which wait for none. */
+let reading = 0;
+export const pending = () => reading;
+
 export class Columns {
 	private readonly infos: Map<string, { info: ColumnInfo; index: number }>;
 	private readonly loaded = new Map<string, Promise<Values>>();
@@ -162,7 +166,8 @@ export class Columns {
 	load(name: string): Promise<Values> {
 		let promise = this.loaded.get(name);
 		if (!promise) {
-			promise = this.decode(name);
+			reading++;
+			promise = this.decode(name).finally(() => reading--);
 			this.loaded.set(name, promise);
 		}
 		return promise;

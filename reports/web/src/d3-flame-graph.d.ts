@@ -31,14 +31,11 @@ declare module 'd3-flame-graph' {
 	export default function flamegraph(): FlameGraph;
 }
 
-declare module 'd3-transition' {
-	export function interrupt(node: Element): void;
-}
-
 declare module 'd3-selection' {
 	export interface Selection<_A, _B, _C, _D> {
 		datum(value: unknown): this;
 		call(f: unknown): this;
 	}
+	export const selection: { prototype: object };
 	export function select(element: Element): Selection<never, never, never, never>;
 }

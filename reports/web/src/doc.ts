@@ -8,6 +8,7 @@ import type {
 	Frag,
 	Frame,
 	HeapMap,
+	Pages,
 	Reallocs,
 	Unavailable,
 	Waterfall,
@@ -32,7 +33,7 @@ export interface Boot extends Document {
 	columns: ColumnInfo[];
 }
 
-type Partly = 'frag' | 'map' | 'buddy' | 'compact' | 'reallocs';
+type Partly = 'frag' | 'map' | 'buddy' | 'compact' | 'reallocs' | 'pages';
 
 export interface Doc extends Omit<Boot, Partly> {
 	frag?: Frag | undefined;
@@ -40,6 +41,7 @@ export interface Doc extends Omit<Boot, Partly> {
 	buddy?: Buddy | undefined;
 	compact?: Compact | undefined;
 	reallocs?: Reallocs | undefined;
+	pages?: Pages | undefined;
 	data: Columns;
 }
 
@@ -56,6 +58,7 @@ export function toDoc(boot: Boot, data: Columns): Doc {
 		buddy: present(boot.buddy),
 		compact: present(boot.compact),
 		reallocs: present(boot.reallocs),
+		pages: present(boot.pages),
 		data,
 	};
 }

@@ -34,6 +34,17 @@ export function findingText({ code, text, params }: Worded): string {
 	}
 	if (code === 'suppressed' && size !== null)
 		return t('finding.suppressed', bytes(size), count(number(p.sites) ?? 0), count(number(p.used) ?? 0), count(number(p.suppressions) ?? 0));
+	const pinned = number(p.pinned_free_bytes);
+	const live = number(p.live_bytes);
+	if (code === 'pinned' && pinned !== null && live !== null && typeof p.site === 'string')
+		return t('finding.pinned', bytes(pinned), bytes(live), visible(p.site));
+	if (code === 'past_peak' && live !== null)
+		return t('finding.past_peak', bytes(number(p.footprint_bytes)), bytes(live), bytes(number(p.peak_bytes)));
+	const empty = number(p.empty_bytes);
+	if (code === 'retained' && empty !== null) {
+		const trim = number(p.trimmable_bytes);
+		return t('finding.retained', bytes(empty)) + (!trim ? '' : t('finding.retained.trim', bytes(trim)));
+	}
 	const life = number(p.life_ns);
 	if (code === 'unsure' && life !== null) return t('finding.short', clock(life, life));
 	const limit = number(p.limit_bytes);

@@ -46,6 +46,7 @@ export function percent(share: number | null | undefined, digits = 1): string {
 export function duration(ns: number | null | undefined): string {
 	if (ns === null || ns === undefined || !Number.isFinite(ns)) return '–';
 	const s = ns / 1e9;
+	if (s < 1e-6) return `${ns.toFixed(0)} ns`;
 	if (s < 1e-3) return `${(s * 1e6).toFixed(0)} µs`;
 	if (s < 1) return `${(s * 1e3).toFixed(s < 0.01 ? 2 : 0)} ms`;
 	if (s < 60) return `${s.toFixed(2)} s`;
@@ -97,6 +98,16 @@ export function wallClock(ns: number | null | undefined, lang: string): string {
 	}).format(new Date(ns / 1e6));
 }
 
+/* A moment as the clock of this reader's zone shows it, with seconds where the chart is short. */
+export function timeOfDay(ns: number, span: number): string {
+	return new Intl.DateTimeFormat('en-GB', {
+		hour: '2-digit',
+		minute: '2-digit',
+		...(span < 600e9 ? { second: '2-digit' } : {}),
+		...(span > 2 * 86400e9 ? { day: '2-digit', month: 'short' } : {}),
+	}).format(new Date(ns / 1e6));
+}
+
 /* A ratio: "170 ×". */
 export function times(value: number | null | undefined): string {
 	if (value === null || value === undefined || !Number.isFinite(value)) return '–';
@@ -113,4 +124,9 @@ export function visible(text: string | null | undefined): string {
 		/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
 		(c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
 	);
+}
+
+/* A difference of bytes: "+1.5 MiB", "−3 KiB". */
+export function signed(value: number): string {
+	return `${value > 0 ? '+' : ''}${bytes(value)}`;
 }

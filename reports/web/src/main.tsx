@@ -6,6 +6,7 @@ import { Columns, readBoot } from './container';
 import { toDoc, type Boot } from './doc';
 import { t } from './i18n';
 import { hook } from './model';
+import { siteByKey, siteKey } from './names';
 import { startStore } from './store';
 
 function complain(text: string): void {
@@ -29,7 +30,10 @@ async function start(): Promise<void> {
 		return;
 	}
 	const doc = toDoc(boot, new Columns(boot.columns));
-	startStore(doc.summary?.duration_ns ?? 1, doc.lang);
+	startStore(doc.summary?.duration_ns ?? 1, doc.lang, {
+		key: (id) => siteKey(doc, id),
+		id: (key) => siteByKey(doc, key),
+	});
 	render(<App doc={doc} />, document.getElementById('app')!);
 	document.getElementById('floor')!.hidden = true;
 	hook.ready = true;

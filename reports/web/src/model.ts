@@ -4,8 +4,11 @@
  * Pixels show that something was drawn; the model shows that it is the document's value.
  */
 
+import { pending } from './container';
+
 export interface ReportHook {
 	ready: boolean;
+	pending: number; // columns that are being read
 	model: (name: string) => unknown;
 	models: string[];
 }
@@ -14,6 +17,9 @@ const models = new Map<string, () => unknown>();
 
 export const hook: ReportHook = {
 	ready: false,
+	get pending() {
+		return pending();
+	},
 	model: (name) => models.get(name)?.(),
 	get models() {
 		return [...models.keys()];

@@ -2,9 +2,10 @@
 /*
  * What the reader is looking at: one set of signals that every section reads, kept in the URL hash
  *
- *   #v=1&r=A-B&t=NS&s=SITE&th=THREAD&m=METRIC&theme=dark&lang=zh
+ *   #v=1&r=A-B&t=NS&s=SITE&th=THREAD&a=HEX-HEX&m=METRIC&c=COLOUR&k=SECTION&theme=dark&lang=zh
  *
- * Times are nanoseconds since the start of the recording. A range of the whole run is not written.
+ * Times are nanoseconds since the start of the recording. A range of the whole run is not written. SITE
+ * outlives the recording (names.ts).
  */
 import { batch, computed, effect, signal } from '@preact/signals';
 
@@ -15,7 +16,11 @@ export const range = signal<readonly [number, number] | null>(null); // null: th
 export const time = signal<number | null>(null); // the cursor, and the moment of momentary charts
 export const site = signal<number | null>(null);
 export const thread = signal<number | null>(null);
+export const addresses = signal<readonly [number, number] | null>(null);
+export const pageShare = signal<number | null>(null); // pages so full: a bin of the histogram
+export const colourBy = signal('occupancy');
 export const metric = signal('leaked');
+export const section = signal<string | null>(null); // where the reader went last
 export const query = signal('');
 export const theme = signal<Theme>('light');
 export const lang = signal<Lang>('en');
@@ -28,9 +33,12 @@ export const view = computed<readonly [number, number]>(() => range.value ?? [0,
 export interface HashState {
 	range: readonly [number, number] | null;
 	time: number | null;
-	site: number | null;
+	site: string | null;
 	thread: number | null;
+	addresses: readonly [number, number] | null;
 	metric: string | null;
+	colour: string | null;
+	section: string | null;
 	theme: Theme | null;
 	lang: Lang | null;
 }
@@ -44,13 +52,23 @@ export function parseHash(hash: string): HashState {
 	const b = bounds ? Number(bounds[2]) : 0;
 	const named = fields.get('theme');
 	const tongue = fields.get('lang');
-	const m = fields.get('m');
+	const word = (name: string) => {
+		const text = fields.get(name);
+		return text !== null && /^[a-z]{1,16}$/.test(text) ? text : null;
+	};
+	const s = fields.get('s') ?? '';
+	const place = /^([0-9a-f]{1,13})-([0-9a-f]{1,13})$/.exec(fields.get('a') ?? '');
+	const low = place ? parseInt(place[1]!, 16) : 0;
+	const high = place ? parseInt(place[2]!, 16) : 0;
 	return {
 		range: b > a ? [a, b] : null,
 		time: whole(fields.get('t')),
-		site: whole(fields.get('s')),
+		site: /^i?[0-9a-f]{1,16}(\.\d{1,3})?$/.test(s) ? s : null,
 		thread: whole(fields.get('th')),
-		metric: m !== null && /^[a-z]+$/.test(m) ? m : null,
+		addresses: high > low ? [low, high] : null,
+		metric: word('m'),
+		colour: word('c'),
+		section: word('k'),
 		theme: named === 'light' || named === 'dark' ? named : null,
 		lang: tongue === 'en' || tongue === 'zh' ? tongue : null,
 	};
@@ -62,7 +80,10 @@ export function formatHash(state: HashState): string {
 	if (state.time !== null) fields.push(`t=${Math.round(state.time)}`);
 	if (state.site !== null) fields.push(`s=${state.site}`);
 	if (state.thread !== null) fields.push(`th=${state.thread}`);
+	if (state.addresses) fields.push(`a=${state.addresses.map((x) => x.toString(16)).join('-')}`);
 	if (state.metric) fields.push(`m=${state.metric}`);
+	if (state.colour) fields.push(`c=${state.colour}`);
+	if (state.section) fields.push(`k=${state.section}`);
 	if (state.theme) fields.push(`theme=${state.theme}`);
 	if (state.lang) fields.push(`lang=${state.lang}`);
 	return fields.length > 1 ? `#${fields.join('&')}` : '';
@@ -91,6 +112,8 @@ export function resetAll(): void {
 		time.value = null;
 		site.value = null;
 		thread.value = null;
+		addresses.value = null;
+		pageShare.value = null;
 	});
 }
 
@@ -101,6 +124,9 @@ export function selectSite(id: number | null): void {
 export function selectThread(id: number | null): void {
 	thread.value = thread.value === id ? null : id;
 }
+
+/* Single keys can be switched off, for those who speak to their computer (WCAG 2.1.4). */
+export const singleKeys = signal(true);
 
 /* ---- keeping it ------------------------------------------------------------------------------ */
 
@@ -132,6 +158,11 @@ export function toggleTheme(): void {
 	store('theme', theme.value);
 }
 
+export function toggleKeys(): void {
+	singleKeys.value = !singleKeys.value;
+	store('keys', singleKeys.value ? 'on' : 'off');
+}
+
 export function toggleLang(): void {
 	batch(() => {
 		chosenLang.value = true;
@@ -140,12 +171,23 @@ export function toggleLang(): void {
 	store('lang', lang.value);
 }
 
+/* Ids of sites for the address, and back: names.ts, which knows the document. */
+export interface SiteIds {
+	key: (id: number) => string;
+	id: (key: string) => number | null;
+}
+
+let ids: SiteIds = { key: String, id: Number };
+
 function applyHash(): void {
 	const state = parseHash(location.hash);
 	batch(() => {
 		range.value = state.range ? clampRange(...state.range) : null;
 		time.value = state.time;
-		site.value = state.site;
+		site.value = state.site === null ? null : ids.id(state.site);
+		addresses.value = state.addresses;
+		colourBy.value = state.colour ?? 'occupancy';
+		section.value = state.section;
 		thread.value = state.thread;
 		metric.value = state.metric ?? 'leaked';
 		if (state.theme) {
@@ -159,7 +201,8 @@ function applyHash(): void {
 	});
 }
 
-export function startStore(duration: number, defaultLang: string): void {
+export function startStore(duration: number, defaultLang: string, siteIds: SiteIds): void {
+	ids = siteIds;
 	const dark = matchMedia('(prefers-color-scheme: dark)');
 	const saved = stored('theme');
 	const tongue = stored('lang') ?? (navigator.language.startsWith('zh') ? 'zh' : defaultLang);
@@ -167,6 +210,7 @@ export function startStore(duration: number, defaultLang: string): void {
 	span.value = Math.max(1, duration);
 	theme.value = saved === 'light' || saved === 'dark' ? saved : dark.matches ? 'dark' : 'light';
 	lang.value = tongue === 'zh' ? 'zh' : 'en';
+	singleKeys.value = stored('keys') !== 'off';
 	dark.addEventListener('change', () => {
 		if (!chosenTheme.value && !stored('theme')) theme.value = dark.matches ? 'dark' : 'light';
 	});
@@ -183,9 +227,12 @@ export function startStore(duration: number, defaultLang: string): void {
 		const hash = formatHash({
 			range: range.value,
 			time: time.value,
-			site: site.value,
+			site: site.value === null ? null : ids.key(site.value),
 			thread: thread.value,
+			addresses: addresses.value,
 			metric: metric.value === 'leaked' ? null : metric.value,
+			colour: colourBy.value === 'occupancy' ? null : colourBy.value,
+			section: section.value,
 			theme: chosenTheme.value ? theme.value : null,
 			lang: chosenLang.value ? lang.value : null,
 		});

@@ -2,7 +2,7 @@
 /* The texts of the sections about the heap, and the reasons of verdicts; merged in strings.ts. */
 
 export const heapEn = {
-	'rss.nav': 'Resident memory',
+	'rss.nav': 'Resident',
 	'rss.q': 'Where is the resident memory?',
 	'rss.a': 'Of {0} resident at {1}, {2} are live blocks, {3} are free memory that the heap keeps, and {4} lie outside of the heap.',
 	'rss.a.residual': 'The terms leave {0} unexplained ({1}).',

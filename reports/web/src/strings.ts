@@ -5,9 +5,11 @@
  */
 
 import { heapEn, heapZh } from './strings-heap';
+import { layoutEn, layoutZh } from './strings-layout';
 
 export const en = {
 	...heapEn,
+	...layoutEn,
 	'skip': 'Skip to the report',
 	'search': 'Search functions, files, verdicts',
 	'search.short': 'Search',
@@ -143,7 +145,7 @@ export const en = {
 	'class.reachable': 'reachable',
 	'class.unknown': 'reachability unknown',
 
-	'flame.nav': 'Flame graph',
+	'flame.nav': 'Flame',
 	'flame.q': 'Where in the code does it come from?',
 	'flame.a': '{0} accounts for {1} of {2}.',
 	'flame.none': 'There are no stacks with this metric.',
@@ -197,7 +199,7 @@ export const en = {
 	'col.occupancy.end': 'Live at the end',
 
 	'frag.nav': 'Fragmentation',
-	'frag.q': 'Is the free memory usable, and who keeps it?',
+	'frag.q': 'Is fragmentation getting worse, and of which kind is it?',
 	'frag.none': 'The heap layout is not part of this report.',
 	'frag.at': 'At',
 	'frag.series': 'Fragmentation over time',
@@ -242,7 +244,7 @@ export const en = {
 	'frag.m.empty_bytes': 'On empty pages',
 	'frag.m.trimmable_bytes': 'malloc_trim() would return',
 	'frag.m.huge_util': 'Huge page use',
-	'frag.how': 'A page can be given back only when nothing on it is live. Pages on the left of the first chart cost almost as much as full ones: they are what fragmentation is. Holes are the free stretches between live blocks; a request only fits into one that is large enough. The unusable free space index says, for each block size 2^order pages, what share of the free memory lies in pieces smaller than that: 0 is fine, 1 means that none of it can serve such a request. “Alone” is what would be given back if this site freed everything; “touched” overstates it; “fair share” divides each page among the sites on it.',
+	'frag.how': 'Sizes first: the distance between the pages of the heap and what is live on them is the price of fragmentation. The indices say of which kind it is: internal is rounding inside of blocks; free on used pages is memory that pinned pages keep; the unusable index and the useless holes are free memory in pieces too small for a request. What rises with live bytes is growth; what stays high after they fell is fragmentation.',
 	'frag.aria.pages': 'Pages by how full they are at {0}',
 	'frag.aria.holes': 'Free bytes by size of the hole',
 	'frag.aria.uf': 'Unusable free space index by order over time',
@@ -250,7 +252,6 @@ export const en = {
 
 	'errors.nav': 'Bad frees',
 	'errors.q': 'Did the program free what it must not?',
-	'errors.a': '{0} bad frees were recorded.',
 	'errors.how': 'Each row is a call that gave the allocator an address which was not the start of a live block: freed before, inside a block, never allocated, or allocated by another family of functions.',
 	'errors.kind': 'Kind',
 	'errors.address': 'Address',
@@ -315,6 +316,7 @@ export type Key = keyof typeof en;
 
 export const zh: Record<Key, string> = {
 	...heapZh,
+	...layoutZh,
 	'skip': '跳到报告正文',
 	'search': '搜索函数、文件、结论',
 	'search.short': '搜索',
@@ -502,7 +504,7 @@ export const zh: Record<Key, string> = {
 	'col.occupancy.end': '结束时存活',
 
 	'frag.nav': '碎片',
-	'frag.q': '空闲内存能用吗，谁占着它？',
+	'frag.q': '碎片在恶化吗，属于哪一种？',
 	'frag.none': '本报告不含堆布局。',
 	'frag.at': '时刻',
 	'frag.series': '碎片随时间变化',
@@ -547,7 +549,7 @@ export const zh: Record<Key, string> = {
 	'frag.m.empty_bytes': '在空页上',
 	'frag.m.trimmable_bytes': 'malloc_trim() 可归还',
 	'frag.m.huge_util': '大页利用率',
-	'frag.how': '只有当一页上没有任何存活内存时，它才能归还。第一张图左侧的页几乎与满页一样昂贵：这就是碎片。空洞是存活块之间的空闲段；请求只能放进足够大的空洞。不可用空闲空间指数对每个 2^order 页的块大小，给出处于更小碎块中的空闲内存份额：0 为正常，1 表示全部不可用。“独占”是该调用点全部释放后能归还的内存；“触及”会高估；“公平份额”把每一页分摊给其上的调用点。',
+	'frag.how': '先看大小：堆的页面与其上存活内存之间的距离就是碎片的代价。各指数说明属于哪一种：内部碎片是块内的取整；已用页面上的空闲是被钉住页面保留的内存；不可用指数和无用空洞是太小而无法满足请求的空闲内存。随存活字节上升的是增长；存活下降后仍居高不下的才是碎片。',
 	'frag.aria.pages': '{0} 时按充满程度的页数',
 	'frag.aria.holes': '按空洞大小的空闲字节',
 	'frag.aria.uf': '各阶不可用空闲空间指数随时间变化',
@@ -555,7 +557,6 @@ export const zh: Record<Key, string> = {
 
 	'errors.nav': '错误释放',
 	'errors.q': '程序是否释放了不该释放的内存？',
-	'errors.a': '记录到 {0} 次错误释放。',
 	'errors.how': '每一行是一次传给分配器的地址并非存活块起点的调用：已释放、位于块内、从未分配，或由另一族函数分配。',
 	'errors.kind': '种类',
 	'errors.address': '地址',

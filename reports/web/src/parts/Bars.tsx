@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Small bar charts: SVG, because they are a dozen boxes and want tooltips. */
+/* Small bar charts, with a line of another measure over them: SVG, as they are a dozen boxes. */
 import { useRef } from 'preact/hooks';
+import { background, lines } from '../colour';
+import { theme } from '../store';
 import { useWidth } from './hooks';
 import { hideTip, showTip } from './Tip';
 
@@ -11,19 +13,45 @@ export interface Bar {
 	colour: string;
 }
 
-export function Bars({ bars, label, format }: { bars: Bar[]; label: string; format: (v: number) => string }) {
+export interface BarsProps {
+	bars: Bar[];
+	label: string;
+	format: (v: number) => string;
+	line?: number[] | undefined; // a share of the height for each bar
+	height?: number;
+	picked?: number | null;
+	onPick?: (index: number) => void;
+}
+
+export function Bars({ bars, label, format, line, picked, onPick, height = 190 }: BarsProps) {
 	const box = useRef<HTMLDivElement>(null);
 	const width = useWidth(box);
-	const height = 190;
+	const now = theme.value;
 	const base = height - 24;
 	const left = 8;
 	const max = Math.max(1, ...bars.map((bar) => bar.value));
 	const step = Math.max(1, width - left * 2) / Math.max(1, bars.length);
 	const every = Math.max(1, Math.ceil(46 / step));
+	const points = line?.map((share, i) => `${left + (i + 0.5) * step},${base - share * (base - 18)}`).join(' ');
+	const pick = onPick
+		? (i: number) => ({
+				role: 'button',
+				tabIndex: 0,
+				'aria-pressed': picked === i,
+				'aria-label': bars[i]!.tip.join(', '),
+				onClick: () => onPick(i),
+				onKeyDown: (event: KeyboardEvent) => {
+					if (event.key !== 'Enter' && event.key !== ' ') return;
+					event.preventDefault();
+					event.stopPropagation();
+					onPick(i);
+				},
+			})
+		: () => ({});
 	return (
 		<div ref={box} class="bars">
 			{width > 0 && (
-				<svg width={width} height={height} role="img" aria-label={label}>
+				<svg width={width} height={height} role={onPick ? 'group' : 'img'} aria-label={label}>
 					<line class="bar-base" x1={left} x2={width - left} y1={base + 0.5} y2={base + 0.5} />
 					<text class="bar-max" x={left} y="11">
 						{format(max)}
@@ -32,8 +60,10 @@ export function Bars({ bars, label, format }: { bars: Bar[]; label: string; form
 						const h = bar.value > 0 ? Math.max(1.5, (bar.value / max) * (base - 18)) : 0;
 						return (
 							<g
+								class={picked === i ? 'bar-picked' : undefined}
 								onMouseMove={(event: MouseEvent) => showTip(event, bar.tip)}
 								onMouseLeave={hideTip}
+								{...pick(i)}
 							>
 								<rect class="bar-hit" x={left + i * step} y="0" width={step} height={base} />
 								<rect
@@ -52,6 +82,12 @@ export function Bars({ bars, label, format }: { bars: Bar[]; label: string; form
 							</g>
 						);
 					})}
+					{points && (
+						<g class="bar-line">
+							<polyline points={points} fill="none" stroke={background[now]} stroke-width="5" />
+							<polyline points={points} fill="none" stroke={lines[now][5]!} stroke-width="2" />
+						</g>
+					)}
 				</svg>
 			)}
 		</div>

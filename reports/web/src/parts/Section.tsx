@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* The frame that every section shares: a question, its answer, tools, how to read it, a table twin. */
 import type { ComponentChildren } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import type { Doc } from '../doc';
-import { t } from '../i18n';
+import { t, tOr } from '../i18n';
 import { announce } from './announce';
+import { copyPicture } from './picture';
 
 export interface SectionProps {
 	id: string;
@@ -13,25 +14,52 @@ export interface SectionProps {
 	answer?: ComponentChildren;
 	how?: string;
 	tools?: ComponentChildren;
+	half?: boolean; // shares its row with another one
+	bare?: boolean; // has nothing to copy
 	children?: ComponentChildren;
 }
 
-export function Section({ id, question, answer, how, tools, children }: SectionProps) {
+export function Section({ id, question, answer, how, tools, half, bare, children }: SectionProps) {
+	const element = useRef<HTMLElement>(null);
 	return (
-		<section id={id} class="panel" aria-labelledby={`${id}-h`}>
+		<section id={id} ref={element} class={`panel ${half ? 'half' : ''}`} aria-labelledby={`${id}-h`}>
 			<header class="panel-head">
 				<h2 id={`${id}-h`}>{question}</h2>
 				{tools && <div class="tools">{tools}</div>}
 			</header>
 			{answer && <p class="answer">{answer}</p>}
 			{children}
-			{how && (
-				<details class="how">
-					<summary>{t('how')}</summary>
-					<p>{how}</p>
-				</details>
+			{(how || !bare) && (
+				<div class="panel-foot">
+					{how && (
+						<details class="how">
+							<summary>{t('how')}</summary>
+							<p>{how}</p>
+						</details>
+					)}
+					{!bare && (
+						<span class="copies">
+							<button type="button" onClick={() => void copyText(sectionCsv(element.current!))}>
+								{t('copy.csv')}
+							</button>
+							<button type="button" onClick={() => void copyPicture(element.current!)}>
+								{t('copy.png')}
+							</button>
+						</span>
+					)}
+				</div>
 			)}
 		</section>
+	);
+}
+
+/* A word with its definition at hand. */
+export function Term({ name, label }: { name: string; label?: string }) {
+	return (
+		<details class="def">
+			<summary>{label ?? tOr('def', `${name}.name`)}</summary>
+			<div>{tOr('def', name)}</div>
+		</details>
 	);
 }
 
@@ -47,6 +75,18 @@ export interface Twin {
 }
 
 const TWIN_ROWS = 200;
+
+/* What the page's tables hold, by the id of their element; rows are only made when asked for. */
+const twins = new Map<string, Twin>();
+
+/* All tables of a section, one below the other. */
+function sectionCsv(section: HTMLElement): string {
+	return [...section.querySelectorAll('.twin')]
+		.map((element) => twins.get(element.id))
+		.filter((twin) => twin !== undefined)
+		.map((twin) => toCsv(twin.head, twin.rows()))
+		.join('\r\n');
+}
 
 export function toCsv(head: string[], rows: Cell[][]): string {
 	const field = (cell: Cell) => {
@@ -87,21 +127,19 @@ function thin(rows: Cell[][]): Cell[][] {
 
 export function TableTwin({ twin, id }: { twin: Twin; id?: string }) {
 	const [open, setOpen] = useState(false);
+	const own = useId();
+	const key = id ?? own;
+	twins.set(key, twin);
 	const all = open ? twin.rows() : [];
 	const rows = thin(all);
 	return (
-		<details class="twin" id={id} onToggle={(e) => setOpen(e.currentTarget.open)}>
+		<details class="twin" id={key} onToggle={(e) => setOpen(e.currentTarget.open)}>
 			<summary>{t('table')}</summary>
 			{open && (
 				<>
-					<p class="twin-tools">
-						<button type="button" onClick={() => void copyText(toCsv(twin.head, all))}>
-							{t('copy.csv')}
-						</button>
-						{rows.length < all.length && (
-							<span class="muted">{t('table.rows', rows.length, all.length)}</span>
-						)}
-					</p>
+					{rows.length < all.length && (
+						<p class="twin-tools muted">{t('table.rows', rows.length, all.length)}</p>
+					)}
 					<div class="scroll" tabIndex={0} role="group" aria-label={twin.caption}>
 						<table class="plain">
 							<caption>{twin.caption}</caption>

@@ -9,7 +9,7 @@ import { signal, useSignalEffect } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { alpha, accent, grid, muted } from '../colour';
-import { bytes, clock } from '../format';
+import { bytes, clock, timeOfDay } from '../format';
 import { range, setRange, span, theme, time, view, zoomAt } from '../store';
 import { announce } from './announce';
 import { FONT, indexAt, useWidth } from './hooks';
@@ -53,6 +53,7 @@ export interface TimeChartProps {
 	format?: (value: number) => string;
 	steps?: readonly number[];
 	top?: number;
+	epoch?: number | null; // of the wall clock: ticks are times of day
 }
 
 /* The moment under the pointer, in all charts at once; not kept in the address. */
@@ -88,7 +89,7 @@ export function TimeChart(props: TimeChartProps) {
 			plot.current = null;
 			u.destroy();
 		};
-	}, [xs, lines, width, height, log, themeNow, hidden]);
+	}, [xs, lines, width, height, log, themeNow, hidden, props.epoch]);
 
 	useSignalEffect(() => {
 		const [a, b] = view.value;
@@ -223,7 +224,10 @@ function chartOptions(
 				space: 84,
 				incrs: [...timeSteps],
 				values: (u, splits) =>
-					splits.map((v) => clock(v, Math.max(1, (u.scales.x!.max ?? 1) - (u.scales.x!.min ?? 0)))),
+					splits.map((v) => {
+						const long = Math.max(1, (u.scales.x!.max ?? 1) - (u.scales.x!.min ?? 0));
+						return props.epoch ? timeOfDay(props.epoch + v, long) : clock(v, long);
+					}),
 			},
 			{
 				...axis,

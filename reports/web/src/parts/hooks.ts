@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: MIT
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { RefObject } from 'preact';
 
-/* The width of an element in CSS pixels, 0 before the first layout. */
+/* The width of an element in CSS pixels, 0 before the first layout; it may come after the component. */
 export function useWidth(ref: RefObject<HTMLElement | null>): number {
 	const [width, setWidth] = useState(0);
+	const watched = useRef<{ element: HTMLElement; observer: ResizeObserver } | null>(null);
 	useEffect(() => {
 		const element = ref.current;
+		if (element === (watched.current?.element ?? null)) return;
+		watched.current?.observer.disconnect();
+		watched.current = null;
 		if (!element) return;
-		setWidth(Math.floor(element.clientWidth));
 		const observer = new ResizeObserver(() => setWidth(Math.floor(element.clientWidth)));
 		observer.observe(element);
-		return () => observer.disconnect();
-	}, [ref.current]);
+		watched.current = { element, observer };
+		setWidth(Math.floor(element.clientWidth));
+	});
+	useEffect(() => () => watched.current?.observer.disconnect(), []);
 	return width;
 }
 

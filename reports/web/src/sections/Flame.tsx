@@ -2,14 +2,14 @@
 /* Where in the code does it come from? d3-flame-graph over the folded stacks. */
 import flamegraph, { type FlameGraph, type FlameNode } from 'd3-flame-graph';
 import { select } from 'd3-selection';
-import { interrupt } from 'd3-transition';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import type { Doc, Frame } from '../doc';
-import { functionColour } from '../colour';
-import { bytes, count, percent, visible } from '../format';
+import { changeColour, functionColour } from '../colour';
+import { bytes, count, percent, signed, visible } from '../format';
 import { t, tOr } from '../i18n';
 import { model } from '../model';
+import { siteOf } from '../names';
 import { useWidth } from '../parts/hooks';
 import { Section, TableTwin, useColumns, Waiting } from '../parts/Section';
 import { hideTip, showTip } from '../parts/Tip';
@@ -22,6 +22,7 @@ export interface Tree {
 	own: number;
 	children: Tree[];
 	marked?: boolean;
+	change?: number; // against another recording, of all below
 }
 
 /* The tree of one metric; functions without a share of it are left out. */
@@ -51,6 +52,61 @@ export function buildTree(
 	}
 	for (const node of nodes) node?.children.sort((a, b) => b.value - a.value);
 	return nodes[0] ?? { name: '', all: '', value: 0, own: 0, children: [] };
+}
+
+/* A tree of stacks with a value each, for what the document has by site and not by node. */
+export function treeOfStacks(list: { stack: Frame[]; value: number; change?: number }[]): Tree {
+	const node = (name: string): Tree => ({ name, all: name, value: 0, own: 0, children: [] });
+	const root = node('all');
+	for (const { stack, value, change } of list) {
+		let at = root;
+		const path = [...stack].reverse().map((frame) => visible(frame.function) || '?');
+		const add = (tree: Tree) => {
+			tree.value += value;
+			if (change !== undefined) tree.change = (tree.change ?? 0) + change;
+		};
+		add(root);
+		for (const name of path) {
+			let next = at.children.find((child) => child.name === name);
+			if (!next) at.children.push((next = node(name)));
+			add(next);
+			at = next;
+		}
+		at.own += value;
+	}
+	const sort = (tree: Tree) => {
+		tree.children.sort((a, b) => b.value - a.value);
+		tree.children.forEach(sort);
+	};
+	sort(root);
+	return root;
+}
+
+/* The same calls from the inside: what allocates at the top, who calls it below. */
+export function callers(root: Tree): Tree {
+	const out: Tree = { ...root, own: 0, children: [] };
+	const visit = (tree: Tree, path: string[]) => {
+		const here = [tree.name, ...path];
+		if (tree.own > 0 && tree !== root) {
+			let at = out;
+			for (const name of here) {
+				let next = at.children.find((child) => child.name === name);
+				if (!next) at.children.push((next = { name, all: name, value: 0, own: 0, children: [] }));
+				next.value += tree.own;
+				at = next;
+			}
+			at.own += tree.own;
+		}
+		for (const child of tree.children) visit(child, tree === root ? [] : here);
+	};
+	visit(root, []);
+	const sort = (tree: Tree) => {
+		tree.children.sort((a, b) => b.value - a.value);
+		tree.children.forEach(sort);
+	};
+	sort(out);
+	out.value = out.children.reduce((sum, child) => sum + child.value, 0);
+	return out;
 }
 
 /*
@@ -89,7 +145,7 @@ export function markStack(root: Tree, stack: Frame[]): number {
 	return depth;
 }
 
-const METRICS = ['leaked', 'peak', 'allocated', 'count', 'temporary', 'pinned'];
+const METRICS = ['leaked', 'peak', 'allocated', 'count', 'temporary'];
 const isBytes = (name: string) => name !== 'count';
 const CELL = 20;
 const CHAIN = ' › ';
@@ -97,11 +153,17 @@ const DEEP = 24; // rows from which straight runs are folded unasked
 
 export function Flame({ doc }: { doc: Doc }) {
 	const flame = doc.flame;
-	const offered = METRICS.filter((name) => doc.data.has(`flame.${name}`));
+	const offered = [
+		...METRICS.filter((name) => doc.data.has(`flame.${name}`)),
+		...(doc.frag?.sites.some((s) => s.shapley > 0) ? ['pinned'] : []),
+		...(doc.diff ? ['diff'] : []),
+	];
 	const name = offered.includes(metric.value) ? metric.value : (offered[0] ?? 'leaked');
-	const loaded = useColumns(doc, ['flame.parent', 'flame.function', `flame.${name}`]);
+	const bySite = name === 'pinned' || name === 'diff';
+	const loaded = useColumns(doc, bySite ? [] : ['flame.parent', 'flame.function', `flame.${name}`]);
 	const [upwards, setUpwards] = useState(false);
 	const [folding, setFolding] = useState<boolean | null>(null); // null: as the depth asks for
+	const [inside, setInside] = useState(false);
 	const [zoomed, setZoomed] = useState(false);
 	const [matched, setMatched] = useState<number | null>(null);
 	const graph = useRef<FlameGraph | null>(null);
@@ -112,12 +174,15 @@ export function Flame({ doc }: { doc: Doc }) {
 	const words = query.value.trim();
 
 	const tree = useMemo(() => {
-		if (!flame || !values || values[0]!.length === 0) return null;
-		const root = buildTree(flame.functions, values[0]!, values[1]!, values[2]!);
-		const stack = doc.leaks?.leaks.find((leak) => leak.site === chosen)?.stack;
-		if (stack) markStack(root, stack);
-		return root;
-	}, [flame, values, chosen]);
+		let root: Tree;
+		if (name === 'pinned') root = treeOfStacks(pinnedStacks(doc));
+		else if (name === 'diff') root = treeOfStacks(diffStacks(doc));
+		else if (!flame || !values || values.length < 3 || values[0]!.length === 0) return null;
+		else root = buildTree(flame.functions, values[0]!, values[1]!, values[2]!);
+		const stack = siteOf(doc, chosen)?.stack;
+		if (stack && !inside) markStack(root, stack);
+		return inside ? callers(root) : root;
+	}, [flame, values, chosen, name, inside]);
 	const folded = folding ?? (tree !== null && depthOf(tree, tree.value / 1000) > DEEP);
 	const drawn = useMemo(() => (tree && folded ? foldChains(tree) : tree), [tree, folded]);
 
@@ -134,18 +199,23 @@ export function Flame({ doc }: { doc: Doc }) {
 			.inverted(!upwards)
 			.sort(false)
 			.minFrameSize(1)
-			.transitionDuration(matchMedia('(prefers-reduced-motion: reduce)').matches ? 0 : 220)
+			.transitionDuration(0)
 			.tooltip({
 				show: (event: MouseEvent, d: FlameNode) =>
 					showTip(event, [
 						...d.data.all.split(CHAIN).slice(0, 12),
 						`${show(d.data.value)} · ${percent(d.data.value / drawn.value)}`,
-						...(d.data.own > 0 ? [`${show(d.data.own)} own`] : []),
+						...(d.data.change === undefined ? [] : [t('flame.change', signed(d.data.change))]),
+						...(d.data.own > 0 ? [t('flame.own', show(d.data.own))] : []),
 					]),
 				hide: hideTip,
 			} as never)
 			.setColorMapper((d: FlameNode) =>
-				d.highlight || d.data.marked ? '#7CC0F5' : functionColour(d.data.name),
+				d.highlight || d.data.marked
+					? '#7CC0F5'
+					: d.data.change === undefined
+						? functionColour(d.data.name)
+						: changeColour(d.data.change / Math.max(1, d.data.value)),
 			)
 			.setSearchMatch((d: FlameNode, term: string) =>
 				term === '' ? false : d.data.all.toLowerCase().includes(term.toLowerCase()),
@@ -155,7 +225,6 @@ export function Flame({ doc }: { doc: Doc }) {
 			)
 			.onClick((d: FlameNode) => setZoomed(d.parent !== null));
 		select(element).datum(drawn).call(chart);
-		showAtOnce(element);
 		graph.current = chart;
 		setZoomed(false);
 		if (words) chart.search(words);
@@ -176,7 +245,7 @@ export function Flame({ doc }: { doc: Doc }) {
 
 	if (!flame) return null;
 	const widest = tree ? deepest(tree) : null;
-	model('flame', () => ({ metric: name, total: tree?.value, widest: widest?.name }));
+	model('flame', () => ({ metric: name, inside, total: tree?.value, widest: widest?.name }));
 	const answer =
 		tree && widest && tree.value > 0
 			? t('flame.a', widest.name, `${show(widest.value)} (${percent(widest.value / tree.value, 0)})`, `${t(`metric.${name}` as 'metric.leaked')}: ${show(tree.value)}`)
@@ -188,11 +257,12 @@ export function Flame({ doc }: { doc: Doc }) {
 			question={t('flame.q')}
 			answer={answer}
 			how={t('flame.how')}
+			bare={!tree || tree.value === 0}
 			tools={
 				<>
 					<span class="switch" role="group" aria-label={t('frag.metric')}>
 						{offered.map((m) => (
-							<button type="button" aria-pressed={m === name} onClick={() => (metric.value = m)}>
+							<button type="button" title={tOr('metric.how', m)} aria-pressed={m === name} onClick={() => (metric.value = m)}>
 								{tOr('metric', m)}
 							</button>
 						))}
@@ -200,7 +270,10 @@ export function Flame({ doc }: { doc: Doc }) {
 					<button type="button" aria-pressed={folded} onClick={() => setFolding(!folded)}>
 						{t('flame.fold')}
 					</button>
-					<button type="button" aria-pressed={upwards} onClick={() => setUpwards(!upwards)}>
+					<button type="button" aria-pressed={inside} onClick={() => setInside(!inside)}>
+						{t('flame.callers')}
+					</button>
+					<button type="button" data-key="i" aria-pressed={upwards} onClick={() => setUpwards(!upwards)}>
 						{t('flame.invert')}
 					</button>
 					{zoomed && (
@@ -229,13 +302,13 @@ export function Flame({ doc }: { doc: Doc }) {
 				hidden={!tree || tree.value === 0}
 				aria-label={
 					tree
-						? t('flame.aria', tOr('metric', name), values![0]!.length, widest?.name ?? '')
+						? t('flame.aria', tOr('metric', name), flatten(tree).length, widest?.name ?? '')
 						: t('loading')
 				}
 				aria-describedby="flame-table"
 			/>
 			</div>
-			{flame.other && flame.other.sites > 0 && (
+			{!bySite && flame.other && flame.other.sites > 0 && (
 				<p class="muted after">
 					{t('flame.other', count(flame.other.sites), bytes(flame.other.bytes))}
 				</p>
@@ -256,31 +329,22 @@ export function Flame({ doc }: { doc: Doc }) {
 	);
 }
 
+const pinnedStacks = (doc: Doc) =>
+	(doc.frag?.sites ?? []).filter((s) => s.shapley > 0).map((s) => ({ stack: s.stack, value: s.shapley }));
+
+/* As wide as the larger of both recordings; the colour says which one it is. */
+const diffStacks = (doc: Doc) =>
+	(doc.diff?.sites ?? []).map((row) => ({
+		stack: row.stack,
+		value: Math.max(row.a?.live_bytes ?? 0, row.b?.live_bytes ?? 0),
+		change: row.delta_live_bytes,
+	}));
+
 /* Down the widest branch while it holds more than half of the whole: the function to name. */
 function deepest(root: Tree): Tree {
 	let node = root;
 	while (node.children[0] && node.children[0].value > root.value * 0.25) node = node.children[0];
 	return node;
-}
-
-/* The library lets boxes grow in; the first picture shall be there, for printers and slow machines. */
-function showAtOnce(element: HTMLElement): void {
-	for (const group of element.querySelectorAll('g.frame')) {
-		const { data, width } = {
-			data: (group as unknown as { __data__: FlameNode }).__data__.data,
-			width: group.getAttribute('width'),
-		};
-		const rect = group.querySelector('rect');
-		const label = group.querySelector('foreignObject div');
-		if (rect && width) {
-			interrupt(rect);
-			rect.setAttribute('width', width);
-		}
-		if (label) {
-			interrupt(label);
-			label.textContent = data.name;
-		}
-	}
 }
 
 /* How deep the boxes go that are at least a pixel wide. */

@@ -18,7 +18,9 @@ import { ticks, timeSteps } from '../parts/ticks';
 import { hover } from '../parts/TimeChart';
 import { hideTip, showTip } from '../parts/Tip';
 import { announce } from '../parts/announce';
-import { range, setRange, span, theme, time, view, zoomAt } from '../store';
+import { PageMap } from './PageMap';
+import { NoLayout } from './Frag';
+import { addresses, range, setRange, span, theme, time, view, zoomAt } from '../store';
 
 const LEFT = 112;
 const RIGHT = 26;
@@ -110,20 +112,16 @@ export function HeapMap({ doc }: { doc: Doc }) {
 	const toTime = (x: number) => a + ((x - LEFT) / plotWidth) * (b - a);
 	const mark = time.value;
 	const pointer = hover.value;
+	const chosen = addresses.value;
 
 	useEffect(() => {
 		if (!canvas.current || !map || !image || width < LEFT + 40) return;
 		const c = prepareCanvas(canvas.current, width, height);
-		if (c) draw(c, { map, image, bands, a, b, width, height, plotWidth, toX, mark, pointer });
-	}, [image, width, height, a, b, mark, pointer, now]);
+		if (c) draw(c, { map, image, bands, a, b, width, height, plotWidth, toX, mark, pointer, chosen });
+	}, [image, width, height, a, b, mark, pointer, now, chosen]);
 
 	if (!map || !usable)
-		return (
-			<Section id="map" question={t('map.q')}>
-				<p class="empty">{t(doc.summary?.estimated ? 'sampled.none' : 'map.none')}</p>
-			</Section>
-		);
-
+		return <NoLayout doc={doc} id="map" question={t('map.q')} />;
 	const at = mark ?? span.value;
 	const column = Math.min(map.columns - 1, indexAt(map.time_ns, at));
 	const answer = cells
@@ -177,7 +175,11 @@ export function HeapMap({ doc }: { doc: Doc }) {
 		drag.current = null;
 		if (from === null) return;
 		if (Math.abs(x - from) > 4) setRange(toTime(from), toTime(x));
-		else if (x >= LEFT) time.value = Math.round(Math.max(0, Math.min(span.value, toTime(x))));
+		else if (x >= LEFT) {
+			const cell = cellAt(...place(event));
+			time.value = Math.round(Math.max(0, Math.min(span.value, toTime(x))));
+			addresses.value = cell ? [cell.start, cell.start + map.bin_bytes] : null;
+		}
 	};
 	const onKeyDown = (event: KeyboardEvent) => {
 		if (event.key !== 'ArrowLeft' && event.key !== 'ArrowRight') return;
@@ -226,6 +228,7 @@ export function HeapMap({ doc }: { doc: Doc }) {
 					onKeyDown={onKeyDown}
 				/>
 			</div>
+			<PageMap doc={doc} />
 			<TableTwin
 				id="map-table"
 				twin={{
@@ -266,6 +269,7 @@ interface Picture {
 	toX: (ns: number) => number;
 	mark: number | null;
 	pointer: number | null;
+	chosen: readonly [number, number] | null;
 }
 
 function draw(c: CanvasRenderingContext2D, p: Picture): void {
@@ -322,6 +326,17 @@ function draw(c: CanvasRenderingContext2D, p: Picture): void {
 		c.fillText(clock(at, Math.max(1, p.b - p.a)), x, base + 7);
 	}
 
+	if (p.chosen)
+		for (const band of bands) {
+			const unit = band.height / band.region.n_rows;
+			const from = (p.chosen[0] - band.region.start) / map.bin_bytes;
+			const to = (p.chosen[1] - band.region.start) / map.bin_bytes;
+			if (to <= 0 || from >= band.region.n_rows) continue;
+			c.strokeStyle = accent[now];
+			c.lineWidth = 1.5;
+			c.strokeRect(LEFT - 1, band.top + Math.max(0, from) * unit - 1, plotWidth + 2, Math.max(3, (to - from) * unit + 2));
+			c.lineWidth = 1;
+		}
 	line(c, p, p.mark, accent[now], [4, 3]);
 	line(c, p, p.pointer, muted[now], []);
 }

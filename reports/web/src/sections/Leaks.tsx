@@ -8,7 +8,8 @@ import { bytes, clock, count, exactBytes, percent, rate, visible } from '../form
 import { t, tOr, type Key } from '../i18n';
 import { en } from '../strings';
 import { model } from '../model';
-import { copyText, Section, toCsv, useColumns, type Cell } from '../parts/Section';
+import { copyText, Section, TableTwin, useColumns, type Cell } from '../parts/Section';
+import { Spark } from '../parts/Spark';
 import { query, selectSite, site, span } from '../store';
 
 const STEPS = 64;
@@ -34,8 +35,7 @@ export function place(leak: Leak): string {
 const freedShare = (leak: Leak) =>
 	leak.allocations && leak.frees !== null ? leak.frees / leak.allocations : null;
 
-const threadCount = (leak: Leak) =>
-	Array.isArray(leak.threads) ? leak.threads.length : (leak.threads ?? null);
+const threadCount = (leak: Leak) => leak.threads;
 
 const sorters: Record<SortKey, (leak: Leak) => number | string> = {
 	score: (l) => l.score ?? -1,
@@ -112,7 +112,7 @@ export function Leaks({ doc }: { doc: Doc }) {
 						bytes(sum(leaks.leaks) + (leaks.other?.bytes ?? 0)),
 					);
 
-	model('leaks', () => ({ rows: rows.length, first: rows[0]?.leak.site, selected: site.value }));
+	model('leaks', () => ({ order: rows.map((row) => row.leak.site), rows: rows.length, first: rows[0]?.leak.site, selected: site.value }));
 
 	const csvHead = [
 		'site', 'name', 'verdict', 'class', 'score', 'bytes', 'blocks', 'rate_bytes_per_s', 'first_ns',
@@ -136,6 +136,7 @@ export function Leaks({ doc }: { doc: Doc }) {
 			question={t('leaks.q')}
 			answer={answer}
 			how={leaks.leaks.length > 0 ? t('leaks.how') : undefined}
+			bare={leaks.leaks.length === 0}
 			tools={
 				leaks.leaks.length > 0 && (
 					<>
@@ -149,9 +150,6 @@ export function Leaks({ doc }: { doc: Doc }) {
 						</span>
 						<button type="button" aria-pressed={common} onClick={() => setCommon(!common)}>
 							{t('leaks.normalised')}
-						</button>
-						<button type="button" onClick={() => void copyText(toCsv(csvHead, csvRows()))}>
-							{t('copy.csv')}
 						</button>
 					</>
 				)
@@ -171,6 +169,17 @@ export function Leaks({ doc }: { doc: Doc }) {
 				/>
 			)}
 			{leaks.leaks.length > 0 && rows.length === 0 && <p class="empty">{t('leaks.none.match')}</p>}
+			{leaks.leaks.length > 0 && (
+				<TableTwin
+					id="leaks-table"
+					twin={{
+						caption: t('leaks.q'),
+						head: csvHead,
+						rows: csvRows,
+						show: (cell) => (cell === null ? '–' : typeof cell === 'string' ? visible(cell) : String(cell)),
+					}}
+				/>
+			)}
 			{leaks.other && leaks.other.sites > 0 && (
 				<p class="muted after">{t('leaks.other', count(leaks.other.sites), bytes(leaks.other.bytes))}</p>
 			)}
@@ -375,28 +384,10 @@ function LeakRow({ row, series, largest, common, open, onToggle }: RowProps) {
 			</td>
 			<td class="num wide-only">{percent(share, 0)}</td>
 			<td class="num wide-only">{threadCount(leak) ?? '–'}</td>
-			<td class="col-trend">{series && series.length > 0 && <Sparkline series={series} index={row.index} top={common ? largest : 0} />}</td>
+			<td class="col-trend">{series && series.length > 0 && (
+				<Spark values={series.subarray(row.index * STEPS, (row.index + 1) * STEPS)} top={common ? largest : 0} />
+			)}</td>
 		</tr>
-	);
-}
-
-const SPARK_W = 132;
-const SPARK_H = 28;
-
-function Sparkline({ series, index, top }: { series: Values; index: number; top: number }) {
-	const values = series.subarray(index * STEPS, (index + 1) * STEPS);
-	let max = top;
-	for (const value of values) max = Math.max(max, value);
-	if (max === 0 || values.length === 0) return null;
-	const points = Array.from(values, (value, i) => {
-		const x = (i / Math.max(1, values.length - 1)) * SPARK_W;
-		return `${x.toFixed(1)},${(SPARK_H - 1 - (value / max) * (SPARK_H - 3)).toFixed(1)}`;
-	});
-	return (
-		<svg class="spark" width={SPARK_W} height={SPARK_H} aria-hidden="true">
-			<polygon points={`0,${SPARK_H} ${points.join(' ')} ${SPARK_W},${SPARK_H}`} />
-			<polyline points={points.join(' ')} />
-		</svg>
 	);
 }
 
@@ -436,6 +427,11 @@ export function reasonText(reason: Leak['reason']): string {
 	return key in en ? t(key, value === undefined ? '–' : count(Number(value))) : visible(reason.code).replaceAll('_', ' ');
 }
 
+/* As LeakSanitizer reads it: the function that titles the site, whatever calls it. */
+export function suppression(leak: Leak): string {
+	return `# ${leak.name.replace(/[\r\n]/g, ' ')}\nleak:${leak.name.replace(/[\r\n]/g, '?')}\n`;
+}
+
 function StackRow({ leak }: { leak: Leak }) {
 	const span_ = span.value;
 	return (
@@ -469,6 +465,13 @@ function StackRow({ leak }: { leak: Leak }) {
 						)}
 						<button type="button" onClick={() => void copyText(stackText(leak.stack))}>
 							{t('stack.copy')}
+						</button>
+						<button
+							type="button"
+							title={t('leaks.suppress.how')}
+							onClick={() => void copyText(suppression(leak))}
+						>
+							{t('leaks.suppress')}
 						</button>
 					</div>
 				</div>

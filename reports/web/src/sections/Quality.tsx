@@ -1,50 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Can the recording be trusted? And what the program freed that it must not. */
+/* Can the recording be trusted? */
 import type { Doc, Frag } from '../doc';
 import { bytes, clock, count, duration, exactBytes, percent, visible, wallClock } from '../format';
 import { t, tOr } from '../i18n';
-import { Section } from '../parts/Section';
+import { Section, TableTwin } from '../parts/Section';
 import { lang, span } from '../store';
-import { Stack } from './Leaks';
-
-export function Errors({ doc }: { doc: Doc }) {
-	const errors = doc.errors?.errors ?? [];
-	if (errors.length === 0) return null;
-	const hex = (value: number | string | null) =>
-		typeof value === 'number' ? `0x${value.toString(16)}` : visible(value);
-	return (
-		<Section id="errors" question={t('errors.q')} answer={t('errors.a', errors.length)} how={t('errors.how')}>
-			<div class="scroll" tabIndex={0} role="group" aria-label={t('errors.nav')}>
-				<table class="plain">
-					<thead>
-						<tr>
-							<th scope="col">{t('errors.kind')}</th>
-							<th scope="col">{t('errors.address')}</th>
-							<th scope="col" class="num">
-								{t('errors.time')}
-							</th>
-							<th scope="col">{t('stack')}</th>
-						</tr>
-					</thead>
-					<tbody>
-						{errors.slice(0, 50).map((error) => (
-							<tr>
-								<th scope="row">{tOr('errors.kind', error.kind)}</th>
-								<td>
-									<code>{hex(error.address)}</code>
-								</td>
-								<td class="num">{clock(error.time_ns, span.value)}</td>
-								<td>
-									<Stack stack={error.stack} />
-								</td>
-							</tr>
-						))}
-					</tbody>
-				</table>
-			</div>
-		</Section>
-	);
-}
 
 /* meta data that has a line of its own already */
 const SHOWN = new Set(['state', 'events_written', 'lost_events', 'inversions']);
@@ -102,13 +62,13 @@ export function Quality({ doc }: { doc: Doc }) {
 		[t('quality.tracer'), bytes(quality.tracer_bytes)],
 		[t('quality.coarsened'), quality.coarsened?.map(coarsenedText).join('; ')],
 		[t('quality.tool'), summary.recording.tool_version && `fragtrace ${summary.recording.tool_version}`],
-		...Object.entries(quality.meta ?? {})
-			.filter(([key]) => !SHOWN.has(key))
-			.map(([key, value]): [string, string] => [
-				visible(key).replaceAll('_', ' '),
-				visible(value === null ? '' : String(value)),
-			]),
 	];
+	const meta = Object.entries(quality.meta ?? {})
+		.filter(([key]) => !SHOWN.has(key))
+		.map(([key, value]): [string, string] => [
+			visible(key).replaceAll('_', ' '),
+			visible(value === null ? '' : String(value)),
+		]);
 	const path = visible(summary.recording.path ?? 'recording.frag');
 
 	return (
@@ -128,6 +88,19 @@ export function Quality({ doc }: { doc: Doc }) {
 						</div>
 					))}
 			</dl>
+			{meta.length > 0 && (
+				<details class="how">
+					<summary>{t('quality.meta')}</summary>
+					<dl class="facts-list">
+						{meta.map(([name, value]) => (
+							<div>
+								<dt>{name}</dt>
+								<dd>{value}</dd>
+							</div>
+						))}
+					</dl>
+				</details>
+			)}
 			{quality.losses.length > 0 && (
 				<>
 					<h3>{t('quality.losses')}</h3>
@@ -159,6 +132,14 @@ export function Quality({ doc }: { doc: Doc }) {
 					</div>
 				</>
 			)}
+			<TableTwin
+				id="quality-table"
+				twin={{
+					caption: t('quality.q'),
+					head: [t('frag.metric'), t('frag.value')],
+					rows: () => [...facts.filter(([, value]) => value).map(([name, value]) => [name, value ?? null]), ...meta],
+				}}
+			/>
 			<h3>{t('quality.query')}</h3>
 			<p class="muted">{t('quality.query.text')}</p>
 			<pre class="command" tabIndex={0}>

@@ -7,6 +7,7 @@ import { model } from '../model';
 import { Section, TableTwin } from '../parts/Section';
 import { span } from '../store';
 import { en } from '../strings';
+import { NoLayout } from './Frag';
 import { Stack } from './Leaks';
 
 const PAGE = 4096;
@@ -24,13 +25,13 @@ function words(remedy: Remedy): { title: string; text: string } {
 	};
 }
 
+export const remedyTitle = (remedy: Remedy): string => words(remedy).title;
+
 export function Remedies({ doc }: { doc: Doc }) {
 	const frag = doc.frag;
 	if (!frag)
 		return (
-			<Section id="remedies" question={t('remedies.q')}>
-				<p class="empty">{t(doc.summary?.estimated ? 'sampled.none' : 'frag.none')}</p>
-			</Section>
+			<NoLayout doc={doc} id="remedies" question={t('remedies.q')} />
 		);
 	const remedies = [...(frag.remedies ?? [])].sort((a, b) => b.saves_bytes - a.saves_bytes);
 	const first = remedies[0];
@@ -41,6 +42,7 @@ export function Remedies({ doc }: { doc: Doc }) {
 			question={t('remedies.q')}
 			answer={first ? t('remedies.a', bytes(first.saves_bytes), words(first).title) : t('remedies.a.none')}
 			how={t('remedies.how')}
+			bare={!first}
 		>
 			{first && (
 				<ul class="remedies">

@@ -117,6 +117,7 @@ export function Threads({ doc }: { doc: Doc }) {
 			question={t('threads.q')}
 			answer={answer}
 			how={threads.length > 0 ? t('threads.how') : undefined}
+			bare={threads.length === 0}
 		>
 			{threads.length === 0 ? (
 				<p class="empty">{t('threads.none')}</p>

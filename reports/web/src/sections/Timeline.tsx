@@ -5,7 +5,7 @@ import type { Values } from '../container';
 import type { Doc, Summary } from '../doc';
 import { alpha, lines as palette } from '../colour';
 import { bytes, clock, duration, percent } from '../format';
-import { t } from '../i18n';
+import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { largest } from '../parts/hooks';
 import { Section, TableTwin, useColumns, Waiting } from '../parts/Section';
@@ -22,6 +22,9 @@ const COLUMNS = [
 	'rss.bytes',
 	'leaks.series',
 	'threads.series',
+	'frag.time_ns',
+	'frag.footprint_bytes',
+	'frag.pages',
 ] as const;
 
 /* The value of a series at each moment of `xs`: linear between its points, nothing outside them. */
@@ -93,6 +96,7 @@ export function rowSeries(
 export function Timeline({ doc }: { doc: Doc }) {
 	const loaded = useColumns(doc, COLUMNS);
 	const [log, setLog] = useState(false);
+	const [wall, setWall] = useState(false);
 	const summary = doc.summary;
 	const values = loaded && 'values' in loaded ? loaded.values : null;
 	const series = useMemo(() => (values && summary ? prepare(summary, values) : null), [values]);
@@ -121,6 +125,15 @@ export function Timeline({ doc }: { doc: Doc }) {
 			list.push({ label: t('timeline.rss'), values: series.rss, colour: colour[1]!, width: 2 });
 			bands.push({ upper: list.length - 1, lower: 2, fill: alpha(colour[1]!, 0.13) });
 		}
+		if (values[9]!.length > 1 && values[10]!.some((value) => value >= 0))
+			list.push({
+				label: t('timeline.footprint'),
+				values: resample(series.xs, values[9]!, values[10]!).map((v) => (v === null || v < 0 ? null : v)),
+				colour: colour[4]!,
+				width: 1.5,
+				dash: [2, 3],
+				stepped: true,
+			});
 		const leak = doc.leaks?.leaks.findIndex((l) => l.site === siteId) ?? -1;
 		if (leak >= 0 && values[7]!.length > 0)
 			list.push({
@@ -175,11 +188,19 @@ export function Timeline({ doc }: { doc: Doc }) {
 			question={t('timeline.q')}
 			answer={answer}
 			how={empty ? undefined : t('timeline.how')}
+			bare={empty}
 			tools={
 				!empty && (
-					<button type="button" aria-pressed={log} onClick={() => setLog(!log)}>
-						{t('timeline.log')}
-					</button>
+					<>
+						{summary.recording.started_realtime_ns !== null && (
+							<button type="button" aria-pressed={wall} onClick={() => setWall(!wall)}>
+								{t('timeline.wall')}
+							</button>
+						)}
+						<button type="button" aria-pressed={log} onClick={() => setLog(!log)}>
+							{t('timeline.log')}
+						</button>
+					</>
 				)
 			}
 		>
@@ -194,6 +215,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 						lines={drawn.list}
 						bands={drawn.bands}
 						markers={[
+							...events(doc),
 							{
 								at: totals.peak_ns,
 								value: totals.peak_bytes,
@@ -202,6 +224,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 						]}
 						height={280}
 						log={log}
+						epoch={wall ? summary.recording.started_realtime_ns : null}
 						label={t(
 							'timeline.aria',
 							duration(duration_ns),
@@ -240,6 +263,14 @@ export function Timeline({ doc }: { doc: Doc }) {
 			)}
 		</Section>
 	);
+}
+
+/* What the findings point to, other than the peak: where a loss began, a bad free, the last threshold. */
+function events(doc: Doc): { at: number; value: number; label: string }[] {
+	return [
+		...(doc.errors?.errors.slice(0, 3).map((error) => ({ at: error.time_ns, label: tOr('errors.kind', error.kind) })) ?? []),
+		...(doc.quality?.losses.slice(0, 3).map((loss) => ({ at: loss.first_ns, label: t('quality.lost') })) ?? []),
+	].map((mark) => ({ ...mark, value: 0 }));
 }
 
 function minOf(values: ArrayLike<number | null>): number {

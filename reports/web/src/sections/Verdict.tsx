@@ -4,7 +4,10 @@ import type { Doc, Severity } from '../doc';
 import { bytes, clock, count, exactBytes, percent, rate } from '../format';
 import { findingText } from '../finding';
 import { t, tOr } from '../i18n';
-import { selectSite, site } from '../store';
+import { evidenceOf, sinceText, type Evidence } from '../evidence';
+import { model } from '../model';
+import { useColumns } from '../parts/Section';
+import { selectSite, site, time } from '../store';
 
 interface CardProps {
 	label: string;
@@ -42,11 +45,14 @@ export function SeverityMark({ severity }: { severity: Severity }) {
 	);
 }
 
+/* The sections of the page that hold what a section of the document says. */
 const SECTIONS: Record<string, string> = {
 	leaks: 'leaks',
 	sites: 'leaks',
 	threads: 'threads',
 	frag: 'frag',
+	pins: 'pins',
+	remedies: 'remedies',
 	map: 'map',
 	errors: 'errors',
 	quality: 'quality',
@@ -54,17 +60,73 @@ const SECTIONS: Record<string, string> = {
 	timeline: 'timeline',
 };
 
+const COLUMNS = ['frag.time_ns', 'frag.pinned_free_bytes'] as const;
+
+/* Where, since when, what would help: three boxes under the verdict. */
+function Answers({ evidence, ok }: { evidence: Evidence; ok: boolean }) {
+	const since = evidence.since;
+	return (
+		<dl class="answers">
+			<div>
+				<dt>{t('ev.where')}</dt>
+				<dd>
+					{evidence.where ? (
+						<a
+							class="site-link"
+							href={`#${evidence.jump}`}
+							data-jump
+							onClick={() => {
+								if (evidence.site !== null && site.value !== evidence.site) selectSite(evidence.site);
+							}}
+						>
+							{evidence.where}
+						</a>
+					) : (
+						'–'
+					)}
+					{evidence.line && <span class="muted">{evidence.line}</span>}
+				</dd>
+			</div>
+			<div>
+				<dt>{t('ev.since')}</dt>
+				<dd>
+					{since === null ? (
+						'–'
+					) : (
+						<button type="button" class="since" onClick={() => (time.value = since)}>
+							{sinceText(since)}
+						</button>
+					)}
+				</dd>
+			</div>
+			<div>
+				<dt>{t('ev.help')}</dt>
+				<dd class="help-text">{evidence.help ?? (ok ? t('ev.fine') : '–')}</dd>
+			</div>
+		</dl>
+	);
+}
+
 /* The standard error of a figure that is an estimate. */
 const within = (error: number | null | undefined) => (error == null ? '' : ` · ±${percent(error, 0)}`);
 
 export function Verdict({ doc }: { doc: Doc }) {
 	const summary = doc.summary;
-	if (!summary) return null;
+	if (!summary) return null; // a document has one from its start, or never
 	const { totals, rss, verdict } = summary;
 	const growing = doc.leaks?.leaks.filter((leak) => leak.verdict === 'growing') ?? [];
 	const growth = growing.reduce((sum, leak) => sum + (leak.rate_bytes_per_s ?? 0), 0);
 	const gap = rss ? rss.last - totals.live_bytes : 0;
 	const metrics = doc.frag?.metrics;
+	const loaded = useColumns(doc, COLUMNS);
+	const series =
+		loaded && 'values' in loaded && loaded.values[0]!.length > 1
+			? { times: loaded.values[0]!, pinned: loaded.values[1]! }
+			: null;
+	/* the finding that the verdict repeats; else there is none to look at */
+	const first = summary.findings.find((finding) => finding.code === verdict.code) ?? summary.findings[0];
+	const main = first ? evidenceOf(doc, first, series) : null;
+	model('verdict', () => ({ severity: verdict.severity, ...main }));
 
 	return (
 		<section id="verdict" aria-labelledby="verdict-h" class="verdict-strip">
@@ -72,6 +134,7 @@ export function Verdict({ doc }: { doc: Doc }) {
 				<SeverityMark severity={verdict.severity} />
 				<h2 id="verdict-h">{findingText(verdict)}</h2>
 			</div>
+			{main && <Answers evidence={main} ok={verdict.severity === 'ok'} />}
 			<div class="cards">
 				<Card
 					label={t('card.live')}
@@ -131,29 +194,43 @@ export function Verdict({ doc }: { doc: Doc }) {
 				<p class="muted">{t('findings.none')}</p>
 			) : (
 				<ul class="findings">
-					{summary.findings.map((finding) => (
-						<li>
-							<SeverityMark severity={finding.severity} />
-							<span class="finding-text">{findingText(finding)}</span>
-							<span class="finding-links">
-								{finding.site ? (
-									<button
-										type="button"
-										aria-pressed={site.value === finding.site}
-										onClick={() => selectSite(finding.site)}
-									>
-										{t('finding.site')}
-									</button>
-								) : null}
-								{finding.section && SECTIONS[finding.section] && (
-									<a href={`#${SECTIONS[finding.section]}`} data-jump>
-										{tOr(SECTIONS[finding.section]!, 'nav')}
-										<span aria-hidden="true"> →</span>
-									</a>
-								)}
-							</span>
-						</li>
-					))}
+					{summary.findings.map((finding) => {
+						const evidence = evidenceOf(doc, finding, series);
+						const target = SECTIONS[evidence.jump];
+						return (
+							<li>
+								<SeverityMark severity={finding.severity} />
+								<div class="finding-text">
+									{findingText(finding)}
+									{finding !== first && (evidence.line || evidence.since !== null) && (
+										<span class="finding-more muted">
+											{[
+												evidence.where && evidence.line ? `${evidence.where} ${evidence.line}` : '',
+												evidence.since === null ? '' : `${t('ev.since')} ${sinceText(evidence.since)}`,
+											].filter((part) => part !== '').join(' · ')}
+										</span>
+									)}
+								</div>
+								<span class="finding-links">
+									{evidence.site ? (
+										<button
+											type="button"
+											aria-pressed={site.value === evidence.site}
+											onClick={() => selectSite(evidence.site)}
+										>
+											{t('finding.site')}
+										</button>
+									) : null}
+									{target && (
+										<a href={`#${target}`} data-jump>
+											{tOr(target, 'nav')}
+											<span aria-hidden="true"> →</span>
+										</a>
+									)}
+								</span>
+							</li>
+						);
+					})}
 				</ul>
 			)}
 		</section>

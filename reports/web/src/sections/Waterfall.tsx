@@ -72,7 +72,7 @@ export function Waterfall({ doc }: { doc: Doc }) {
 	model('rss', () => ({ terms: terms ?? null, samples: W, largest: chart ? Math.max(...chart.lines[1]!.values as Float64Array) : 0 }));
 	if (!doc.frag || !terms)
 		return (
-			<Section id="rss" question={t('rss.q')}>
+			<Section id="rss" question={t('rss.q')} bare>
 				<p class="empty">{t(doc.frag ? 'rss.none' : doc.summary?.estimated ? 'sampled.none' : 'frag.none')}</p>
 			</Section>
 		);
