@@ -45,7 +45,7 @@ export async function open(path, { hash = '', context: options = {}, wait = true
 		...options,
 	});
 	const page = await context.newPage();
-	page.setDefaultTimeout(20000);
+	page.setDefaultTimeout(90000); // other work may hold the machine
 	page.trouble = [];
 	page.on('pageerror', (error) => page.trouble.push(`error: ${error}`));
 	page.on('console', (message) => page.trouble.push(`console: ${message.text()}`));
