@@ -259,6 +259,21 @@ static uint64_t honest_stamp(const struct co_session *session, uint64_t stamp, u
 	return stamp <= *ceiling ? stamp : *ceiling;
 }
 
+/* A thread's serial as a ring says it, or 0: they are given out one after the other, and readers
+ * make tables by them, so that none is far ahead of all that were seen before. */
+static uint32_t honest_serial(struct co_session *session, uint32_t serial)
+{
+	enum { AHEAD = 1 << 16, MOST = 1 << 26 };
+
+	if (serial > session->greatest_serial + AHEAD || serial > MOST) {
+		session->counters.n_bad_records++;
+		return 0;
+	}
+	if (serial > session->greatest_serial)
+		session->greatest_serial = serial;
+	return serial;
+}
+
 /* What is known about new records only here: whose they are, and that they are not of the future.
  */
 static void complete_records(struct co_session *session, struct co_ring *ring,
@@ -273,7 +288,8 @@ static void complete_records(struct co_session *session, struct co_ring *ring,
 		if (record->type <= FT_WIRE_REALLOC)
 			session->counters.n_records++;
 		else if (record->type == FT_WIRE_THREAD)
-			serial = (uint32_t)record->side->words[5];
+			record->side->words[5] = serial =
+				honest_serial(session, (uint32_t)record->side->words[5]);
 		record->thread = serial;
 		record->stamp = honest_stamp(session, record->stamp, &ceiling);
 		if (record->stamp > newest)
@@ -329,7 +345,8 @@ static void open_ring(struct co_session *session, uint32_t index)
 			      session->segment.ring_bytes);
 	/* The first read starts at 0, whatever the header says: nothing has been taken yet. */
 	ring->consumer.head = ring->consumer.cached_tail = 0;
-	ring->serial = atomic_load_explicit(&header->thread, memory_order_relaxed);
+	ring->serial =
+		honest_serial(session, atomic_load_explicit(&header->thread, memory_order_relaxed));
 	ring->queue.index = index;
 	ring->open = true;
 }
@@ -466,9 +483,7 @@ enum co_pass_result co_session_pass(struct co_session *session)
 
 	uint64_t slack = co_timebase_ticks(&session->timebase, (uint64_t)session->slack_ns);
 	/* Stamps are honest ones, so that the last bound is above all of them. */
-	uint64_t bound = final || back	     ? UINT64_MAX
-			 : now.stamp > slack ? now.stamp - slack
-					     : 0;
+	uint64_t bound = final || back ? UINT64_MAX : now.stamp > slack ? now.stamp - slack : 0;
 
 	co_merge_begin(&session->merge);
 	uint64_t drained = drain_rings(session, bound, final || back, &some, &more);

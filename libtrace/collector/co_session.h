@@ -140,6 +140,7 @@ struct co_session {
 
 	/* drain and sampler */
 	pthread_mutex_t lock;
+	uint32_t greatest_serial; /* of threads so far; the drain thread's */
 	struct co_module *modules;
 	uint32_t n_modules, modules_capacity;
 	struct co_rss rss[CO_RSS_SAMPLES]; /* a ring of the latest */
