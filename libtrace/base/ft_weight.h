@@ -34,6 +34,10 @@ struct ft_weight ft_weight_of(uint64_t size, uint64_t rate);
 /* Another size of the block, its usable bytes say, times the factor. */
 uint64_t ft_weight_scale(const struct ft_weight *weight, uint64_t bytes);
 
+/* `blocks` as a whole number: up or down by chance of `seq`, the sequence number of the block's
+ * birth, up as often as the fraction says. The same each time, and right on the mean. */
+uint64_t ft_weight_round(const struct ft_weight *weight, uint64_t seq);
+
 /* The standard error that a sum of variances means, in bytes. */
 double ft_weight_error(uint64_t variance, uint64_t rate);
 

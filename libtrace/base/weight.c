@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "ft_map.h"
+
 struct ft_weight ft_weight_of(uint64_t size, uint64_t rate)
 {
 	if (!rate)
@@ -30,6 +32,14 @@ uint64_t ft_weight_scale(const struct ft_weight *weight, uint64_t bytes)
 	double scaled = (double)bytes * weight->factor;
 
 	return weight->factor > 1 && scaled < 0x1p63 ? (uint64_t)llround(scaled) : bytes;
+}
+
+uint64_t ft_weight_round(const struct ft_weight *weight, uint64_t seq)
+{
+	const uint64_t mask = (UINT64_C(1) << FT_WEIGHT_BLOCK_BITS) - 1;
+
+	return (weight->blocks >> FT_WEIGHT_BLOCK_BITS) +
+	       ((ft_hash_u64(seq) & mask) < (weight->blocks & mask));
 }
 
 double ft_weight_error(uint64_t variance, uint64_t rate)

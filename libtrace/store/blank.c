@@ -48,6 +48,9 @@ static struct ft_error *make_blank(const char *path, const char *schema, const c
 	if (sqlite3_open_v2(":memory:", &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
 	    SQLITE_OK)
 		error = &ft_enomem;
+	/* Where a budget is lowered, the file can be made shorter a few pages at a time. */
+	if (!error)
+		error = ft_db_exec(db, path, "PRAGMA auto_vacuum=INCREMENTAL");
 	if (!error)
 		error = ft_db_exec(db, path, schema);
 	if (!error)

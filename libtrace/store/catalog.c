@@ -133,6 +133,23 @@ static const char *facts_check(const struct ft_chunk_info *info, const struct ft
 	return NULL;
 }
 
+static const char folded[] = "it was folded";
+
+/* A live writer with a budget deletes from the front, and a keyframe stands for it. */
+static bool was_folded(const struct ft_catalog *catalog, const struct ft_chunk_info *info)
+{
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+	bool ret = sqlite3_prepare_v2(catalog->db,
+				      "SELECT 1 FROM event_chunk WHERE id > ?1 AND first_seq ="
+				      " (SELECT min(seq) FROM keyframe)"
+				      " AND id = (SELECT min(id) FROM event_chunk)",
+				      -1, &stmt, NULL) == SQLITE_OK;
+
+	if (ret)
+		sqlite3_bind_int64(stmt, 1, info->id);
+	return ret && sqlite3_step(stmt) == SQLITE_ROW;
+}
+
 struct ft_error *ft_catalog_chunk(struct ft_catalog *catalog, size_t index, struct ft_event *events,
 				  size_t *n)
 {
@@ -179,11 +196,16 @@ struct ft_error *ft_catalog_chunk(struct ft_catalog *catalog, size_t index, stru
 			*n = info->n_events;
 	} else if (sqlite3_errcode(catalog->db) == SQLITE_DONE ||
 		   sqlite3_errcode(catalog->db) == SQLITE_OK) {
-		why = "it is gone";
+		why = was_folded(catalog, info) ? folded : "it is gone";
 	} else {
 		error = ft_db_error(catalog->db, catalog->path, "event chunk");
 	}
-	if (why)
+	if (why == folded)
+		error = ft_error_create(FT_ERROR_BUSY,
+					"%s: the oldest events went while they were read: the "
+					"recording is kept within a budget; try again",
+					catalog->path);
+	else if (why)
 		error = damaged(catalog, "event chunk", info->id, why);
 	sqlite3_reset(stmt);
 	return error;

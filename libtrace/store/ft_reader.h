@@ -26,6 +26,8 @@ struct ft_reader {
 	struct ft_arena arena; /* meta, and the process row's strings */
 	struct ft_reader_meta *meta;
 	size_t n_meta;
+	struct ft_keyframe_info *keyframes; /* NULL until asked for, or when there are none */
+	size_t n_keyframes;
 };
 
 #endif

@@ -196,6 +196,8 @@ static void reader_reset(struct ft_reader *reader)
 	free(reader->meta);
 	reader->meta = NULL;
 	reader->n_meta = 0;
+	free(reader->keyframes);
+	reader->keyframes = NULL;
 	ft_arena_deinit(&reader->arena);
 	ft_arena_init(&reader->arena);
 }

@@ -22,6 +22,7 @@
 
 #include "fragtrace/store.h"
 #include "ft_blank.h"
+#include "ft_budget.h"
 #include "ft_chunk.h"
 #include "ft_cleanup.h"
 #include "ft_db.h"
@@ -93,6 +94,10 @@ struct ft_writer {
 
 	struct ft_strbuf blob; /* the chunk being written */
 	uint64_t event_bytes, tail_bytes;
+
+	struct ft_budget *budget; /* NULL: everything is kept, and no keyframe is written */
+	size_t n_followed;	  /* how many of `events` the budget has seen */
+	uint64_t committed_bytes; /* event_bytes at the last commit */
 };
 
 #define RUN(writer, stmt, ...) \
@@ -103,6 +108,7 @@ struct ft_writer {
 
 static void writer_destroy(struct ft_writer *writer)
 {
+	ft_budget_destroy(writer->budget);
 	for (size_t i = 0; i < STMT_N; i++)
 		sqlite3_finalize(writer->stmts[i]);
 	sqlite3_close(writer->db);
@@ -149,13 +155,27 @@ static struct ft_error *writer_setup(struct ft_writer *writer)
 	return NULL;
 }
 
+/* A log that is left of another recording of this name would be taken for this one's. */
+static struct ft_error *remove_stale_log(const char *path)
+{
+	ft_auto_strbuf struct ft_strbuf name;
+
+	ft_strbuf_init(&name);
+	ft_strbuf_addf(&name, "%s-wal", path);
+	if (name.failed)
+		return &ft_enomem;
+	unlink(name.data);
+	return NULL;
+}
+
 static struct ft_error *writer_open(struct ft_writer *writer)
 {
 	FT_TRY(ft_blank_create(writer->path, ft_schema_sql, NULL));
 
-	struct ft_error *error = NULL;
+	struct ft_error *error = remove_stale_log(writer->path);
 
-	if (sqlite3_open_v2(writer->path, &writer->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+	if (!error &&
+	    sqlite3_open_v2(writer->path, &writer->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
 			    NULL) != SQLITE_OK)
 		error = writer->db ? ft_db_error(writer->db, writer->path, "cannot open")
 				   : &ft_enomem;
@@ -244,8 +264,27 @@ static struct ft_error *write_nodes(struct ft_writer *writer)
 	return NULL;
 }
 
+static void follow_events(struct ft_writer *writer)
+{
+	if (!writer->budget)
+		return;
+	ft_budget_events(writer->budget, writer->events + writer->n_followed,
+			 writer->n_events - writer->n_followed,
+			 writer->tail_seq + writer->n_followed);
+	writer->n_followed = writer->n_events;
+}
+
+/* The chunk is as it will stay; the next event begins another one. */
+static void seal_tail(struct ft_writer *writer)
+{
+	writer->tail_id++;
+	writer->tail_seq += writer->n_events;
+	writer->n_events = writer->n_flushed = writer->n_followed = 0;
+	writer->tail_bytes = 0;
+}
+
 /* Write what waits as the tail chunk, in place of its shorter self. */
-static struct ft_error *write_events(struct ft_writer *writer)
+static struct ft_error *write_tail(struct ft_writer *writer)
 {
 	struct ft_chunk_facts facts;
 	struct ft_directory_sets sets;
@@ -266,12 +305,29 @@ static struct ft_error *write_events(struct ft_writer *writer)
 	writer->event_bytes += writer->blob.len - writer->tail_bytes;
 	writer->tail_bytes = writer->blob.len;
 	writer->n_flushed = writer->n_events;
-	if (writer->n_events < TAIL_EVENTS)
-		return NULL;
-	writer->tail_id++;
-	writer->tail_seq += writer->n_events;
-	writer->n_events = writer->n_flushed = 0;
-	writer->tail_bytes = 0;
+	return NULL;
+}
+
+/* The interval of the budget ends here, and with it the chunk. */
+static struct ft_error *cut(struct ft_writer *writer)
+{
+	follow_events(writer);
+	FT_TRY(write_nodes(writer));
+	FT_TRY(write_tail(writer));
+	if (writer->n_events)
+		seal_tail(writer);
+	FT_TRY(writer_begin(writer));
+	return ft_budget_cut(writer->budget, writer->tail_id, writer->event_bytes);
+}
+
+static struct ft_error *write_events(struct ft_writer *writer)
+{
+	follow_events(writer);
+	FT_TRY(write_tail(writer));
+	if (writer->budget && ft_budget_cut_due(writer->budget, writer->event_bytes))
+		FT_TRY(cut(writer));
+	if (writer->n_events >= TAIL_EVENTS)
+		seal_tail(writer);
 	return NULL;
 }
 
@@ -284,6 +340,24 @@ static struct ft_error *event_refused(const struct ft_writer *writer, const stru
 			       writer->path, event->kind, event->api, event->align_log2);
 }
 
+/* Time has passed without events: what was before it is an interval of its own. */
+static struct ft_error *close_gap(struct ft_writer *writer, uint64_t time_ns)
+{
+	/* Those that it has not seen yet may be younger than it thinks. */
+	follow_events(writer);
+	return ft_budget_gap_due(writer->budget, time_ns) ? cut(writer) : NULL;
+}
+
+static struct ft_error *write_full(struct ft_writer *writer)
+{
+	FT_TRY(write_events(writer));
+	/* Before the log becomes long. Stacks come with, or before, the events that name them. */
+	if (!writer->budget ||
+	    writer->event_bytes - writer->committed_bytes < ft_budget_commit_bytes(writer->budget))
+		return NULL;
+	return ft_writer_commit(writer, true);
+}
+
 struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_event *events, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -293,10 +367,13 @@ struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_even
 		    event->api >= FT_API_N || event->align_log2 > 63 ||
 		    event->time_ns < writer->last_ns)
 			return event_refused(writer, event);
+		if (writer->budget && event->time_ns != writer->last_ns &&
+		    ft_budget_gap_due(writer->budget, event->time_ns))
+			FT_TRY(close_gap(writer, event->time_ns));
 		writer->last_ns = event->time_ns;
 		writer->events[writer->n_events++] = *event;
 		if (writer->n_events == FT_CHUNK_EVENTS)
-			FT_TRY(write_events(writer));
+			FT_TRY(write_full(writer));
 	}
 	return NULL;
 }
@@ -329,7 +406,25 @@ struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
 	FT_TRY(write_nodes(writer));
 	if (flush_chunk)
 		FT_TRY(write_events(writer));
+	if (writer->budget) {
+		FT_TRY(writer_begin(writer));
+		FT_TRY(ft_budget_fold(writer->budget,
+				      writer->n_flushed ? writer->tail_id + 1 : writer->tail_id));
+	}
+	writer->committed_bytes = writer->event_bytes;
 	return writer_end(writer);
+}
+
+struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
+{
+	if (writer->budget)
+		return ft_budget_set_limits(writer->budget, limits);
+	if (writer->tail_seq || writer->n_events)
+		return ft_error_create(FT_ERROR_USAGE,
+				       "%s: limits can't be set any more: the recording has events "
+				       "and no keyframe",
+				       writer->path);
+	return ft_budget_create(writer->db, writer->path, limits, &writer->budget);
 }
 
 struct ft_error *ft_writer_set_ending(struct ft_writer *writer)
@@ -343,6 +438,8 @@ struct ft_error *ft_writer_set_ending(struct ft_writer *writer)
  * with its -wal file too. */
 static void writer_fold(struct ft_writer *writer)
 {
+	ft_budget_destroy(writer->budget);
+	writer->budget = NULL;
 	for (size_t i = 0; i < STMT_N; i++) {
 		sqlite3_finalize(writer->stmts[i]);
 		writer->stmts[i] = NULL;

@@ -3,10 +3,11 @@
  * Write a synthetic recording through the store
  *
  *	make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS] [-L LEAK_EVERY] [-g GAP_NS]
- *		[-S SEED] [-c] FILE
+ *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-c] FILE
  *
- * -c stops without finishing, as a writer that was killed does. The same arguments write the same
- * events; rows that a collector samples (RSS, mappings) are made up from them.
+ * -B and -A keep it within a budget, -K writes a keyframe every so many events; the events are the
+ *same. -c stops without finishing, as a writer that was killed does. The same arguments write the
+ *same events; rows that a collector samples (RSS, mappings) are made up from them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ enum { TICK_NS = 100 * 1000 * 1000 };
 
 struct recorder {
 	struct ft_writer *writer;
+	struct ft_limits limits;
 	struct synth *synth;
 	struct ft_map live; /* address -> index of `blocks` */
 	struct {
@@ -118,7 +120,7 @@ static void tick(struct recorder *r, uint64_t time_ns)
 				       .boottime_ns = (int64_t)time_ns + 1000,
 				       .realtime_ns = 1700000000000000000 + (int64_t)time_ns}));
 	r->line.peak_bytes = r->line.live_bytes;
-	check(ft_writer_commit(r->writer, false));
+	check(ft_writer_commit(r->writer, r->limits.max_bytes || r->limits.max_age_ns));
 }
 
 static void facts(struct recorder *r, const struct synth_options *options, uint64_t end_ns)
@@ -162,7 +164,9 @@ int main(int argc, char **argv)
 	bool cut = false;
 	int option;
 
-	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:c")) != -1) {
+	struct recorder r = {0};
+
+	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:c")) != -1) {
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (option) {
@@ -187,6 +191,15 @@ int main(int argc, char **argv)
 		case 'S':
 			options.seed = value;
 			break;
+		case 'B':
+			r.limits.max_bytes = value;
+			break;
+		case 'A':
+			r.limits.max_age_ns = value;
+			break;
+		case 'K':
+			r.limits.keyframe_events = value;
+			break;
 		case 'c':
 			cut = true;
 			break;
@@ -197,15 +210,19 @@ int main(int argc, char **argv)
 	if (optind + 1 != argc || !options.n_sites || !options.n_threads) {
 		fprintf(stderr,
 			"usage: make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS]"
-			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-c] FILE\n");
+			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-B MAX_BYTES]"
+			" [-A MAX_AGE_NS] [-K EVENTS] [-c] FILE\n");
 		return 2;
 	}
 
-	struct recorder r = {.synth = synth_create(&options)};
+	r.synth = synth_create(&options);
+
 	struct ft_event event = {0};
 	uint64_t next_tick = TICK_NS;
 
 	check(ft_writer_create(argv[optind], &r.writer));
+	if (r.limits.max_bytes || r.limits.max_age_ns || r.limits.keyframe_events)
+		check(ft_writer_set_limits(r.writer, &r.limits));
 	r.n_totals = synth_n_nodes(r.synth) + 1;
 	r.totals = calloc(r.n_totals, sizeof(*r.totals));
 	if (!r.totals)

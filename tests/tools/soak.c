@@ -2,10 +2,13 @@
 /*
  * Play a scenario of a soak test and write it as a recording
  *
- *	soak [-s SEED] [-x FACTOR] SCENARIO FILE	writes FILE, prints the truth as JSON
- *	soak -l						names of the scenarios
+ *	soak [-s SEED] [-x FACTOR] [-B MAX_BYTES] [-K EVENTS] SCENARIO FILE
+ *		writes FILE, prints the truth as JSON
+ *	soak -l	names of the scenarios
  *
- * -x multiplies the length of the run. The same arguments write the same events. See soak.h.
+ * -B keeps the recording within a budget, -K writes a keyframe every so many events; the events are
+ * the same. -x multiplies the length of the run. The same arguments write the same events. See
+ *soak.h.
  */
 #include "soak.h"
 
@@ -63,6 +66,7 @@ struct actor {
 struct world {
 	const struct soak_scenario *scenario;
 	struct ft_writer *writer;
+	struct ft_limits limits;
 	uint64_t random, order;
 	double now, seconds, stop; /* stop: when the actors do */
 
@@ -586,6 +590,8 @@ static void tick(struct world *w, double at)
 	w->line.pss = w->line.anon = -1;
 	w->line.swap = w->line.tracer = -1;
 	check(ft_writer_timeline(w->writer, &w->line));
+	if (w->limits.max_bytes)
+		check(ft_writer_commit(w->writer, true));
 }
 
 /* All that is live dies, spread over the rest of the run. */
@@ -745,13 +751,19 @@ int main(int argc, char **argv)
 	double factor = 1;
 	int option;
 
-	while ((option = getopt(argc, argv, "s:x:l")) != -1) {
+	while ((option = getopt(argc, argv, "s:x:B:K:l")) != -1) {
 		switch (option) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
 			break;
 		case 'x':
 			factor = strtod(optarg, NULL);
+			break;
+		case 'B':
+			w.limits.max_bytes = strtoull(optarg, NULL, 0);
+			break;
+		case 'K':
+			w.limits.keyframe_events = strtoull(optarg, NULL, 0);
 			break;
 		case 'l':
 			for (const struct soak_scenario *s = soak_scenarios; s->name; s++)
@@ -765,7 +777,9 @@ int main(int argc, char **argv)
 		if (!strcmp(s->name, argv[optind]))
 			w.scenario = s;
 	if (!w.scenario || factor <= 0) {
-		fprintf(stderr, "usage: soak [-s SEED] [-x FACTOR] SCENARIO FILE | soak -l\n");
+		fprintf(stderr,
+			"usage: soak [-s SEED] [-x FACTOR] [-B MAX_BYTES] [-K EVENTS] SCENARIO FILE"
+			" | soak -l\n");
 		return 2;
 	}
 	w.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 88172645463325252u;
@@ -776,6 +790,8 @@ int main(int argc, char **argv)
 	w.top = UINT64_C(0x555555559000) + 0x2a0;
 	w.n_threads = 3;
 	check(ft_writer_create(argv[optind + 1], &w.writer));
+	if (w.limits.max_bytes || w.limits.keyframe_events)
+		check(ft_writer_set_limits(w.writer, &w.limits));
 	play(&w);
 	facts(&w);
 	check(ft_writer_finish(w.writer));

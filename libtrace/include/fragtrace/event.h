@@ -81,6 +81,7 @@ enum ft_event_flags {
 	FT_EVENT_F_IMPLIED =
 		1 << 2, /* a free that nobody recorded: the address was handed out again */
 	FT_EVENT_F_AFTER_LOSS = 1 << 3, /* first event of its thread after a loss */
+	FT_EVENT_F_LATEST = 1 << 4,	/* keyframes only: the latest allocation of its thread */
 };
 
 /* Stack and thread ids count from 1 in a recording; 0 is "none". */

@@ -18,6 +18,7 @@
 
 #include "fragtrace/error.h"
 #include "fragtrace/event.h"
+#include "fragtrace/rollup.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -256,6 +257,21 @@ struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_r
 struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row);
 struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row);
 
+/* How much a recording keeps. */
+struct ft_limits {
+	uint64_t max_bytes;  /* of the file and its log, exceeded by a group of chunks at most */
+	uint64_t max_age_ns; /* of events in full detail */
+	uint64_t keyframe_events; /* between two keyframes, or 4 x the live blocks; 0: 2^20 */
+	uint64_t sample_bytes;	  /* the rate of a sampled recording: meta.sample_bytes */
+};
+
+/*
+ * From now on write keyframes, and where there is a limit (max_bytes or max_age_ns is not 0)
+ * roll-ups, and delete the oldest events when it is exceeded. Before the first event; after that
+ * only the limits can be changed. Costs a second table of live blocks in the writer: ft_follow.h.
+ */
+struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits);
+
 /*
  * Make everything so far durable. A pending chunk is written even if it is short when `flush_chunk`
  * is set, otherwise only full chunks are (their events, and all rows, are then in the file).
@@ -409,6 +425,29 @@ uint32_t ft_reader_max_thread(const struct ft_reader *reader);
  * decodes alone. Damage is FT_ERROR_INPUT that names the chunk. */
 struct ft_error *ft_reader_chunk(struct ft_reader *reader, size_t index, struct ft_event *events,
 				 size_t *n);
+
+/* Keyframes, oldest first; loaded on first use, borrowed until close. Each is complete: all its
+ * parts are there. */
+struct ft_keyframe_info {
+	uint64_t seq;	  /* the blocks that live before this event, */
+	uint64_t time_ns; /* the time of the one before it */
+	uint32_t n_parts;
+	uint64_t n_blocks, bytes;
+};
+struct ft_error *ft_reader_keyframes(struct ft_reader *reader, const struct ft_keyframe_info **ret,
+				     size_t *n);
+/* A part of a keyframe: births, by seq, into `events` with room for FT_CHUNK_EVENTS. */
+struct ft_error *ft_reader_keyframe_part(struct ft_reader *reader,
+					 const struct ft_keyframe_info *keyframe, uint32_t part,
+					 struct ft_event *events, size_t *n);
+/* Roll-ups of the events before the first chunk, in order. What `visit` gets is gone when it
+ * returns. */
+struct ft_error *ft_reader_rollups(struct ft_reader *reader,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_rollup *rollup),
+				   void *ctx);
+/* Where the events that are there begin: 0, or the seq of a keyframe. */
+uint64_t ft_reader_first_seq(const struct ft_reader *reader);
 
 /* ---- SQL ---------------------------------------------------------------------------------------
  */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Roll-ups: what an interval of a recording did, without its events
+ *
+ * A recording that is kept within a budget loses its oldest events. For each interval of them it
+ * keeps what each call stack and each thread did, and how the whole heap stood: enough for totals,
+ * timelines, growth and traffic between threads; not for the places of blocks. FORMAT.md 6.
+ */
+#ifndef FRAGTRACE_ROLLUP_H
+#define FRAGTRACE_ROLLUP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What an account counts, in the order of the columns. In a sampled recording blocks and bytes are
+ * the estimates that the analyzer makes of each block; otherwise variances and samples are 0. */
+enum ft_rollup_field {
+	FT_ROLLUP_BORN_BLOCKS, /* a realloc is a death and a birth */
+	FT_ROLLUP_BORN_BYTES,
+	FT_ROLLUP_FREED_BLOCKS, /* of this account's blocks, by whomever */
+	FT_ROLLUP_FREED_BYTES,
+	FT_ROLLUP_LIVE_BLOCKS, /* at the end of the interval */
+	FT_ROLLUP_LIVE_BYTES,
+	FT_ROLLUP_LOW_BYTES,   /* lowest live bytes, from the start of the interval on */
+	FT_ROLLUP_PEAK_BLOCKS, /* live when the whole heap was at its highest in the interval */
+	FT_ROLLUP_PEAK_BYTES,
+	FT_ROLLUP_TEMPORARY, /* freed by their own thread before it allocated anything else */
+	FT_ROLLUP_TEMPORARY_BYTES,
+	FT_ROLLUP_BORN_VARIANCE,
+	FT_ROLLUP_FREED_VARIANCE,
+	FT_ROLLUP_PEAK_VARIANCE,
+	FT_ROLLUP_SAMPLES,
+	FT_ROLLUP_FIELDS
+};
+
+/* Freed in the interval, and born before it: by time of birth. A realloc is no such death. */
+struct ft_rollup_cohort {
+	uint64_t birth; /* born at [birth << cohort_shift, (birth + 1) << cohort_shift) */
+	uint64_t blocks, bytes;
+};
+
+/* A call stack or a thread that did something in the interval. */
+struct ft_rollup_account {
+	uint32_t id;
+	uint32_t first_cohort, n_cohorts; /* in the list beside it; oldest first */
+	uint64_t value[FT_ROLLUP_FIELDS];
+};
+
+struct ft_rollup_accounts {
+	struct ft_rollup_account *accounts; /* by id */
+	struct ft_rollup_cohort *cohorts;
+	uint32_t n, n_cohorts;
+};
+
+/* Bytes that one thread allocated and another one freed (a realloc frees its old block). */
+struct ft_rollup_pair {
+	uint32_t owner, freer;
+	uint64_t bytes;
+};
+
+struct ft_rollup {
+	uint32_t level; /* how often it was merged */
+	uint32_t cohort_shift;
+	uint64_t first_ns, last_ns; /* (first_ns, last_ns] */
+	uint64_t first_seq, n_events;
+	/* The whole heap: within the interval, */
+	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed;
+	uint64_t n_unknown_frees, n_overlaps;
+	uint64_t low_bytes, peak_bytes, peak_ns, peak_seq, peak_variance, allocated_variance;
+	/* and at its end. */
+	uint64_t live_blocks, live_bytes, live_usable, live_variance;
+
+	struct ft_rollup_accounts sites, threads;
+	struct ft_rollup_pair *pairs; /* by owner, then freer */
+	uint32_t n_pairs;
+};
+
+/* The middle of a cohort's births. */
+static inline uint64_t ft_rollup_birth_ns(const struct ft_rollup *rollup,
+					  const struct ft_rollup_cohort *cohort)
+{
+	return (cohort->birth << rollup->cohort_shift) +
+	       ((UINT64_C(1) << rollup->cohort_shift) >> 1);
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

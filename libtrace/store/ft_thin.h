@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* Rows that samplers write once a second, or so: fewer of the old ones. Internal to the store. */
+#ifndef FT_THIN_H
+#define FT_THIN_H
+
+#include "ft_db.h"
+
+/*
+ * Where a table has more than FT_THIN_ROWS rows from before `before_ns`, each second one of them
+ * goes (of `sample`, of each figure; of `residency`, where the next row has runs of its own; of
+ * `mapping`, what a later row from before `before_ns` has replaced). The timeline's peaks are kept:
+ * a row takes over that of the one before it that goes.
+ */
+enum { FT_THIN_ROWS = 8192 };
+struct ft_error *ft_thin_rows(sqlite3 *db, const char *path, uint64_t before_ns);
+
+#endif

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keyframes, roll-ups and budgets: what stands for events that are gone, and that nothing is lost
+ * or counted twice, whenever the writer dies
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "ft_map.h"
+#include "store_test.h"
+
+enum { SMALL_BUDGET = 300000, COMMIT_EVERY = 5000 };
+
+static uint64_t bytes_of(const char *path, const char *suffix)
+{
+	char name[96];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static struct ft_writer *start(const char *path, struct synth *synth,
+			       const struct ft_limits *limits)
+{
+	struct ft_writer *writer;
+
+	ok(ft_writer_create(path, &writer));
+	ok(ft_writer_set_limits(writer, limits));
+	write_stacks(writer, synth);
+	return writer;
+}
+
+static struct synth *traffic(void)
+{
+	return synth_create(&(struct synth_options){
+		.seed = 7, .n_live = 800, .n_sites = 20, .n_threads = 3, .leak_every = 40});
+}
+
+/* ---- an oracle --------------------------------------------------------------------------------
+ */
+
+struct oracle {
+	struct ft_map live; /* address -> size << 32 | thread << 24 | stack */
+	uint64_t n_allocs, n_frees, bytes;
+};
+
+static void oracle_event(struct oracle *o, const struct ft_event *e)
+{
+	uint64_t old, gone = e->kind == FT_EVENT_REALLOC ? e->old_address : e->address;
+
+	if (e->kind != FT_EVENT_ALLOC && ft_map_remove(&o->live, gone, &old)) {
+		o->n_frees++;
+		o->bytes -= old >> 32;
+	}
+	if (e->kind != FT_EVENT_FREE) {
+		o->n_allocs++;
+		o->bytes += e->size;
+		*ft_map_put(&o->live, e->address, NULL) =
+			e->size << 32 | (uint64_t)e->thread << 24 | e->stack;
+	}
+}
+
+static void check_keyframe(struct ft_reader *reader, const struct ft_keyframe_info *keyframe,
+			   const struct oracle *o)
+{
+	struct ft_event *births = calloc(FT_CHUNK_EVENTS, sizeof(*births));
+	size_t n, n_all = 0;
+
+	ck_assert_uint_eq(keyframe->n_blocks, ft_map_count(&o->live));
+	ck_assert_uint_eq(keyframe->bytes, o->bytes);
+	for (uint32_t part = 0; part < keyframe->n_parts; part++) {
+		ok(ft_reader_keyframe_part(reader, keyframe, part, births, &n));
+		for (size_t i = 0; i < n; i++) {
+			const uint64_t *value = ft_map_get(&o->live, births[i].address);
+
+			ck_assert_ptr_nonnull(value);
+			ck_assert_uint_eq(*value, births[i].size << 32 |
+							  (uint64_t)births[i].thread << 24 |
+							  births[i].stack);
+		}
+		n_all += n;
+	}
+	ck_assert_uint_eq(n_all, keyframe->n_blocks);
+	free(births);
+}
+
+START_TEST(keyframes_are_the_live_heap)
+{
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct ft_writer *writer = start(path, synth, &(struct ft_limits){.keyframe_events = 4000});
+	struct ft_event *events = calloc(FT_CHUNK_EVENTS, sizeof(*events));
+	const struct ft_keyframe_info *keyframes;
+	struct oracle o = {0};
+	struct ft_reader *reader;
+	size_t n_keyframes, n, k = 0;
+
+	for (int i = 0; i < 12; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+	}
+	ok(ft_writer_finish(writer));
+	ok(ft_reader_open(path, 0, &reader));
+	ok(ft_reader_keyframes(reader, &keyframes, &n_keyframes));
+	ck_assert_uint_ge(n_keyframes, 8);
+	ft_map_init(&o.live);
+	for (size_t c = 0; c < ft_reader_n_chunks(reader); c++) {
+		ok(ft_reader_chunk(reader, c, events, &n));
+		for (size_t i = 0; i < n; i++) {
+			if (k < n_keyframes && keyframes[k].seq == events[i].seq)
+				check_keyframe(reader, &keyframes[k++], &o);
+			oracle_event(&o, &events[i]);
+		}
+	}
+	if (k < n_keyframes)
+		check_keyframe(reader, &keyframes[k++], &o);
+	ck_assert_uint_eq(k, n_keyframes);
+	ft_reader_close(reader);
+	ft_map_deinit(&o.live);
+	synth_destroy(synth);
+	free(events);
+	unlink(path);
+}
+END_TEST
+
+/* ---- budgets ----------------------------------------------------------------------------------
+ */
+
+struct sums {
+	uint64_t n_events, n_allocs, n_frees, bytes_allocated, bytes_freed, live_blocks, live_bytes;
+	uint64_t site_allocs, site_frees, thread_allocs;
+	size_t n;
+};
+
+static struct ft_error *add_rollup(void *ctx, const struct ft_rollup *r)
+{
+	struct sums *s = ctx;
+
+	ck_assert_uint_eq(r->first_seq, s->n_events);
+	s->n++;
+	s->n_events += r->n_events;
+	s->n_allocs += r->n_allocs;
+	s->n_frees += r->n_frees;
+	s->bytes_allocated += r->bytes_allocated;
+	s->bytes_freed += r->bytes_freed;
+	s->live_blocks = r->live_blocks;
+	s->live_bytes = r->live_bytes;
+	ck_assert_uint_le(r->low_bytes, r->live_bytes);
+	ck_assert_uint_ge(r->peak_bytes, r->live_bytes);
+	for (uint32_t i = 0; i < r->sites.n; i++) {
+		const struct ft_rollup_account *a = &r->sites.accounts[i];
+
+		s->site_allocs += a->value[FT_ROLLUP_BORN_BLOCKS];
+		s->site_frees += a->value[FT_ROLLUP_FREED_BLOCKS];
+		ck_assert_uint_le(a->value[FT_ROLLUP_LOW_BYTES], a->value[FT_ROLLUP_LIVE_BYTES]);
+	}
+	for (uint32_t i = 0; i < r->threads.n; i++)
+		s->thread_allocs += r->threads.accounts[i].value[FT_ROLLUP_BORN_BLOCKS];
+	return NULL;
+}
+
+/* What a recording states, from its roll-ups on: events in all. Ends the test if anything of it
+ * does not fit together. */
+static uint64_t check_whole(struct ft_reader *reader)
+{
+	uint64_t first_seq = ft_reader_first_seq(reader);
+	const struct ft_keyframe_info *keyframes;
+	struct sums s = {0};
+	size_t n;
+
+	ok(ft_reader_rollups(reader, add_rollup, &s));
+	ok(ft_reader_keyframes(reader, &keyframes, &n));
+	ck_assert_uint_eq(s.n_events, first_seq);
+	if (first_seq) {
+		ck_assert_uint_ge(n, 1);
+		ck_assert_uint_eq(keyframes[0].seq, first_seq);
+		ck_assert_uint_eq(keyframes[0].n_blocks, s.live_blocks);
+		ck_assert_uint_eq(keyframes[0].bytes, s.live_bytes);
+	}
+	ck_assert_uint_eq(s.n_allocs - s.n_frees, s.live_blocks);
+	ck_assert_uint_eq(s.bytes_allocated - s.bytes_freed, s.live_bytes);
+	ck_assert_uint_eq(s.site_allocs, s.n_allocs);
+	ck_assert_uint_eq(s.site_frees, s.n_frees);
+	ck_assert_uint_eq(s.thread_allocs, s.n_allocs);
+	return first_seq + ft_reader_n_events(reader);
+}
+
+START_TEST(budget_is_kept_and_nothing_is_lost)
+{
+	enum { COMMITS = 240, BUDGET = 1 << 20, GROUP = BUDGET / 32 };
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct ft_writer *writer = start(path, synth, &(struct ft_limits){.max_bytes = BUDGET});
+	struct ft_reader *reader;
+	uint64_t most = 0;
+
+	for (int i = 0; i < COMMITS; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+
+		uint64_t bytes = bytes_of(path, "") + bytes_of(path, "-wal");
+
+		most = bytes > most ? bytes : most;
+	}
+	ck_assert_uint_gt(ft_writer_event_bytes(writer), BUDGET * 3 / 2);
+	ck_assert_uint_le(most, BUDGET + GROUP);
+	ok(ft_writer_finish(writer));
+	ok(ft_reader_open(path, 0, &reader));
+	ck_assert_uint_gt(ft_reader_first_seq(reader), 0);
+	ck_assert_uint_eq(check_whole(reader), (uint64_t)COMMITS * COMMIT_EVERY);
+	ft_reader_close(reader);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(old_events_go_by_age)
+{
+	enum { COMMITS = 60 };
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	const uint64_t age = 20 * UINT64_C(1000000);
+	struct ft_writer *writer = start(path, synth, &(struct ft_limits){.max_age_ns = age});
+	struct ft_reader *reader;
+
+	for (int i = 0; i < COMMITS; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+	}
+	ok(ft_writer_finish(writer));
+	ok(ft_reader_open(path, 0, &reader));
+
+	size_t last = ft_reader_n_chunks(reader) - 1;
+	uint64_t span = ft_reader_chunk_info(reader, last)->last_ns -
+			ft_reader_chunk_info(reader, 0)->first_ns;
+
+	ck_assert_uint_gt(ft_reader_first_seq(reader), 0);
+	ck_assert_uint_ge(span, age * 9 / 10);
+	ck_assert_uint_le(span, age * 3 / 2);
+	ck_assert_uint_eq(check_whole(reader), (uint64_t)COMMITS * COMMIT_EVERY);
+	ft_reader_close(reader);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(lower_budget_makes_the_file_shorter)
+{
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct ft_writer *writer = start(path, synth, &(struct ft_limits){.max_bytes = 8 << 20});
+	struct ft_reader *reader;
+
+	for (int i = 0; i < 200; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+	}
+	ck_assert_uint_gt(bytes_of(path, ""), 3 << 19);
+	ok(ft_writer_set_limits(writer, &(struct ft_limits){.max_bytes = 1 << 20}));
+	for (int i = 0; i < 40; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+	}
+	ok(ft_writer_finish(writer));
+	ck_assert_uint_le(bytes_of(path, ""), (1 << 20) + (1 << 15));
+	ok(ft_reader_open(path, 0, &reader));
+	ck_assert_uint_eq(check_whole(reader), 240 * COMMIT_EVERY);
+	ft_reader_close(reader);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(limits_come_before_events)
+{
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct ft_writer *writer;
+
+	ok(ft_writer_create(path, &writer));
+	write_stacks(writer, synth);
+	write_events(writer, synth, 1);
+	fails(ft_writer_set_limits(writer, &(struct ft_limits){.max_bytes = 1 << 20}),
+	      FT_ERROR_USAGE, "can't be set any more");
+	ft_writer_discard(writer);
+	synth_destroy(synth);
+}
+END_TEST
+
+/* ---- faults -----------------------------------------------------------------------------------
+ */
+
+enum { BEFORE = 60, STEPPED = 6 }; /* commits without and with a stop at each system call */
+
+/* Folds at nearly each commit. */
+static pid_t start_folding(const char *path)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct synth *synth = traffic();
+		struct ft_writer *writer =
+			start(path, synth, &(struct ft_limits){.max_bytes = SMALL_BUDGET});
+
+		for (int i = 0; i < BEFORE + STEPPED; i++) {
+			if (i == BEFORE) {
+				if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+					_exit(77);
+				raise(SIGSTOP);
+			}
+			write_events(writer, synth, COMMIT_EVERY);
+			ok(ft_writer_commit(writer, true));
+		}
+		_exit(0);
+	}
+	return pid;
+}
+
+static void copy_file(const char *path, const char *copy, const char *suffix)
+{
+	static char bytes[1 << 20];
+	char from[96], to[96];
+	ssize_t n;
+
+	snprintf(from, sizeof(from), "%s%s", path, suffix);
+	snprintf(to, sizeof(to), "%s%s", copy, suffix);
+	unlink(to);
+
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+
+	if (in < 0)
+		return;
+
+	int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	ck_assert_int_ge(out, 0);
+	while ((n = read(in, bytes, sizeof(bytes))) > 0)
+		ck_assert_int_eq(write(out, bytes, (size_t)n), n);
+	close(in);
+	close(out);
+}
+
+START_TEST(writer_killed_while_it_folds_leaves_all_that_was_committed)
+{
+	static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+	const char *path = fresh_path();
+	char copy[80], beside[96];
+	uint64_t seen = (uint64_t)BEFORE * COMMIT_EVERY, first_seq = 0;
+	int status = 0, n_folds = 0;
+	pid_t pid = start_folding(path);
+
+	snprintf(copy, sizeof(copy), "%s.copy", path);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	while (WIFSTOPPED(status)) {
+		struct ft_reader *reader;
+
+		for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+			copy_file(path, copy, suffixes[i]);
+		ok(ft_reader_open(copy, FT_READER_NO_WAIT, &reader));
+
+		uint64_t n = check_whole(reader);
+
+		/* Whole commits, and none goes back. */
+		ck_assert_uint_ge(n, seen);
+		ck_assert_uint_eq(n % COMMIT_EVERY, 0);
+		seen = n;
+		n_folds += ft_reader_first_seq(reader) != first_seq;
+		first_seq = ft_reader_first_seq(reader);
+		ft_reader_close(reader);
+		ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+		ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	}
+	ck_assert(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77) {
+		fprintf(stderr, "# skipped: ptrace is not permitted here\n");
+		return;
+	}
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	ck_assert_uint_eq(seen, (uint64_t)(BEFORE + STEPPED) * COMMIT_EVERY);
+	ck_assert_int_ge(n_folds, 2);
+	fresh_path();
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		snprintf(beside, sizeof(beside), "%s%s", copy, suffixes[i]);
+		unlink(beside);
+	}
+}
+END_TEST
+
+/* The child's files may not become longer than so: each write past it fails. */
+static void fill_up(const char *path, uint64_t limit, int report)
+{
+	struct synth *synth = traffic();
+	struct ft_writer *writer =
+		start(path, synth, &(struct ft_limits){.max_bytes = SMALL_BUDGET});
+	uint64_t n = 0;
+
+	signal(SIGXFSZ, SIG_IGN);
+	for (int i = 0; i < BEFORE + STEPPED; i++) {
+		if (i == BEFORE)
+			setrlimit(RLIMIT_FSIZE,
+				  &(struct rlimit){.rlim_cur = limit, .rlim_max = limit});
+		write_events(writer, synth, COMMIT_EVERY);
+
+		struct ft_error *error = ft_writer_commit(writer, true);
+
+		if (error)
+			break;
+		n += COMMIT_EVERY;
+	}
+	ck_assert_int_eq(write(report, &n, sizeof(n)), sizeof(n));
+	_exit(0);
+}
+
+START_TEST(full_disk_while_it_folds_loses_nothing_that_was_committed)
+{
+	uint64_t limit = UINT64_C(4096) * (uint64_t)(1 + _i * _i * 3), committed = 0;
+	const char *path = fresh_path();
+	struct ft_reader *reader;
+	int ends[2], status;
+
+	ck_assert_int_eq(pipe(ends), 0);
+
+	pid_t pid = fork();
+
+	if (pid == 0)
+		fill_up(path, limit, ends[1]);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	ck_assert_int_eq(read(ends[0], &committed, sizeof(committed)), sizeof(committed));
+	ok(ft_reader_open(path, FT_READER_NO_WAIT, &reader));
+	ck_assert_uint_ge(committed, (uint64_t)BEFORE * COMMIT_EVERY);
+	ck_assert_uint_eq(check_whole(reader), committed);
+	ft_reader_close(reader);
+	close(ends[0]);
+	close(ends[1]);
+	fresh_path();
+}
+END_TEST
+
+int main(void)
+{
+	TCase *tcase = tcase_create("budget");
+
+	tcase_set_timeout(tcase, 100);
+	tcase_add_test(tcase, keyframes_are_the_live_heap);
+	tcase_add_test(tcase, budget_is_kept_and_nothing_is_lost);
+	tcase_add_test(tcase, old_events_go_by_age);
+	tcase_add_test(tcase, lower_budget_makes_the_file_shorter);
+	tcase_add_test(tcase, limits_come_before_events);
+	tcase_add_test(tcase, writer_killed_while_it_folds_leaves_all_that_was_committed);
+	tcase_add_loop_test(tcase, full_disk_while_it_folds_loses_nothing_that_was_committed, 0, 8);
+	return run_suite("budget", tcase);
+}
