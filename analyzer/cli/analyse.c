@@ -242,6 +242,7 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 	struct fa_options engine_options = {
 		.max_sites = options->top,
 		.at_end = options->at != NULL,
+		.no_keyframes = options->no_keyframes,
 		.suppressions = a->suppressions,
 		.per_mark = options->per,
 		.limit_bytes = options->limit_bytes,

@@ -71,7 +71,7 @@ struct cli_options {
 	bool timeline_rows;	 /* export csv: moments, not sites */
 	bool sites, pages, series;
 	bool quick; /* from the small tables alone */
-	bool json, csv, force, no_wait, ascii, plain_bytes, quiet;
+	bool json, csv, force, no_wait, no_keyframes, ascii, plain_bytes, quiet;
 };
 
 struct cli_verb {

@@ -32,6 +32,7 @@ enum option_id {
 	OPT_BY,
 	OPT_SORT,
 	OPT_NO_WAIT,
+	OPT_NO_KEYFRAMES,
 	OPT_COLOR,
 	OPT_ASCII,
 	OPT_UNITS,

@@ -263,6 +263,9 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_FORCE:
 		o->force = true;
 		break;
+	case OPT_NO_KEYFRAMES:
+		o->no_keyframes = true;
+		break;
 	case OPT_NO_WAIT:
 		o->no_wait = true;
 		break;

@@ -83,14 +83,15 @@ static struct ft_error *engine_init(struct fa_engine *engine)
 				: end_ns;
 	if (engine->to_ns < engine->from_ns)
 		return ft_error_create(FT_ERROR_USAGE, "the window ends before it begins");
-	engine->n_ticks = engine->options.n_ticks ? engine->options.n_ticks : ENGINE_TICKS;
-	engine->next_tick_ns = fa_engine_tick_ns(engine, 0);
 	engine->epoch = 1;
 
 	FT_TRY(ft_reader_stacks(engine->reader, &nodes, &engine->n_stacks));
 	if (!engine->n_stacks)
 		engine->n_stacks = 1;
 	FT_TRY(fa_engine_find_parent(engine));
+	FT_TRY(fa_engine_find_start(engine));
+	engine->n_ticks = engine->options.n_ticks ? engine->options.n_ticks : ENGINE_TICKS;
+	engine->next_tick_ns = fa_engine_tick_ns(engine, 0);
 	engine->n_threads = 1;
 	FT_TRY(ft_reader_threads(engine->reader, max_thread, &engine->n_threads));
 	engine->threads = calloc(engine->n_threads, sizeof(*engine->threads));
@@ -103,6 +104,11 @@ static struct ft_error *engine_init(struct fa_engine *engine)
 	engine->sites =
 		(struct site_account *)(((uintptr_t)engine->sites_memory + 63) & ~(uintptr_t)63);
 	FT_TRY(fa_engine_find_rate(engine));
+	if (engine->rolled) {
+		engine->thread_live = calloc(engine->n_threads, sizeof(*engine->thread_live));
+		if (!engine->thread_live)
+			return &ft_enomem;
+	}
 	return ft_reader_threads(engine->reader, add_thread, engine);
 }
 
@@ -151,6 +157,7 @@ void fa_engine_destroy(struct fa_engine *engine)
 	free(engine->start_blocks);
 	free(engine->site_errors);
 	free(engine->last_address);
+	free(engine->thread_live);
 	free(engine->threads);
 	free(engine);
 }

@@ -75,6 +75,15 @@ struct fa_engine {
 	size_t n_stacks, n_threads;
 	struct fa_thread *threads; /* by id; id 0 when there is none */
 
+	/* resume.c: where the replay begins */
+	const struct ft_keyframe_info *start; /* the reader's; NULL: with the first event */
+	size_t first_chunk;
+	bool rolled;	    /* there are roll-ups of the window's beginning */
+	uint64_t detail_ns; /* the window's events begin here; from_ns unless `rolled` */
+	uint64_t n_rollups;
+	struct fa_thread_live *thread_live; /* by id, as of the roll-ups; NULL: not rolled */
+	bool window_begun;
+
 	const char *allocator; /* the reader's or static */
 	bool is_glibc;
 	struct fa_layout *layout;  /* owned; NULL: no pass needs it */
@@ -107,10 +116,25 @@ struct fa_engine {
 
 /* replay.c */
 struct ft_error *fa_engine_replay(struct fa_engine *engine);
+struct site_account *fa_engine_touch_site(struct fa_engine *engine, uint32_t stack);
+/* Ticks and alarms that come before an event at `time_ns`. */
+struct ft_error *fa_engine_run_due(struct fa_engine *engine, uint64_t time_ns);
+/* Which passes begin: those that take roll-ups or nothing but the end, those that need each event,
+ * or both. */
+enum engine_stretch { ENGINE_WHOLE = 1, ENGINE_DETAIL = 2, ENGINE_BOTH = 3 };
+struct ft_error *fa_engine_begin_window(struct fa_engine *engine, enum engine_stretch stretch);
+/* Put a block of a keyframe into the heap; `counted`: totals and accounts know it already. */
+struct ft_error *fa_engine_revive(struct fa_engine *engine, const struct ft_event *birth,
+				  bool counted);
+/* resume.c: decide where to begin, in engine_init(); fill the heap from the keyframe; apply the
+ * roll-ups and do so. */
+struct ft_error *fa_engine_find_start(struct fa_engine *engine);
+struct ft_error *fa_engine_resume(struct fa_engine *engine, bool counted);
+struct ft_error *fa_engine_roll(struct fa_engine *engine);
 /* sampled.c */
 struct ft_error *fa_engine_find_rate(struct fa_engine *engine);
-/* Fill `bytes` and `blocks` of a block that was born in event `seq` of a sampled recording. */
-void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block, uint64_t seq);
+/* Fill `bytes` and `blocks` of a block of a sampled recording; its birth is known. */
+void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block);
 /* inherit.c: find the parent, in engine_init(); put its blocks into the empty heap */
 struct ft_error *fa_engine_find_parent(struct fa_engine *engine);
 struct ft_error *fa_engine_inherit(struct fa_engine *engine);

@@ -34,6 +34,9 @@ struct fa_options {
 	 * of the timeline's interval that has it. Only for passes without steps and ticks that ask
 	 * for no sites (`summary`); not with a window, nor for a sampled recording. */
 	bool tables_only;
+	/* Replay from the first event that is there, whatever keyframes there are: slower, and the
+	 * same. */
+	bool no_keyframes;
 	/* Sites that passes leave out and count; borrowed until fa_engine_destroy(). May be NULL.
 	 */
 	const struct fa_suppressions *suppressions;
@@ -79,6 +82,23 @@ struct ft_error *fa_engine_emit(struct fa_engine *engine, struct fa_doc *doc);
  */
 
 struct ft_reader *fa_engine_reader(const struct fa_engine *engine);
+
+/*
+ * Recordings that were kept within a budget: what is older than fa_engine_detail_ns() is there as
+ * roll-ups (fragtrace/rollup.h). Totals, sites and passes with on_span cover the whole window,
+ * others the events from there on. A window that begins in the rolled-up stretch begins with an
+ * interval.
+ */
+bool fa_engine_rolled(const struct fa_engine *engine);	      /* part of the window is rolled up */
+uint64_t fa_engine_detail_ns(const struct fa_engine *engine); /* fa_engine_from_ns() if it is not */
+uint64_t fa_engine_n_rollups(const struct fa_engine *engine);
+/* What each thread had allocated and was live at the start of a rolled-up window, at `init`: the
+ * heap is empty there. */
+struct fa_thread_live {
+	uint64_t blocks, bytes, variance;
+};
+void fa_engine_thread_live(const struct fa_engine *engine, uint32_t thread,
+			   struct fa_thread_live *ret);
 
 /* Totals of the live heap after the step at hand, and of the window so far. */
 struct fa_totals {

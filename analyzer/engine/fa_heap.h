@@ -59,6 +59,10 @@ struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, u
 bool fa_heap_remove_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
 			   struct fa_block *ret);
 
+/* Number the blocks anew, by birth: what is visited then does not depend on what lived and died
+ * before. Pointers to blocks become invalid. */
+struct ft_error *fa_heap_sort(struct fa_heap *heap);
+
 /* Verify the equations above; for tests. */
 bool fa_heap_check(const struct fa_heap *heap);
 

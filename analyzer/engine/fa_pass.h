@@ -75,6 +75,14 @@ struct fa_step {
 	bool new_peak;	   /* live_bytes is now higher than ever before */
 };
 
+/* An interval of which there are no events any more. Totals and sites are as they are at its end.
+ */
+struct ft_rollup;
+struct fa_span {
+	const struct ft_rollup *rollup; /* valid during the call */
+	uint64_t time_ns;		/* its middle: what happened in it, happened then */
+};
+
 struct fa_pass_ops {
 	const char *name;
 	const char *summary; /* one line for --help */
@@ -90,6 +98,15 @@ struct fa_pass_ops {
 	struct ft_error *(*init)(struct fa_pass *pass);
 	/* Every event, in order. */
 	struct ft_error *(*on_step)(struct fa_pass *pass, const struct fa_step *step);
+	/*
+	 * In place of the steps of a rolled-up interval. A pass with on_step and without on_span
+	 * begins where events do (fa_engine_detail_ns()): its init is called there, with the heap
+	 * as it was, and no tick before. One with both begins with the window, with an empty heap
+	 * (fa_engine_thread_live()); on_detail tells it that the events follow and the heap is
+	 * there.
+	 */
+	struct ft_error *(*on_span)(struct fa_pass *pass, const struct fa_span *span);
+	struct ft_error *(*on_detail)(struct fa_pass *pass);
 	/* At the ends of n_ticks equal stretches of the window (time), before the events that
 	 * follow. May be NULL. `tick` counts from 0 to n_ticks - 1; the last one is the end of the
 	 * window. */

@@ -24,7 +24,7 @@ struct buffer {
 struct fa_feed {
 	struct ft_reader *reader; /* borrowed; unused while the thread runs */
 	struct ft_reader *own;	  /* the thread's */
-	size_t n_chunks, taken, filled;
+	size_t first, n_chunks, taken, filled;
 	bool threaded, stop;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -36,7 +36,7 @@ static void *decode_ahead(void *arg)
 {
 	struct fa_feed *feed = arg;
 
-	for (size_t i = 0; i < feed->n_chunks; i++) {
+	for (size_t i = feed->first; i < feed->n_chunks; i++) {
 		struct buffer *buffer = &feed->buffers[i % BUFFERS];
 
 		pthread_mutex_lock(&feed->lock);
@@ -72,7 +72,7 @@ static bool has_second_processor(void)
 /* Without the thread everything works as well: what fails here is not told. */
 static void start_thread(struct fa_feed *feed)
 {
-	if (feed->n_chunks < MIN_CHUNKS || !has_second_processor() ||
+	if (feed->n_chunks - feed->first < MIN_CHUNKS || !has_second_processor() ||
 	    ft_reader_state(feed->reader) != FT_STATE_COMPLETE)
 		return;
 
@@ -88,7 +88,9 @@ static void start_thread(struct fa_feed *feed)
 		ft_error_destroy(error);
 		return;
 	}
-	for (size_t i = 1; i < BUFFERS; i++) {
+	for (size_t i = 0; i < BUFFERS; i++) {
+		if (feed->buffers[i].events)
+			continue;
 		feed->buffers[i].events = malloc(FT_CHUNK_EVENTS * sizeof(struct ft_event));
 		if (!feed->buffers[i].events)
 			return;
@@ -96,7 +98,8 @@ static void start_thread(struct fa_feed *feed)
 	feed->threaded = pthread_create(&feed->thread, NULL, decode_ahead, feed) == 0;
 }
 
-struct ft_error *fa_feed_create(struct ft_reader *reader, uint64_t to_ns, struct fa_feed **ret)
+struct ft_error *fa_feed_create(struct ft_reader *reader, size_t first, uint64_t to_ns,
+				struct fa_feed **ret)
 {
 	struct fa_feed *feed = calloc(1, sizeof(*feed));
 
@@ -105,6 +108,7 @@ struct ft_error *fa_feed_create(struct ft_reader *reader, uint64_t to_ns, struct
 	feed->reader = reader;
 	pthread_mutex_init(&feed->lock, NULL);
 	pthread_cond_init(&feed->changed, NULL);
+	feed->first = feed->taken = feed->filled = feed->n_chunks = first;
 	while (feed->n_chunks < ft_reader_n_chunks(reader) &&
 	       ft_reader_chunk_info(reader, feed->n_chunks)->first_ns <= to_ns)
 		feed->n_chunks++;

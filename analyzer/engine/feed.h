@@ -15,8 +15,10 @@
 
 struct fa_feed;
 
-/* All chunks that begin at `to_ns` or before. `reader` is borrowed until destroy. */
-struct ft_error *fa_feed_create(struct ft_reader *reader, uint64_t to_ns, struct fa_feed **ret);
+/* All chunks from number `first` on that begin at `to_ns` or before. `reader` is borrowed until
+ * destroy. */
+struct ft_error *fa_feed_create(struct ft_reader *reader, size_t first, uint64_t to_ns,
+				struct fa_feed **ret);
 void fa_feed_destroy(struct fa_feed *feed); /* NULL is fine; waits for the thread */
 
 /* The next chunk, valid until the next call; *n is 0 at the end. */

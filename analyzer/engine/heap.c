@@ -208,6 +208,49 @@ bool fa_heap_remove_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
 	return true;
 }
 
+static int compare_births(const void *a, const void *b)
+{
+	const struct fa_block *x = *(const struct fa_block *const *)a;
+	const struct fa_block *y = *(const struct fa_block *const *)b;
+
+	if (x->born_seq != y->born_seq)
+		return x->born_seq < y->born_seq ? -1 : 1;
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+struct ft_error *fa_heap_sort(struct fa_heap *heap)
+{
+	const struct fa_block **order = malloc((heap->n_live + 1) * sizeof(*order));
+	struct ft_error *error = order ? NULL : &ft_enomem;
+	struct fa_heap sorted = {0};
+	size_t n = 0;
+	bool taken;
+
+	if (!error)
+		error = fa_heap_init(&sorted);
+	for (uint32_t i = 0; !error && i < heap->n_blocks; i++)
+		if (heap_block(heap, i)->address)
+			order[n++] = heap_block(heap, i);
+	if (!error)
+		qsort(order, n, sizeof(*order), compare_births);
+	for (size_t i = 0; !error && i < n; i++) {
+		struct fa_block *block = fa_heap_insert(&sorted, order[i]->address, &taken);
+
+		if (block)
+			*block = *order[i];
+		else
+			error = &ft_enomem;
+	}
+	free(order);
+	if (error) {
+		fa_heap_deinit(&sorted);
+		return error;
+	}
+	fa_heap_deinit(heap);
+	*heap = sorted;
+	return NULL;
+}
+
 bool fa_heap_check(const struct fa_heap *heap)
 {
 	size_t n_used = 0, n_live = 0;

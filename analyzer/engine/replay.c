@@ -25,7 +25,7 @@ enum {
 /* ---- sites -------------------------------------------------------------------------------------
  */
 
-static struct site_account *site_touch(struct fa_engine *engine, uint32_t stack)
+static inline struct site_account *site_touch(struct fa_engine *engine, uint32_t stack)
 {
 	struct site_account *site = &engine->sites[stack];
 
@@ -37,6 +37,11 @@ static struct site_account *site_touch(struct fa_engine *engine, uint32_t stack)
 		site->epoch = engine->epoch;
 	}
 	return site;
+}
+
+struct site_account *fa_engine_touch_site(struct fa_engine *engine, uint32_t stack)
+{
+	return site_touch(engine, stack);
 }
 
 void fa_engine_site(const struct fa_engine *engine, uint32_t stack, struct fa_site *ret)
@@ -208,8 +213,13 @@ static void block_fill(const struct fa_engine *engine, struct fa_block *block,
 	block->flags = event->flags;
 	block->bytes = block->size;
 	block->blocks = 1;
+}
+
+/* What it stands for in a sampled recording, once its birth is known. */
+static inline void block_weigh(const struct fa_engine *engine, struct fa_block *block)
+{
 	if (engine->sample_bytes)
-		fa_engine_weigh(engine, block, event->seq);
+		fa_engine_weigh(engine, block);
 }
 
 /* A block comes to an address that is still taken: the free of the old one was not seen. It dies in
@@ -248,6 +258,7 @@ static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_e
 	block_fill(engine, block, event);
 	block->born_ns = event->time_ns;
 	block->born_seq = event->seq;
+	block_weigh(engine, block);
 	account_born(engine, block);
 	step.born = block;
 	return dispatch(engine, &step);
@@ -290,6 +301,7 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 	block_fill(engine, block, event);
 	block->born_ns = step.died ? died.born_ns : event->time_ns;
 	block->born_seq = step.died ? died.born_seq : event->seq;
+	block_weigh(engine, block);
 	if (step.died)
 		account_died(engine, &died);
 	account_born(engine, block);
@@ -309,7 +321,7 @@ static struct ft_error *run_tick(struct fa_engine *engine)
 				       ? fa_engine_tick_ns(engine, engine->next_tick)
 				       : UINT64_MAX;
 	for (size_t i = 0; i < engine->n_passes; i++)
-		if (engine->passes[i].ops->on_tick)
+		if (engine->passes[i].ops->on_tick && engine->passes[i].initialized)
 			FT_TRY(engine->passes[i].ops->on_tick(&engine->passes[i], tick, at));
 	return NULL;
 }
@@ -326,7 +338,7 @@ static struct fa_pass *first_alarm(struct fa_engine *engine)
 }
 
 /* Ticks and alarms that come before an event at `time_ns`; sets when the next one does. */
-static struct ft_error *run_due(struct fa_engine *engine, uint64_t time_ns)
+struct ft_error *fa_engine_run_due(struct fa_engine *engine, uint64_t time_ns)
 {
 	for (;;) {
 		struct fa_pass *pass = first_alarm(engine);
@@ -446,9 +458,64 @@ static struct ft_error *begin_layout(struct fa_engine *engine)
 	return NULL;
 }
 
-/* The window begins: what was before counts as live, and as nothing else. */
-static struct ft_error *begin_window(struct fa_engine *engine)
+struct ft_error *fa_engine_revive(struct fa_engine *engine, const struct ft_event *birth,
+				  bool counted)
 {
+	struct fa_block *block;
+	bool taken;
+
+	block = fa_heap_insert(&engine->heap, birth->address, &taken);
+	if (taken)
+		return ft_error_create(
+			FT_ERROR_INPUT,
+			"%s: the recording is damaged: a keyframe has two blocks at 0x%llx",
+			ft_reader_path(engine->reader), (unsigned long long)birth->address);
+	if (!block)
+		return &ft_enomem;
+	block_fill(engine, block, birth);
+	block->flags &= (uint8_t)~FT_EVENT_F_LATEST;
+	block->born_ns = birth->time_ns;
+	block->born_seq = birth->seq;
+	block_weigh(engine, block);
+	if (!counted)
+		account_born(engine, block);
+	return NULL;
+}
+
+/* Passes begin. */
+static struct ft_error *init_passes(struct fa_engine *engine, enum engine_stretch stretch)
+{
+	if (stretch & ENGINE_DETAIL && engine->layout)
+		FT_TRY(begin_layout(engine));
+	engine->due_ns = 0; /* they may set alarms */
+	for (size_t i = 0; i < engine->n_passes; i++) {
+		struct fa_pass *pass = &engine->passes[i];
+		bool detail = pass->ops->on_step && !pass->ops->on_span;
+
+		if (!(stretch & (detail ? ENGINE_DETAIL : ENGINE_WHOLE)))
+			continue;
+		pass->initialized = true;
+		if (pass->ops->init)
+			FT_TRY(pass->ops->init(pass));
+	}
+	if (!(stretch & ENGINE_DETAIL))
+		return NULL;
+	for (size_t i = 0; i < engine->n_passes; i++)
+		if (engine->passes[i].ops->on_step)
+			engine->steppers[engine->n_steppers++] = &engine->passes[i];
+	return NULL;
+}
+
+/* The window begins: what was before counts as live, and as nothing else. */
+struct ft_error *fa_engine_begin_window(struct fa_engine *engine, enum engine_stretch stretch)
+{
+	if (stretch == ENGINE_DETAIL)
+		return init_passes(engine, stretch);
+	engine->window_begun = true;
+	/* The same order whether the heap was replayed from the start or from a keyframe. */
+	if (engine->from_ns && engine->heap.n_live)
+		FT_TRY(fa_heap_sort(&engine->heap));
+
 	struct fa_totals *totals = &engine->totals;
 
 	*totals = (struct fa_totals){
@@ -479,18 +546,7 @@ static struct ft_error *begin_window(struct fa_engine *engine)
 			}
 		}
 	}
-	if (engine->layout)
-		FT_TRY(begin_layout(engine));
-	for (size_t i = 0; i < engine->n_passes; i++) {
-		struct fa_pass *pass = &engine->passes[i];
-
-		pass->initialized = true;
-		if (pass->ops->init)
-			FT_TRY(pass->ops->init(pass));
-		if (pass->ops->on_step)
-			engine->steppers[engine->n_steppers++] = pass;
-	}
-	return NULL;
+	return init_passes(engine, stretch);
 }
 
 /* The first of events[from..n) that is at `time_ns` or later; n: none is. */
@@ -541,18 +597,18 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 		const struct ft_event *event = &events[i];
 
 		if (!*inside && event->time_ns >= engine->from_ns) {
-			FT_TRY(begin_window(engine));
+			FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
 			*inside = true;
 		}
 		if (event->time_ns > engine->to_ns)
 			break;
 		if (*inside && event->time_ns >= engine->due_ns)
-			FT_TRY(run_due(engine, event->time_ns));
+			FT_TRY(fa_engine_run_due(engine, event->time_ns));
 		if (*inside && engine->has_teardown && !engine->teardown_seen &&
 		    event->seq >= engine->teardown_seq) {
 			FT_TRY(run_teardown(engine));
 			/* It may have set alarms. */
-			FT_TRY(run_due(engine, event->time_ns));
+			FT_TRY(fa_engine_run_due(engine, event->time_ns));
 		}
 
 		size_t stop = find_stop(engine, events, i, n, *inside);
@@ -574,9 +630,16 @@ static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *fe
 	bool inside = false;
 	size_t n;
 
-	FT_TRY(fa_engine_inherit(engine));
-	if (!engine->from_ns) {
-		FT_TRY(begin_window(engine));
+	if (engine->rolled) {
+		FT_TRY(fa_engine_roll(engine));
+		inside = true;
+	} else if (engine->start) {
+		FT_TRY(fa_engine_resume(engine, false));
+	} else {
+		FT_TRY(fa_engine_inherit(engine));
+	}
+	if (!engine->from_ns && !inside) {
+		FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
 		inside = true;
 	}
 	for (;;) {
@@ -590,9 +653,10 @@ static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *fe
 			return ft_error_create(FT_ERROR_STOPPED, "stopped by the user");
 	}
 	if (!inside)
-		FT_TRY(begin_window(engine));
+		FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
 	/* The last tick is at the end of the window. */
-	return run_due(engine, engine->to_ns < UINT64_MAX ? engine->to_ns + 1 : UINT64_MAX);
+	return fa_engine_run_due(engine,
+				 engine->to_ns < UINT64_MAX ? engine->to_ns + 1 : UINT64_MAX);
 }
 
 struct ft_error *fa_engine_replay(struct fa_engine *engine)
@@ -600,7 +664,7 @@ struct ft_error *fa_engine_replay(struct fa_engine *engine)
 	struct fa_feed *feed;
 	struct ft_error *error;
 
-	FT_TRY(fa_feed_create(engine->reader, engine->to_ns, &feed));
+	FT_TRY(fa_feed_create(engine->reader, engine->first_chunk, engine->to_ns, &feed));
 	error = replay_feed(engine, feed);
 	fa_feed_destroy(feed);
 	return error;

@@ -4,7 +4,7 @@
  *
  * Bytes are rounded to whole numbers by size alone. Numbers of blocks are not: 1.58 blocks, what a
  * block of the rate's own size stands for, would always be 2. They are rounded up or down by chance
- * (of the event's sequence number, so that it is the same each time), up as often as the fraction
+ * (of the block's sequence number, so that it is the same each time), up as often as the fraction
  * says: all sums stay whole, add up, and are right on the mean.
  */
 #include <math.h>
@@ -14,7 +14,6 @@
 #include "engine_impl.h"
 #include "fa_format.h"
 #include "fa_json.h"
-#include "ft_map.h"
 #include "ft_weight.h"
 
 enum { SAMPLE_MAX_BITS = 26 }; /* 64 MiB: FORMAT.md, I20 */
@@ -41,14 +40,12 @@ struct ft_error *fa_engine_find_rate(struct fa_engine *engine)
 	return engine->site_errors ? NULL : &ft_enomem;
 }
 
-void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block, uint64_t seq)
+void fa_engine_weigh(const struct fa_engine *engine, struct fa_block *block)
 {
 	struct ft_weight weight = ft_weight_of(block->size, engine->sample_bytes);
-	uint64_t fraction = weight.blocks & ((1 << FT_WEIGHT_BLOCK_BITS) - 1);
-	uint64_t chance = ft_hash_u64(seq) & ((1 << FT_WEIGHT_BLOCK_BITS) - 1);
 
 	block->bytes = weight.bytes;
-	block->blocks = (uint32_t)(weight.blocks >> FT_WEIGHT_BLOCK_BITS) + (chance < fraction);
+	block->blocks = (uint32_t)ft_weight_round(&weight, block->born_seq);
 }
 
 uint64_t fa_engine_usable(const struct fa_engine *engine, const struct fa_block *block)

@@ -594,8 +594,8 @@ struct ft_error *frag_moment_finish(struct frag *frag, const struct fa_engine *e
 		rank[moment->sites[i].stack] = (uint32_t)i + 1;
 	for (size_t c = 0; c < pins->n_cells; c++) {
 		const struct frag_pin_cell *cell = &pins->cells[c];
-		uint64_t from =
-			cell->bucket ? pins->time_ns[cell->bucket - 1] : fa_engine_from_ns(engine);
+		uint64_t from = cell->bucket ? pins->time_ns[cell->bucket - 1]
+					     : fa_engine_detail_ns(engine);
 
 		if (rank[cell->site])
 			moment->sites[rank[cell->site] - 1].cost +=

@@ -321,7 +321,7 @@ static struct ft_error *apply_sample(struct frag *frag, const struct fa_engine *
 
 	samples->held_then = fa_layout_held_pages(frag->layout);
 	if (samples->n_series < FRAG_MOMENTS && sample->rss >= 0 &&
-	    sample->time_ns >= fa_engine_from_ns(engine))
+	    sample->time_ns >= fa_engine_detail_ns(engine))
 		samples->series[samples->n_series++] =
 			waterfall(frag, engine, sample, live, mapped);
 	return NULL;

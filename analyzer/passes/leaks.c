@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fragtrace/rollup.h"
 #include "ft_cleanup.h"
 #include "leaks_impl.h"
 
@@ -155,22 +156,24 @@ static struct ft_error *leaks_init(struct fa_pass *pass)
 	return find_marks(l, engine);
 }
 
-static void next_step(struct leaks *l, uint64_t time_ns)
+/* `n_allocs`: of the heap so far. */
+static void next_step(struct leaks *l, uint64_t time_ns, uint64_t n_allocs)
 {
 	while (time_ns > l->next_step_ns) {
 		if (l->step < LEAKS_STEPS)
-			l->activity[l->step] = l->totals->n_allocs - l->activity_seen;
-		l->activity_seen = l->totals->n_allocs;
+			l->activity[l->step] = n_allocs - l->activity_seen;
+		l->activity_seen = n_allocs;
 		l->next_step_ns = fa_life_step_end(&l->life, ++l->step);
 	}
 }
 
-static void count_freed(struct leaks *l, const struct fa_block *died, uint64_t time_ns)
+static void count_freed(struct leaks *l, uint32_t stack, uint64_t born_ns, uint64_t time_ns,
+			uint64_t bytes)
 {
 	struct fa_cohorts cohorts[FA_GROWTH_SPANS] = {0};
-	struct leak_freed *freed = &l->freed[died->stack];
+	struct leak_freed *freed = &l->freed[stack];
 
-	fa_life_freed(&l->life, died->born_ns, time_ns, died->bytes, cohorts);
+	fa_life_freed(&l->life, born_ns, time_ns, bytes, cohorts);
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
 		freed->bytes[span] += cohorts[span].freed_bytes;
 		freed->old_bytes[span] += cohorts[span].freed_old_bytes;
@@ -185,7 +188,7 @@ static struct ft_error *leaks_on_step(struct fa_pass *pass, const struct fa_step
 	bool ok = true;
 
 	if (__builtin_expect(time_ns > l->next_step_ns, 0))
-		next_step(l, time_ns);
+		next_step(l, time_ns, l->totals->n_allocs);
 	ok &= fa_track_add(&l->heap, l->step, l->totals->live_bytes - l->heap.live, &l->arena);
 	if (died && born) {
 		if (born->stack != died->stack)
@@ -198,9 +201,44 @@ static struct ft_error *leaks_on_step(struct fa_pass *pass, const struct fa_step
 	} else if (died) {
 		ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes, &l->arena);
 		if (time_ns - died->born_ns >= l->life.min_freed_age_ns)
-			count_freed(l, died, time_ns);
+			count_freed(l, died->stack, died->born_ns, time_ns, died->bytes);
 	} else if (born) {
 		ok &= fa_track_add(&l->tracks[born->stack], l->step, born->bytes, &l->arena);
+	}
+	return ok ? NULL : &ft_enomem;
+}
+
+/* First to the lowest value, then to that at the end. */
+static bool track_span(struct fa_track *track, uint32_t step, uint64_t low, uint64_t end,
+		       struct ft_arena *arena)
+{
+	return fa_track_add(track, step, low - track->live, arena) &&
+	       fa_track_add(track, step, end - track->live, arena);
+}
+
+static struct ft_error *leaks_on_span(struct fa_pass *pass, const struct fa_span *span)
+{
+	struct leaks *l = fa_pass_state(pass);
+	const struct ft_rollup *rollup = span->rollup;
+	const size_t n_stacks = fa_engine_n_stacks(fa_pass_engine(pass));
+	bool ok;
+
+	next_step(l, span->time_ns, l->totals->n_allocs - rollup->n_allocs);
+	ok = track_span(&l->heap, l->step, rollup->low_bytes, rollup->live_bytes, &l->arena);
+	for (uint32_t i = 0; i < rollup->sites.n && ok; i++) {
+		const struct ft_rollup_account *a = &rollup->sites.accounts[i];
+		uint32_t stack = a->id < n_stacks ? a->id : 0;
+
+		ok = track_span(&l->tracks[stack], l->step, a->value[FT_ROLLUP_LOW_BYTES],
+				a->value[FT_ROLLUP_LIVE_BYTES], &l->arena);
+		for (uint32_t c = 0; c < a->n_cohorts; c++) {
+			const struct ft_rollup_cohort *cohort =
+				&rollup->sites.cohorts[a->first_cohort + c];
+			uint64_t born_ns = ft_rollup_birth_ns(rollup, cohort);
+
+			if (born_ns + l->life.min_freed_age_ns <= span->time_ns)
+				count_freed(l, stack, born_ns, span->time_ns, cohort->bytes);
+		}
 	}
 	return ok ? NULL : &ft_enomem;
 }
@@ -290,7 +328,7 @@ static struct ft_error *leaks_finish(struct fa_pass *pass)
 	struct leaks *l = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 
-	next_step(l, l->life.to_ns);
+	next_step(l, l->life.to_ns, l->totals->n_allocs);
 	if (l->step < LEAKS_STEPS)
 		l->activity[l->step] = l->totals->n_allocs - l->activity_seen;
 	if (!l->surveyed)
@@ -321,6 +359,7 @@ const struct fa_pass_ops fa_pass_leaks = {
 	.state_size = sizeof(struct leaks),
 	.init = leaks_init,
 	.on_step = leaks_on_step,
+	.on_span = leaks_on_span,
 	.on_teardown = survey,
 	.finish = leaks_finish,
 	.emit = leaks_emit,

@@ -67,6 +67,8 @@ static const char *const meta_keys[] = {
 	"collector_memory",
 	"tracer_bytes",
 	"sample_bytes",
+	"max_bytes",
+	"max_age_ns",
 	"sample_set_full",
 };
 

@@ -80,6 +80,28 @@ static struct ft_error *add_sampled(struct fa_engine *engine)
 								  .weight = n_full});
 }
 
+/* What is older than the detailed stretch is known by interval. */
+static struct ft_error *add_rolled(struct fa_engine *engine)
+{
+	uint64_t from_ns = fa_engine_from_ns(engine), detail_ns = fa_engine_detail_ns(engine);
+	struct fa_text from, detail;
+	char text[256];
+
+	if (!fa_engine_rolled(engine))
+		return NULL;
+	snprintf(text, sizeof(text),
+		 "Full detail begins at %s; from %s to there the recording is rolled up into "
+		 "%" PRIu64
+		 " intervals (it was kept within a budget): the layout is that since then",
+		 fa_format_time(detail_ns, &detail), fa_format_time(from_ns, &from),
+		 fa_engine_n_rollups(engine));
+	return fa_engine_finding_add(engine, &(struct fa_finding){.code = "rolled_up",
+								  .severity = FA_INFO,
+								  .text = text,
+								  .section = "summary",
+								  .weight = UINT64_MAX - 2});
+}
+
 static struct ft_error *summary_finish(struct fa_pass *pass)
 {
 	struct summary *s = fa_pass_state(pass);
@@ -96,6 +118,7 @@ static struct ft_error *summary_finish(struct fa_pass *pass)
 		s->n_threads += fa_engine_thread(engine, (uint32_t)i) != NULL;
 	FT_TRY(ft_reader_timeline(reader, add_rss, s));
 	FT_TRY(ft_reader_losses(reader, add_loss, s));
+	FT_TRY(add_rolled(engine));
 	return add_sampled(engine);
 }
 
@@ -309,6 +332,9 @@ static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *
 	fa_json_kv_u64(json, "from_ns", s->from_ns);
 	fa_json_kv_u64(json, "to_ns", s->to_ns);
 	fa_json_kv_u64(json, "duration_ns", s->to_ns - s->from_ns);
+	fa_json_kv_u64(json, "detail_ns", fa_engine_detail_ns(engine));
+	fa_json_kv_bool(json, "rolled_up", fa_engine_rolled(engine));
+	fa_json_kv_u64(json, "rollups", fa_engine_n_rollups(engine));
 	fa_json_kv_bool(json, "complete", ft_reader_state(reader) == FT_STATE_COMPLETE);
 	emit_totals(s, engine, json);
 	fa_json_kv_u64(json, "threads", s->n_threads);

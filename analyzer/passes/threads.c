@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fragtrace/rollup.h"
 #include "threads_impl.h"
 
 /* ---- rows --------------------------------------------------------------------------------------
@@ -114,13 +115,40 @@ static inline uint64_t variance_of(const struct threads *t, const struct fa_engi
 	return t->estimated ? fa_engine_variance(engine, block) : 0;
 }
 
+/* What is live at the start of the window. */
+static struct ft_error *count_live(struct threads *t, struct fa_engine *engine)
+{
+	const struct fa_block *block;
+	struct fa_thread_live live;
+	size_t cursor = 0;
+
+	while (fa_engine_next_live(engine, &cursor, &block)) {
+		struct thread_row *row = &t->rows[t->row_of[block->thread]];
+
+		row->live_bytes += block->bytes;
+		row->live_blocks += block->blocks;
+		row->live_variance += variance_of(t, engine, block);
+		if (t->has_arenas)
+			FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
+	}
+	for (uint32_t id = 0; id < t->n_threads && fa_engine_rolled(engine); id++) {
+		struct thread_row *row = &t->rows[t->row_of[id]];
+
+		fa_engine_thread_live(engine, id, &live);
+		row->live_bytes += live.bytes;
+		row->live_blocks += live.blocks;
+		row->live_variance += live.variance;
+	}
+	for (size_t i = 0; i < t->n_rows; i++)
+		t->rows[i].track.live = t->rows[i].track.low = t->rows[i].live_bytes;
+	return NULL;
+}
+
 static struct ft_error *threads_init(struct fa_pass *pass)
 {
 	struct threads *t = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
-	const struct fa_block *block;
 	uint64_t seq, end_ns;
-	size_t cursor = 0;
 
 	ft_arena_init(&t->arena);
 	ft_map_init(&t->foreign);
@@ -138,18 +166,7 @@ static struct ft_error *threads_init(struct fa_pass *pass)
 	if (!t->row_of || !t->rows || !t->series)
 		return &ft_enomem;
 	FT_TRY(rows_init(t, engine));
-	while (fa_engine_next_live(engine, &cursor, &block)) {
-		struct thread_row *row = &t->rows[t->row_of[block->thread]];
-
-		row->live_bytes += block->bytes;
-		row->live_blocks += block->blocks;
-		row->live_variance += variance_of(t, engine, block);
-		if (t->has_arenas)
-			FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
-	}
-	for (size_t i = 0; i < t->n_rows; i++)
-		t->rows[i].track.live = t->rows[i].track.low = t->rows[i].live_bytes;
-	return NULL;
+	return count_live(t, engine);
 }
 
 static struct ft_error *count_foreign(struct threads *t, uint32_t from, uint32_t to, uint64_t bytes)
@@ -215,6 +232,76 @@ static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_st
 		if (!fa_track_add(&owner->track, t->step, born->bytes, &t->arena))
 			return &ft_enomem;
 	}
+	return NULL;
+}
+
+/* What a thread did in a rolled-up interval. The row's lowest value is counted with the threads one
+ * after another: of a folded row it may lie above the true one, never below what one of them had.
+ */
+static struct ft_error *span_thread(struct threads *t, const struct ft_rollup *rollup,
+				    const struct ft_rollup_account *a, uint64_t time_ns)
+{
+	uint32_t id = a->id < t->n_threads ? a->id : 0;
+	struct thread_row *row = &t->rows[t->row_of[id]];
+	const uint64_t *value = a->value;
+	uint64_t change = value[FT_ROLLUP_BORN_BYTES] - value[FT_ROLLUP_FREED_BYTES];
+	uint64_t low = value[FT_ROLLUP_LOW_BYTES] - (value[FT_ROLLUP_LIVE_BYTES] - change);
+
+	row->live_bytes += change;
+	row->live_blocks += value[FT_ROLLUP_BORN_BLOCKS] - value[FT_ROLLUP_FREED_BLOCKS];
+	row->live_variance += value[FT_ROLLUP_BORN_VARIANCE] - value[FT_ROLLUP_FREED_VARIANCE];
+	row->allocated_bytes += value[FT_ROLLUP_BORN_BYTES];
+	row->allocations += value[FT_ROLLUP_BORN_BLOCKS];
+	row->allocated_variance += value[FT_ROLLUP_BORN_VARIANCE];
+	/* Its own, but for what the pairs take out again. */
+	row->freed_own_bytes += value[FT_ROLLUP_FREED_BYTES];
+	row->freed_bytes += value[FT_ROLLUP_FREED_BYTES];
+	for (uint32_t c = 0; c < a->n_cohorts; c++) {
+		const struct ft_rollup_cohort *cohort =
+			&rollup->threads.cohorts[a->first_cohort + c];
+		uint64_t born_ns = ft_rollup_birth_ns(rollup, cohort);
+
+		if (born_ns + t->life.min_freed_age_ns <= time_ns)
+			fa_life_freed(&t->life, born_ns, time_ns, cohort->bytes, row->cohorts);
+	}
+	return fa_track_add(&row->track, t->step, low, &t->arena) &&
+			       fa_track_add(&row->track, t->step, change - low, &t->arena)
+		       ? NULL
+		       : &ft_enomem;
+}
+
+static struct ft_error *threads_on_span(struct fa_pass *pass, const struct fa_span *span)
+{
+	struct threads *t = fa_pass_state(pass);
+	const struct ft_rollup *rollup = span->rollup;
+
+	while (span->time_ns > t->next_step_ns)
+		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
+	for (uint32_t i = 0; i < rollup->threads.n; i++)
+		FT_TRY(span_thread(t, rollup, &rollup->threads.accounts[i], span->time_ns));
+	for (uint32_t i = 0; i < rollup->n_pairs; i++) {
+		const struct ft_rollup_pair *pair = &rollup->pairs[i];
+		uint32_t from = t->row_of[pair->owner < t->n_threads ? pair->owner : 0];
+		uint32_t to = t->row_of[pair->freer < t->n_threads ? pair->freer : 0];
+
+		t->rows[from].freed_own_bytes -= pair->bytes;
+		t->rows[from].freed_bytes -= pair->bytes;
+		t->rows[to].freed_bytes += pair->bytes;
+		FT_TRY(count_foreign(t, from, to, pair->bytes));
+	}
+	return NULL;
+}
+
+/* Arenas are known by addresses: those of what lives where events begin. */
+static struct ft_error *threads_on_detail(struct fa_pass *pass)
+{
+	struct threads *t = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
+	const struct fa_block *block;
+	size_t cursor = 0;
+
+	while (t->has_arenas && fa_engine_next_live(engine, &cursor, &block))
+		FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
 	return NULL;
 }
 
@@ -377,6 +464,8 @@ const struct fa_pass_ops fa_pass_threads = {
 	.state_size = sizeof(struct threads),
 	.init = threads_init,
 	.on_step = threads_on_step,
+	.on_span = threads_on_span,
+	.on_detail = threads_on_detail,
 	.on_tick = threads_on_tick,
 	.on_teardown = survey,
 	.finish = threads_finish,

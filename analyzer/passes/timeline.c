@@ -3,12 +3,14 @@
  * Timeline: the live heap over time, and the RSS that the recording sampled
  *
  * One value a tick, and the highest and lowest live bytes between two ticks: however short, the
- * peak is in the columns exactly.
+ * peak is in the columns exactly. Of a stretch that is rolled up a tick has the values at the
+ * nearest end of an interval.
  */
 #include <stdlib.h>
 
 #include "fa_doc.h"
 #include "fa_engine.h"
+#include "fragtrace/rollup.h"
 
 enum { RSS_POINTS = 4096 };
 
@@ -64,6 +66,17 @@ static struct ft_error *timeline_on_step(struct fa_pass *pass, const struct fa_s
 		t->peak = live;
 	if (live < t->low)
 		t->low = live;
+	return NULL;
+}
+
+static struct ft_error *timeline_on_span(struct fa_pass *pass, const struct fa_span *span)
+{
+	struct timeline *t = fa_pass_state(pass);
+
+	if (span->rollup->peak_bytes > t->peak)
+		t->peak = span->rollup->peak_bytes;
+	if (span->rollup->low_bytes < t->low)
+		t->low = span->rollup->low_bytes;
 	return NULL;
 }
 
@@ -178,6 +191,7 @@ const struct fa_pass_ops fa_pass_timeline = {
 	.state_size = sizeof(struct timeline),
 	.init = timeline_init,
 	.on_step = timeline_on_step,
+	.on_span = timeline_on_span,
 	.on_tick = timeline_on_tick,
 	.finish = timeline_finish,
 	.emit = timeline_emit,

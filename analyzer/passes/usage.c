@@ -68,7 +68,7 @@ static struct ft_error *usage_init(struct fa_pass *pass)
 	size_t cursor = 0;
 
 	u->estimated = fa_engine_sample_bytes(engine) != 0;
-	u->from_ns = fa_engine_from_ns(engine);
+	u->from_ns = fa_engine_detail_ns(engine);
 	u->to_ns = fa_engine_to_ns(engine);
 	u->next_step_ns = step_end(u, 0);
 	u->sites = calloc(fa_engine_n_stacks(engine), sizeof(*u->sites));
