@@ -16,9 +16,13 @@ enum co_control_verb {
 	CO_CONTROL_MARK = 1, /* text: the label */
 	CO_CONTROL_PAUSE,
 	CO_CONTROL_RESUME,
-	CO_CONTROL_FLUSH, /* answered when all that was published before is in the file */
-	CO_CONTROL_STATS, /* answered with a JSON object */
+	CO_CONTROL_FLUSH,    /* answered when all that was published before is in the file */
+	CO_CONTROL_STATS,    /* answered with a JSON object */
+	CO_CONTROL_MAX_SIZE, /* text: a size; the budget from now on */
 };
+
+/* The least budget of a recording: below it there is room for little but its tables. */
+#define CO_MIN_MAX_SIZE (UINT64_C(1) << 20)
 
 struct co_control_request {
 	uint64_t magic;

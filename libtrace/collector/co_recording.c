@@ -221,7 +221,24 @@ static const char *origin_name(const struct co_session *session)
 	return names[session->segment.origin.kind];
 }
 
-struct ft_error *co_recording_open(struct co_writer_state *recording)
+/* The budget, and what a reader is to know of it. */
+static struct ft_error *set_limits(struct co_writer_state *recording, struct ft_limits limits)
+{
+	if (!limits.max_bytes && !limits.max_age_ns)
+		return NULL;
+	limits.sample_bytes = recording->session->segment.sample_bytes;
+	FT_TRY(ft_writer_set_limits(recording->writer, &limits));
+	if (limits.max_bytes)
+		FT_TRY(ft_writer_meta_int(recording->writer, "max_bytes",
+					  (int64_t)limits.max_bytes));
+	if (limits.max_age_ns)
+		FT_TRY(ft_writer_meta_int(recording->writer, "max_age_ns",
+					  (int64_t)limits.max_age_ns));
+	return NULL;
+}
+
+struct ft_error *co_recording_open(struct co_writer_state *recording,
+				   const struct ft_limits *limits)
 {
 	struct co_session *session = recording->session;
 	struct ft_writer *writer;
@@ -239,6 +256,7 @@ struct ft_error *co_recording_open(struct co_writer_state *recording)
 	if (recording->parent.path)
 		FT_TRY(ft_writer_meta(writer, "parent_image", recording->parent.image));
 	FT_TRY(write_settings(writer, &session->segment));
+	FT_TRY(set_limits(recording, *limits));
 	return ft_writer_commit(writer, false);
 }
 

@@ -42,7 +42,7 @@ struct co_writer_state {
 	struct co_ancestry own;	   /* owner 0 while undecided */
 	struct co_ancestry parent; /* path and image owned; id 0: none */
 	uint64_t n_events;
-	bool has_errors; /* a row of a parent's recording could not say so */
+	bool has_errors;	       /* a row of a parent's recording could not say so */
 	int64_t born_ns, committed_ns; /* CLOCK_MONOTONIC */
 	bool dirty;
 	bool undecided;
@@ -67,7 +67,8 @@ uint64_t co_recording_fork_ns(const struct co_writer_state *recording,
 			      const struct co_ancestry *parent);
 
 /* Make the file; recording->parent is set before, if there is one. */
-struct ft_error *co_recording_open(struct co_writer_state *recording);
+struct ft_error *co_recording_open(struct co_writer_state *recording,
+				   const struct ft_limits *limits);
 
 /* Write a block's rows and events. */
 struct ft_error *co_recording_rows(struct co_writer_state *recording,

@@ -136,6 +136,7 @@ bool co_request_serve(struct co_session *session, uint64_t bound)
 			pause_or_resume(session, request, request->verb == CO_CONTROL_PAUSE);
 			break;
 		case CO_CONTROL_FLUSH:
+		case CO_CONTROL_MAX_SIZE: /* the write thread's, too */
 			flush(session, request);
 			break;
 		case CO_CONTROL_STATS:

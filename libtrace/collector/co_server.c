@@ -783,6 +783,8 @@ struct ft_error *co_server_run(const struct co_server_options *options)
 
 	FT_TRY(co_write_create(&server.spill, post_news, &server, &server.write));
 	co_write_set_min_events(server.write, (uint64_t)options->min_events);
+	co_write_set_limits(server.write, &(struct ft_limits){.max_bytes = options->max_bytes,
+							      .max_age_ns = options->max_age_ns});
 	FT_TRY(start_threads(&server));
 
 	error = serve(&server);

@@ -6,15 +6,17 @@
 #define CO_SERVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "fragtrace/error.h"
 
 struct co_server_options {
-	int listen_fd;	  /* listening abstract SOCK_SEQPACKET socket */
-	int notify_fd;	  /* to the launcher, -1 without one */
-	bool symbols;	  /* resolve symbols at the end */
-	bool verbose;	  /* messages on stderr */
-	int min_events;	  /* images with fewer leave a row instead of a file */
+	int listen_fd;			/* listening abstract SOCK_SEQPACKET socket */
+	int notify_fd;			/* to the launcher, -1 without one */
+	bool symbols;			/* resolve symbols at the end */
+	bool verbose;			/* messages on stderr */
+	int min_events;			/* images with fewer leave a row instead of a file */
+	uint64_t max_bytes, max_age_ns; /* of a recording: struct ft_limits; 0: none */
 	int linger_ms;	  /* wait so long for children after the last image has ended */
 	const char *self; /* program to start with --symbolize FILE */
 };

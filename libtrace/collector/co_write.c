@@ -7,6 +7,7 @@
 
 #include "co_recording.h"
 #include "ft_error.h"
+#include "ft_quantity.h"
 
 enum { HISTORY = 4096, COMMIT_MS = 800, TICK_MS = 200 };
 
@@ -15,6 +16,7 @@ struct co_write {
 	co_news_fn *news;
 	void *ctx;
 	uint64_t min_events;
+	struct ft_limits limits;
 	struct co_writer_state *recordings;
 	unsigned n_held;		     /* blocks of all recordings */
 	struct co_ancestry history[HISTORY]; /* a ring of the latest that have ended */
@@ -38,6 +40,11 @@ struct ft_error *co_write_create(struct co_spill *spill, co_news_fn *news, void 
 void co_write_set_min_events(struct co_write *write, uint64_t min_events)
 {
 	write->min_events = min_events;
+}
+
+void co_write_set_limits(struct co_write *write, const struct ft_limits *limits)
+{
+	write->limits = *limits;
 }
 
 static void drop_held(struct co_write *write, struct co_writer_state *recording);
@@ -190,7 +197,7 @@ static void decide(struct co_write *write, struct co_writer_state *recording)
 
 	recording->undecided = false;
 	find_parent(write, recording);
-	error = co_recording_open(recording);
+	error = co_recording_open(recording, &write->limits);
 	if (!error)
 		tell(write, CO_NEWS_OPENED, recording->session, recording->own.path, NULL);
 	for (struct co_spill_block *b = recording->held; b && !error; b = b->next)
@@ -372,13 +379,41 @@ static struct wishes read_wishes(const struct co_spill_block *block)
 	return wishes;
 }
 
-static void answer_flushes(struct co_request *requests, bool is_written)
+/* A new limit (CO_CONTROL_MAX_SIZE); what is wrong with it, or NULL. */
+static const char *set_limit(struct co_write *write, struct co_writer_state *recording,
+			     const char *size)
 {
+	struct ft_limits limits = {.max_bytes = ft_parse_size(size),
+				   .max_age_ns = write->limits.max_age_ns,
+				   .sample_bytes = recording->session->segment.sample_bytes};
+	struct ft_error *error;
+
+	if (!write->limits.max_bytes && !write->limits.max_age_ns)
+		return "the recording was begun without --max-size or --max-age: its events stay";
+	if (limits.max_bytes < CO_MIN_MAX_SIZE)
+		return "the least budget is 1MiB";
+	error = ft_writer_set_limits(recording->writer, &limits);
+	if (error)
+		recording_fail(write, recording->session, error);
+	return error ? "the recording can't be written" : NULL;
+}
+
+static void answer_flushes(struct co_write *write, struct co_writer_state *recording,
+			   struct co_request *requests)
+{
+	bool is_written = recording && recording->writer;
+
 	while (requests) {
 		struct co_request *request = requests;
 
+		const char *error = is_written ? NULL : "the recording can't be written";
+
 		requests = request->next;
-		co_request_finish(request, is_written ? NULL : "the recording can't be written");
+		if (!error && request->verb == CO_CONTROL_MAX_SIZE) {
+			error = set_limit(write, recording, request->label);
+			is_written = recording->writer != NULL;
+		}
+		co_request_finish(request, error);
 	}
 }
 
@@ -410,7 +445,7 @@ static void write_block(struct co_write *write, struct co_spill_block *block)
 		commit(write, recording);
 	if (wishes.answer)
 		answer_commit(session);
-	answer_flushes(wishes.flushes, recording && recording->writer);
+	answer_flushes(write, recording, wishes.flushes);
 	if (wishes.has_end && recording)
 		end_or_wait(write, recording, &wishes.end);
 	else if (wishes.has_end)

@@ -38,6 +38,9 @@ struct ft_error *co_write_create(struct co_spill *spill, co_news_fn *news, void 
  * Before the first block. */
 void co_write_set_min_events(struct co_write *write, uint64_t min_events);
 
+/* How much a recording keeps; nothing is deleted by default. Before the first block. */
+void co_write_set_limits(struct co_write *write, const struct ft_limits *limits);
+
 /* Work until the spill is closed and empty: the body of the write thread. */
 void co_write_run(struct co_write *write);
 

@@ -9,10 +9,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "co_control.h"
 #include "co_server.h"
 #include "co_symbols.h"
 #include "ft_error.h"
 #include "ft_hello.h"
+#include "ft_quantity.h"
 
 /* Below it are the shells and small tools of a script (an env makes 263 calls, a dash 50); a
  * program that does something with its heap is above. */
@@ -34,7 +36,8 @@ static const char help[] =
 	"  --help, --version\n"
 	"\n"
 	"FRAGTRACE_VERBOSE=1 writes messages to stderr, FRAGTRACE_SYMBOLIZE=0 is --no-symbols,\n"
-	"FRAGTRACE_MIN_EVENTS=N is --min-events N.\n";
+	"FRAGTRACE_MIN_EVENTS=N is --min-events N. FRAGTRACE_MAX_SIZE=SIZE and\n"
+	"FRAGTRACE_MAX_AGE=TIME keep each recording within a budget (see fragtrace(1)).\n";
 
 static bool is_set(const char *name, const char *value)
 {
@@ -54,6 +57,14 @@ static bool parse_int(const char *text, int *ret)
 		return false;
 	*ret = (int)value;
 	return true;
+}
+
+/* 0: none, or none that can be kept. */
+static uint64_t parse_budget(const char *text)
+{
+	uint64_t bytes = ft_parse_size(text);
+
+	return bytes >= CO_MIN_MAX_SIZE ? bytes : 0;
 }
 
 static int fail(struct ft_error *error, bool verbose)
@@ -116,12 +127,18 @@ int main(int argc, char **argv)
 					    .linger_ms = 200,
 					    .self = "/proc/self/exe"};
 	const char *min_events = getenv(FT_ENV_MIN_EVENTS);
+	const char *max_size = getenv(FT_ENV_MAX_SIZE), *max_age = getenv(FT_ENV_MAX_AGE);
 	bool ok = true;
 	int c;
 
 	/* The program's environment is not ours to complain of. */
 	if (min_events && !parse_int(min_events, &options.min_events))
 		options.min_events = DEFAULT_MIN_EVENTS;
+
+	if (max_size)
+		options.max_bytes = parse_budget(max_size);
+	if (max_age)
+		options.max_age_ns = ft_parse_duration(max_age);
 
 	/* We and our helper process must not be traced ourselves. */
 	unsetenv("LD_PRELOAD");

@@ -410,6 +410,10 @@ static struct ft_error *run_all(struct run *run, int *status)
 	/* The collector reads it, and those that images of other users may start. */
 	if (run->options->min_events && setenv(FT_ENV_MIN_EVENTS, run->options->min_events, 1) < 0)
 		return &ft_enomem;
+	if (run->options->max_size && setenv(FT_ENV_MAX_SIZE, run->options->max_size, 1) < 0)
+		return &ft_enomem;
+	if (run->options->max_age && setenv(FT_ENV_MAX_AGE, run->options->max_age, 1) < 0)
+		return &ft_enomem;
 	FT_TRY(start_collector(run));
 	FT_TRY(set_environment(run));
 	started = now_ms();

@@ -14,7 +14,8 @@ struct la_run_options {
 	bool no_symbols;
 	bool self_check, free_stacks;
 	/* As given; NULL: the default. */
-	const char *depth, *on_full, *stall_limit, *unwind, *follow, *min_events;
+	const char *depth, *on_full, *stall_limit, *unwind, *follow, *min_events, *max_size,
+		*max_age;
 	const char *sample; /* a size that ft_sample_parse() takes */
 	char **argv;	    /* the program's; NULL-terminated */
 };

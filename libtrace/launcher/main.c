@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "ft_error.h"
+#include "ft_quantity.h"
 #include "ft_sample.h"
 #include "la_control.h"
 #include "la_program.h"
@@ -18,7 +19,7 @@
 static const char help[] =
 	"Usage: fragtrace run [OPTIONS] -- PROGRAM [ARGS...]\n"
 	"       fragtrace mark PID LABEL\n"
-	"       fragtrace ctl PID pause|resume|flush|stats\n"
+	"       fragtrace ctl PID pause|resume|flush|stats|max-size=SIZE\n"
 	"       fragtrace node [OPTIONS]\n"
 	"\n"
 	"Record what a program does with its heap: every allocation with its full stack,\n"
@@ -27,7 +28,8 @@ static const char help[] =
 	"  run         record a program and the programs that it starts\n"
 	"  mark        put a mark into the recording of a running program\n"
 	"  ctl         pause: take up no new blocks; resume; flush: answer when all that\n"
-	"              happened before is in the file; stats: print figures as JSON\n"
+	"              happened before is in the file; stats: print figures as JSON;\n"
+	"              max-size=SIZE: another budget for a recording that has one\n"
 	"  node        record the memory of this machine, as the kernel tells of it\n"
 	"  --help      this text; `fragtrace run --help` lists the options\n"
 	"  --version   version\n"
@@ -58,6 +60,9 @@ static const char run_help[] =
 	"      --follow HOW      record children too: fork,exec (default), fork, exec or none\n"
 	"      --min-events N    a child that makes fewer calls leaves a row in its parent's\n"
 	"                        recording instead of a file (default 1000; 0: all get files)\n"
+	"      --max-size SIZE   keep the recording within so much disk (2G, 64M, at least 1M):\n"
+	"                        the newest stretch in full detail, what is older rolled up\n"
+	"      --max-age TIME    keep so much in full detail (3d, 12h, 30m)\n"
 	"      --no-symbols      leave names to `fraganalyze resolve`\n"
 	"      --help            this text\n"
 	"\n"
@@ -130,6 +135,8 @@ static int run(int argc, char **argv)
 		NO_SYMBOLS,
 		FOLLOW,
 		MIN_EVENTS,
+		MAX_SIZE,
+		MAX_AGE,
 		HELP
 	};
 	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
@@ -143,6 +150,8 @@ static int run(int argc, char **argv)
 					      {"no-symbols", no_argument, NULL, NO_SYMBOLS},
 					      {"follow", required_argument, NULL, FOLLOW},
 					      {"min-events", required_argument, NULL, MIN_EVENTS},
+					      {"max-size", required_argument, NULL, MAX_SIZE},
+					      {"max-age", required_argument, NULL, MAX_AGE},
 					      {"help", no_argument, NULL, HELP},
 					      {0}};
 	struct la_run_options options = {0};
@@ -203,6 +212,17 @@ static int run(int argc, char **argv)
 				return usage("--min-events is a number of calls, not ", optarg);
 			options.min_events = optarg;
 			break;
+		case MAX_SIZE:
+			if (ft_parse_size(optarg) < CO_MIN_MAX_SIZE)
+				return usage("--max-size is a size of at least 1M such as 2G, not ",
+					     optarg);
+			options.max_size = optarg;
+			break;
+		case MAX_AGE:
+			if (!ft_parse_duration(optarg))
+				return usage("--max-age is a time such as 12h or 3d, not ", optarg);
+			options.max_age = optarg;
+			break;
 		case NO_SYMBOLS:
 			options.no_symbols = true;
 			break;
@@ -257,7 +277,8 @@ static int run_control(int argc, char **argv)
 	}
 	if (argc != 3 || !is_number(argv[1]) || atoi(argv[1]) == 0) {
 		fprintf(stderr, "fragtrace: usage: fragtrace %s\n",
-			is_mark ? "mark PID LABEL" : "ctl PID pause|resume|flush|stats");
+			is_mark ? "mark PID LABEL"
+				: "ctl PID pause|resume|flush|stats|max-size=SIZE");
 		return LA_OWN_FAILURE;
 	}
 	if (is_mark)
@@ -265,7 +286,11 @@ static int run_control(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (strcmp(argv[2], verbs[i].name) == 0)
 			return control(atoi(argv[1]), verbs[i].verb, NULL);
-	fprintf(stderr, "fragtrace: ctl knows pause, resume, flush and stats, not %s\n", argv[2]);
+	if (strncmp(argv[2], "max-size=", 9) == 0)
+		return control(atoi(argv[1]), CO_CONTROL_MAX_SIZE, argv[2] + 9);
+	fprintf(stderr,
+		"fragtrace: ctl knows pause, resume, flush, stats and max-size=SIZE, not %s\n",
+		argv[2]);
 	return LA_OWN_FAILURE;
 }
 

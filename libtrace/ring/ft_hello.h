@@ -27,9 +27,11 @@
 #define FT_ENV_SOCKET  "FRAGTRACE_SOCKET"	    /* abstract name without the leading NUL */
 #define FT_ENV_OUTPUT  "FRAGTRACE_OUTPUT"	    /* name of the recording */
 #define FT_ENV_COLLECTOR \
-	"FRAGTRACE_COLLECTOR"		   /* path of fragtrace-collector, for unusual installs */
-#define FT_ENV_VERBOSE "FRAGTRACE_VERBOSE" /* "1": messages on the program's stderr */
-#define FT_ENV_FOLLOW  "FRAGTRACE_FOLLOW"  /* "fork,exec", "fork", "exec" or "none" */
+	"FRAGTRACE_COLLECTOR"		     /* path of fragtrace-collector, for unusual installs */
+#define FT_ENV_VERBOSE	"FRAGTRACE_VERBOSE"  /* "1": messages on the program's stderr */
+#define FT_ENV_FOLLOW	"FRAGTRACE_FOLLOW"   /* "fork,exec", "fork", "exec" or "none" */
+#define FT_ENV_MAX_SIZE "FRAGTRACE_MAX_SIZE" /* a recording's budget on the disk: ft_quantity.h */
+#define FT_ENV_MAX_AGE	"FRAGTRACE_MAX_AGE"  /* of events in full detail */
 #define FT_ENV_MIN_EVENTS \
 	"FRAGTRACE_MIN_EVENTS" /* images with fewer are rows of their parent's recording */
 

@@ -259,3 +259,8 @@ uint64_t ft_writer_event_bytes(const struct ft_writer *writer)
 {
 	return 64 * fake.n_events;
 }
+
+struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
+{
+	return NULL;
+}

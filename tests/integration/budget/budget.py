@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""Keyframes and budgets against the whole recording.
+
+The oracle is the recording that kept everything: the same generator with the same seed, once with
+a budget and once without. Scenarios play days on a virtual clock.
+"""
+
+import contextlib
+import os
+import random
+import sqlite3
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from fttest import Suite, analyze, analyze_json, check, check_equal, run, tool  # noqa: E402
+
+suite = Suite()
+
+# What a verdict is about. Innocents of one kind are told apart by the shape of their curve, which
+# a roll-up has by interval: only between these may a site change.
+INNOCENT = {"plateau", "sawtooth", "churn", "freed"}
+
+
+def value(path, sql):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return db.execute(sql).fetchone()[0]
+
+
+def soak(path, scenario, *options):
+    run([os.environ["FT_SOAK"], *options, scenario, path], timeout=60).check_status(0)
+    return path
+
+
+def make_recording(path, *options):
+    run([os.environ["FT_MAKE_RECORDING"], *options, path], timeout=60).check_status(0)
+    return path
+
+
+@suite.case("a window that begins at a keyframe is as if all before had been replayed", 120)
+def _(scratch):
+    path = make_recording(scratch + "/k.frag", "-n", "300000", "-l", "5000", "-t", "4", "-L", "50",
+                          "-K", "20000")
+    check(value(path, "SELECT count(DISTINCT seq) FROM keyframe") > 2, "there are keyframes")
+    end = analyze_json("summary", path)["to_ns"]
+    rng = random.Random(5)
+    for _ in range(2):
+        window = sorted(rng.sample(range(end), 2))
+        options = []
+        for name, at in zip(("--from", "--to"), window):
+            options += [name, "%d.%09ds" % divmod(at, 10 ** 9)]
+        for verb in "leaks", "sites", "threads", "frag":
+            fast = analyze(verb, path, "--json", *options).stdout
+            check_equal(fast, analyze(verb, path, "--json", "--no-keyframes", *options).stdout,
+                        "%s in %s" % (verb, window))
+
+
+def compare_leaks(full, rolled, what):
+    a, b = ({row["site"]: row for row in document["leaks"]} for document in (full, rolled))
+    check_equal(sorted(b), sorted(a), "%s: sites" % what)
+    for site, row in a.items():
+        other = b[site]
+        for key in "class", "bytes", "blocks", "first_ns", "last_ns", "threads", "stack":
+            check_equal(other[key], row[key], "%s: %s of site %d" % (what, key, site))
+        verdicts = {row["verdict"], other["verdict"]}
+        check(len(verdicts) == 1 or verdicts <= INNOCENT,
+              "%s: site %d is %s" % (what, site, verdicts))
+        if row["verdict"] == "growing":
+            check(row["rate_low"] <= other["rate_bytes_per_s"] <= row["rate_high"],
+                  "%s: rate of site %d: %s, not within %s to %s" % (
+                      what, site, other["rate_bytes_per_s"], row["rate_low"], row["rate_high"]))
+    check_equal(rolled["process"]["verdict"], full["process"]["verdict"], what)
+
+
+def compare_threads(full, rolled, what):
+    exact = ("tid", "allocated_bytes", "live_bytes", "freed_by_others_bytes")
+    for a, b in zip(full["threads"], rolled["threads"]):
+        for key in exact:
+            check_equal(b[key], a[key], "%s: %s of a thread" % (what, key))
+        check((a["verdict"] == "growing") == (b["verdict"] == "growing") or
+              {a["verdict"], b["verdict"]} == {"growing", "suspect"},
+              "%s: a thread is %s and %s" % (what, a["verdict"], b["verdict"]))
+    check_equal(len(rolled["threads"]), len(full["threads"]), what)
+    check_equal(rolled["free_matrix"], full["free_matrix"], "%s: matrix" % what)
+
+
+def compare(scratch, scenario, factor):
+    full = soak(scratch + "/full.frag", scenario, "-x", factor)
+    budget = max(1 << 20, os.path.getsize(full) // 4)
+    rolled = soak(scratch + "/rolled.frag", scenario, "-x", factor, "-B", str(budget))
+    check(os.path.getsize(rolled) <= budget + budget // 32, "it is within its budget")
+    a, b = analyze_json("summary", full), analyze_json("summary", rolled)
+    check(b["rolled_up"] and not a["rolled_up"], "one of them is rolled up")
+    check(b["detail_ns"] > 0, "the detailed stretch begins later")
+    for key in a["totals"]:
+        check_equal(b["totals"][key], a["totals"][key], "%s: %s" % (scenario, key))
+    x, y = analyze_json("sites", full), analyze_json("sites", rolled)
+    check_equal(y["sites"], x["sites"], "%s: sites" % scenario)
+    compare_leaks(analyze_json("leaks", full), analyze_json("leaks", rolled), scenario)
+    compare_threads(analyze_json("threads", full), analyze_json("threads", rolled), scenario)
+    # Layout: the same from the detailed stretch on.
+    begin = "%d.%09ds" % divmod(b["detail_ns"], 10 ** 9)
+    x, y = (analyze_json("frag", path, "--from", begin) for path in (full, rolled))
+    check_equal(y["metrics"], x["metrics"], "%s: layout" % scenario)
+    check_equal(y["sites"], x["sites"], "%s: who pins" % scenario)
+
+
+for name, factor in (("plain", "4"), ("bursty", "2"), ("threads", "6"), ("guilty-caller", "4")):
+    suite.add("%s is judged within a budget as without one" % name, 100,
+              lambda scratch, name=name, factor=factor: compare(scratch, name, factor))
+
+
+@suite.case("a window without its events is refused, with words", 60)
+def _(scratch):
+    path = soak(scratch + "/r.frag", "plain", "-x", "4", "-B", str(1 << 20))
+    result = analyze("leaks", path, "--to", "10s", status=2)
+    check(b"--to must be later" in result.stderr, result.stderr)
+
+
+@suite.case("a program is recorded within a budget", 100)
+def _(scratch):
+    path = scratch + "/p.frag"
+    program = ("kept = []\n"
+               "for i in range(60):\n"
+               "    words = {str(j) * 9: [j] * 70 for j in range(i, i + 4000)}\n"
+               "    kept.append(bytearray(5000))\n")
+    run([tool("FRAGTRACE"), "run", "--max-size=1M", "--no-symbols", "-o", path, "--", sys.executable, "-c", program],
+        timeout=90, env=dict(os.environ, PYTHONMALLOC="malloc")).check_status(0)
+    check(os.path.getsize(path) <= (1 << 20) + (1 << 15), os.path.getsize(path))
+    summary = analyze_json("summary", path)
+    check(summary["rolled_up"], "its beginning is rolled up")
+    written = int(value(path, "SELECT value FROM meta WHERE key = 'events_written'"))
+    check_equal(summary["totals"]["events"], written, "events")
+    text = analyze("summary", path).stdout
+    check(b"Full detail begins" in text, text)
+
+
+@suite.case("budgets that are none are refused", 30)
+def _(scratch):
+    for option in "--max-size=10", "--max-size=2X", "--max-age=yesterday", "--max-age=0":
+        result = run([tool("FRAGTRACE"), "run", option, "--", "true"])
+        result.check_status(125)
+        check(b"such as" in result.stderr, result.stderr)
+
+
+suite.run()
