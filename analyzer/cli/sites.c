@@ -13,7 +13,7 @@
 #include "cli.h"
 #include "ft_cleanup.h"
 
-enum { DEFAULT_TOP = 10, STACK_MAX = 12, HISTOGRAM_WIDTH = 48 };
+enum { DEFAULT_TOP = 10, STACK_MAX = 12, HISTOGRAM_WIDTH = 48, POOLS = 20 };
 
 /* The sections, parsed. */
 struct facts {
@@ -236,12 +236,42 @@ static void print_whole(struct cli_analysis *a, const struct facts *facts)
 	putchar('\n');
 }
 
+/* The program's own pools, if it told of any. */
+static void print_pools(struct cli_analysis *a)
+{
+	const struct fa_value *pools = fa_value_get(cli_section(a, "pools"), "pools");
+	struct fa_text x, y, z, n;
+	size_t shown = 0;
+
+	if (!pools || !pools->n)
+		return;
+	printf("%s\n%10s %10s %10s %8s  POOL%s\n", term_on(STYLE_BOLD), "LIVE", "PEAK", "MEMORY",
+	       "OBJECTS", term_off());
+	for (const struct fa_value *p = pools->first; p && shown < POOLS; p = p->next, shown++) {
+		const char *name = fa_value_text(p, "name");
+
+		printf("%10s %10s %10s %8s  ", term_bytes(fa_value_u64(p, "live_bytes"), &x),
+		       term_bytes(fa_value_u64(p, "peak_bytes"), &y),
+		       term_bytes(fa_value_u64(p, "memory_bytes"), &z),
+		       fa_format_count(fa_value_u64(p, "allocations"), &n));
+		if (name)
+			term_text(name, 0);
+		else
+			printf("0x%" PRIx64, fa_value_u64(p, "address"));
+		if (!fa_value_is_null(fa_value_get(p, "destroyed_ns")))
+			printf(" (destroyed)");
+		putchar('\n');
+	}
+	if (pools->n > POOLS)
+		printf("%zu more pools\n", pools->n - POOLS);
+}
+
 static void print_sections(const struct cli_analysis *a)
 {
-	static const char *const names[] = {"lifetimes", "reallocs", "sites", "usage"};
+	static const char *const names[] = {"lifetimes", "pools", "reallocs", "sites", "usage"};
 
 	fputs("{\"schema\":1", stdout);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		printf(",\"%s\":%s", names[i], fa_doc_section(a->doc, names[i]));
 	puts("}");
 }
@@ -287,6 +317,7 @@ int verb_sites(const struct cli_verb *verb, const struct cli_options *options)
 		term_estimated(facts.sites);
 		print_whole(&a, &facts);
 		print_table(&facts, rows, n, order, top);
+		print_pools(&a);
 	} else {
 		status = cli_fail(&ft_enomem, CLI_FAILED);
 	}

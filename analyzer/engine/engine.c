@@ -327,6 +327,15 @@ bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
 	return false;
 }
 
+bool fa_engine_next_laid(const struct fa_engine *engine, size_t *cursor,
+			 const struct fa_block **ret)
+{
+	while (fa_engine_next_live(engine, cursor, ret))
+		if (!fa_block_is_object(*ret))
+			return true;
+	return false;
+}
+
 size_t fa_engine_n_live(const struct fa_engine *engine)
 {
 	return engine->heap.n_live;

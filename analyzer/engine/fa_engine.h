@@ -103,6 +103,9 @@ void fa_engine_thread_live(const struct fa_engine *engine, uint32_t thread,
 /* Totals of the live heap after the step at hand, and of the window so far. */
 struct fa_totals {
 	uint64_t live_blocks, live_bytes, live_usable;
+	/* What the heap's blocks were asked for: live_bytes, but for objects of the program's own
+	 * pools, in whose stead it has the blocks that they lie in. Not of a sampled recording. */
+	uint64_t laid_bytes;
 	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed; /* a realloc counts in both */
 	uint64_t peak_bytes, peak_ns, peak_seq;
 	uint64_t n_unknown_frees, n_overlaps, n_events;
@@ -220,6 +223,9 @@ const struct fa_finding *fa_engine_finding(const struct fa_engine *engine,
 
 /* Visit live blocks (order unspecified but repeatable); from finish: what is live at the end. */
 bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
+			 const struct fa_block **ret);
+/* Those of them that the allocator made: what lies in the heap. */
+bool fa_engine_next_laid(const struct fa_engine *engine, size_t *cursor,
 			 const struct fa_block **ret);
 const struct fa_block *fa_engine_live(const struct fa_engine *engine,
 				      uint64_t address); /* or NULL */

@@ -58,6 +58,14 @@ struct fa_block {
 	uint8_t api, flags;
 };
 
+/* Is it an object that a pool of the program's made in a block (fragtrace/mark.h)? It counts as a
+ * block, and the block that it lies in as none: its `bytes` and `blocks` are 0. But for the layout of
+ * the heap there is that block alone. */
+static inline bool fa_block_is_object(const struct fa_block *block)
+{
+	return block->address & FT_ADDRESS_POOL;
+}
+
 /*
  * One event, resolved. A realloc has both `died` (the block as it was) and `born` (as it is now):
  * never a moment without it. The live heap (totals in fa_engine.h) is as it is after the step;
@@ -67,7 +75,8 @@ struct fa_step {
 	const struct ft_event *event;
 	const struct fa_block *born; /* NULL unless a block came (alloc, realloc) */
 	const struct fa_block *died; /* NULL unless a block went (free, realloc) */
-	/* Where `born` lies and `died` lay; NULL without it, or unless a pass needs the layout. */
+	/* Where `born` lies and `died` lay; NULL without it, of an object of a pool, or unless a
+	 * pass needs the layout. */
 	const struct fa_place *born_at, *died_at;
 	bool unknown_free; /* a free or realloc of an address that was not live */
 	bool overlap;	   /* `born` took the place of a live block whose free was not seen;

@@ -142,7 +142,10 @@ struct ft_error *fa_engine_inherit(struct fa_engine *engine)
 		site->live_bytes += block->bytes;
 		engine->totals.live_blocks += block->blocks;
 		engine->totals.live_bytes += block->bytes;
-		engine->totals.live_usable += block->usable;
+		if (!fa_block_is_object(block)) {
+			engine->totals.live_usable += block->usable;
+			engine->totals.laid_bytes += block->size;
+		}
 		engine->inheritance.n_blocks++;
 		engine->inheritance.n_bytes += block->size;
 	}

@@ -114,7 +114,11 @@ static void account_born(struct fa_engine *engine, const struct fa_block *block)
 		account_error(engine, block, 1);
 		return;
 	}
-	totals->live_usable += block->usable;
+	/* An object's memory is its backing block's. */
+	if (!fa_block_is_object(block)) {
+		totals->live_usable += block->usable;
+		totals->laid_bytes += block->size;
+	}
 	engine->last_address[block->thread] = block->address;
 }
 
@@ -131,10 +135,12 @@ static void account_died(struct fa_engine *engine, const struct fa_block *block)
 	totals->live_bytes -= block->bytes;
 	totals->n_frees += block->blocks;
 	totals->bytes_freed += block->bytes;
-	if (engine->site_errors)
+	if (engine->site_errors) {
 		account_error(engine, block, -1);
-	else
+	} else if (!fa_block_is_object(block)) {
 		totals->live_usable -= block->usable;
+		totals->laid_bytes -= block->size;
+	}
 }
 
 static void account_temporary(struct fa_engine *engine, const struct fa_block *block,
@@ -156,13 +162,13 @@ static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step)
 {
 	struct fa_place *places = engine->places;
 
-	if (step->died) {
+	if (step->died && !fa_block_is_object(step->died)) {
 		places[0] = block_place(engine->is_glibc, step->died);
 		fa_layout_remove(engine->layout, &places[0], step->died->address,
 				 step->died->stack);
 		step->died_at = &places[0];
 	}
-	if (step->born) {
+	if (step->born && !fa_block_is_object(step->born)) {
 		places[1] = block_place(engine->is_glibc, step->born);
 		step->born_at = &places[1];
 		return fa_layout_add(engine->layout, &places[1], step->born->address,
@@ -215,10 +221,13 @@ static void block_fill(const struct fa_engine *engine, struct fa_block *block,
 	block->blocks = 1;
 }
 
-/* What it stands for in a sampled recording, once its birth is known. */
+/* What it stands for in a sampled recording, once its birth is known; what a pool divides stands for
+ * nothing, as its objects count. */
 static inline void block_weigh(const struct fa_engine *engine, struct fa_block *block)
 {
-	if (engine->sample_bytes)
+	if (block->api == FT_API_POOL_BACKING)
+		block->bytes = block->blocks = 0;
+	else if (engine->sample_bytes)
 		fa_engine_weigh(engine, block);
 }
 
@@ -291,6 +300,9 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 	if (fa_heap_remove_tagged(&engine->heap, event->old_address, tag, &died)) {
 		step.died = &died;
 	} else {
+		/* Of memory that is no block there is nothing to say. */
+		if (event->api == FT_API_POOL_BACKING)
+			return NULL;
 		engine->totals.n_unknown_frees++;
 		step.unknown_free = true;
 	}
@@ -301,6 +313,12 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 	block_fill(engine, block, event);
 	block->born_ns = step.died ? died.born_ns : event->time_ns;
 	block->born_seq = step.died ? died.born_seq : event->seq;
+	if (step.died && event->api == FT_API_POOL_BACKING) {
+		/* It is where and what it was. */
+		block->size = died.size;
+		block->usable = died.usable;
+		block->flags = died.flags;
+	}
 	block_weigh(engine, block);
 	if (step.died)
 		account_died(engine, &died);
@@ -449,7 +467,7 @@ static struct ft_error *begin_layout(struct fa_engine *engine)
 	size_t cursor = 0;
 
 	engine->has_layout = true;
-	while (fa_engine_next_live(engine, &cursor, &block)) {
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		struct fa_place place;
 
 		fa_engine_place(engine, block, &place);
@@ -522,6 +540,7 @@ struct ft_error *fa_engine_begin_window(struct fa_engine *engine, enum engine_st
 		.live_blocks = totals->live_blocks,
 		.live_bytes = totals->live_bytes,
 		.live_usable = totals->live_usable,
+		.laid_bytes = totals->laid_bytes,
 		.peak_bytes = totals->live_bytes,
 		.live_variance = totals->live_variance,
 		.peak_variance = totals->live_variance,

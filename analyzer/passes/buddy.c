@@ -62,7 +62,7 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	b->score = calloc(n, sizeof(*b->score));
 	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
 		return &ft_enomem;
-	while (fa_engine_next_live(engine, &cursor, &block))
+	while (fa_engine_next_laid(engine, &cursor, &block))
 		FT_TRY(fa_arena_born(&b->arena, block->address, block->size, block->born_seq,
 				     block->born_ns));
 	return NULL;
@@ -73,9 +73,9 @@ static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step
 	struct buddy *b = fa_pass_state(pass);
 	const struct fa_block *born = step->born;
 
-	if (step->died)
+	if (step->died_at)
 		fa_arena_died(&b->arena, step->died->address, step->died->size);
-	return born ? fa_arena_born(&b->arena, born->address, born->size, step->event->seq,
+	return step->born_at ? fa_arena_born(&b->arena, born->address, born->size, step->event->seq,
 				    step->event->time_ns)
 		    : NULL;
 }

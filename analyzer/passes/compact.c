@@ -130,7 +130,7 @@ static struct ft_error *take_extents(struct compact *c, struct fa_engine *engine
 
 	if (!named || !extents)
 		return &ft_enomem;
-	while (fa_engine_next_live(engine, &cursor, &block)) {
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		struct extent *extent = &extents[n];
 
 		if (c->glibc && (block->flags & FT_EVENT_F_MMAPPED))

@@ -332,7 +332,7 @@ static struct ft_error *frag_on_tick(struct fa_pass *pass, uint32_t tick, uint64
 	if ((tick + 1) % series->stride && !is_last)
 		return NULL;
 	series->time_ns[k] = time_ns;
-	series->live_bytes[k] = heap->live_bytes;
+	series->live_bytes[k] = heap->laid_bytes;
 	series->pinned[k] = pages->pinned_free_bytes + mapped->pinned_free_bytes;
 	series->largest[k] = fa_holes_largest(&frag->layout->holes);
 	series->hole_bytes[k] = holes->hole_bytes;
@@ -340,13 +340,13 @@ static struct ft_error *frag_on_tick(struct fa_pass *pass, uint32_t tick, uint64
 	series->trimmable[k] = holes->trim_pages * PAGE;
 	series->footprint[k] = frag_footprint(frag);
 	series->internal[k] = heap->live_usable
-				      ? 100 * (double)(heap->live_usable - heap->live_bytes) /
+				      ? 100 * (double)(heap->live_usable - heap->laid_bytes) /
 						(double)heap->live_usable
 				      : NAN;
-	series->overhead[k] = heap->live_bytes ? (double)(series->footprint[k] >= 0
+	series->overhead[k] = heap->laid_bytes ? (double)(series->footprint[k] >= 0
 								  ? (uint64_t)series->footprint[k]
 								  : series->pages[k] * PAGE) /
-							 (double)heap->live_bytes
+							 (double)heap->laid_bytes
 					       : NAN;
 	series->useful[2 * (size_t)k] = series->useful[2 * (size_t)k + 1] = NAN;
 	FT_TRY(useful_open(frag, k));
@@ -390,7 +390,7 @@ static struct ft_error *frag_init(struct fa_pass *pass)
 	if (!frag->pins.scratch)
 		return &ft_enomem;
 	FT_TRY(frag_samples_load(frag, pass));
-	while (fa_engine_next_live(engine, &cursor, &block)) {
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		struct fa_place place;
 
 		fa_engine_place(engine, block, &place);

@@ -312,7 +312,7 @@ static struct ft_error *moment_blocks(struct frag *frag, const struct fa_engine 
 	ft_map_init(&by_page);
 	ft_map_init(&burst_pages);
 	error = find_examples(frag, rank, &by_page);
-	while (!error && fa_engine_next_live(engine, &cursor, &block)) {
+	while (!error && fa_engine_next_laid(engine, &cursor, &block)) {
 		uint64_t start, end, bytes = 0;
 		bool own = frag->glibc && block->flags & FT_EVENT_F_MMAPPED;
 		const struct fa_pagemap *map = own ? &frag->layout->mapped : &frag->layout->pages;
@@ -517,6 +517,7 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 	moment->taken = true;
 	moment->at_ns = at_ns;
 	moment->heap = *fa_engine_totals(engine);
+	moment->heap.live_bytes = moment->heap.laid_bytes;
 	moment->sampled = sample_is_of(frag, at_ns);
 	if (!moment->sampled && frag->samples.has_residency) {
 		/* What an unfit sample said of pages is forgotten. */

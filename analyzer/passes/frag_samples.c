@@ -280,8 +280,8 @@ static struct frag_waterfall waterfall(const struct frag *frag, const struct fa_
 	struct frag_waterfall w = {
 		.time_ns = sample->time_ns,
 		.rss = sample->rss,
-		.live_req = (int64_t)heap->live_bytes,
-		.round = (int64_t)(heap->live_usable - heap->live_bytes),
+		.live_req = (int64_t)heap->laid_bytes,
+		.round = (int64_t)(heap->live_usable - heap->laid_bytes),
 		.meta = (int64_t)(pages->live_bytes + mapped->live_bytes - heap->live_usable),
 		.pin_free = (int64_t)(pages->pinned_free_bytes + mapped->pinned_free_bytes),
 		.empty_res =

@@ -47,7 +47,7 @@ static struct ft_error *map_init(struct fa_pass *pass)
 	map->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
 	map->stride = (n_ticks + MAP_COLUMNS - 1) / MAP_COLUMNS;
 	FT_TRY(fa_grid_init(&map->grid, (n_ticks + map->stride - 1) / map->stride, MAP_GRANULES));
-	while (fa_engine_next_live(engine, &cursor, &block)) {
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		struct fa_place place;
 
 		fa_engine_place(engine, block, &place);
@@ -60,9 +60,9 @@ static struct ft_error *map_on_step(struct fa_pass *pass, const struct fa_step *
 {
 	struct map *map = fa_pass_state(pass);
 
-	if (step->died)
+	if (step->died_at)
 		fa_grid_remove(&map->grid, step->died_at->start, step->died_at->end);
-	return step->born ? map_born(map, step->born_at, step->born->flags) : NULL;
+	return step->born_at ? map_born(map, step->born_at, step->born->flags) : NULL;
 }
 
 static struct ft_error *map_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)

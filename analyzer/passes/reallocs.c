@@ -107,6 +107,9 @@ static struct ft_error *reallocs_on_step(struct fa_pass *pass, const struct fa_s
 		return NULL;
 	}
 
+	if (born->api == FT_API_POOL_BACKING)
+		return NULL;
+
 	struct site_reallocs *site = site_of(r, born->stack);
 	uint64_t *calls = ft_map_put(&r->chains, born->born_seq, NULL);
 

@@ -128,7 +128,7 @@ static struct ft_error *count_live(struct threads *t, struct fa_engine *engine)
 		row->live_bytes += block->bytes;
 		row->live_blocks += block->blocks;
 		row->live_variance += variance_of(t, engine, block);
-		if (t->has_arenas)
+		if (t->has_arenas && !fa_block_is_object(block))
 			FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
 	}
 	for (uint32_t id = 0; id < t->n_threads && fa_engine_rolled(engine); id++) {
@@ -214,7 +214,8 @@ static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_st
 
 	while (__builtin_expect(step->event->time_ns > t->next_step_ns, 0))
 		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
-	if (t->has_arenas)
+	if (t->has_arenas && !(step->died && fa_block_is_object(step->died)) &&
+	    !(step->born && fa_block_is_object(step->born)))
 		FT_TRY(threads_arena_step(t, engine, step));
 	if (step->died)
 		FT_TRY(count_died(t, engine, step));

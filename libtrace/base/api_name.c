@@ -29,6 +29,10 @@ const char *ft_api_name(enum ft_api api)
 		[FT_API_DELETE_ARRAY_SIZED] = "operator delete[](size)",
 		[FT_API_DELETE_ALIGNED] = "operator delete(align_val_t)",
 		[FT_API_DELETE_ARRAY_ALIGNED] = "operator delete[](align_val_t)",
+		[FT_API_POOL_ALLOC] = "pool_alloc",
+		[FT_API_POOL_FREE] = "pool_free",
+		[FT_API_POOL_RESET] = "pool_reset",
+		[FT_API_POOL_BACKING] = "pool_add",
 	};
 
 	return (unsigned)api < FT_API_N ? names[api] : names[FT_API_UNKNOWN];
@@ -58,4 +62,7 @@ const unsigned char ft_api_families[FT_API_N] = {
 	[FT_API_DELETE_ARRAY] = FT_FAMILY_NEW_ARRAY,
 	[FT_API_DELETE_ARRAY_SIZED] = FT_FAMILY_NEW_ARRAY,
 	[FT_API_DELETE_ARRAY_ALIGNED] = FT_FAMILY_NEW_ARRAY_ALIGNED,
+	[FT_API_POOL_ALLOC] = FT_FAMILY_POOL,
+	[FT_API_POOL_FREE] = FT_FAMILY_POOL,
+	[FT_API_POOL_RESET] = FT_FAMILY_POOL,
 };

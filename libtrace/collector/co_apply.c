@@ -111,6 +111,12 @@ static inline struct share share_of(const struct co_session *session, const stru
 {
 	uint64_t usable = block->extra == CO_EXTRA_UNKNOWN ? 0 : block->size + block->extra;
 
+	/* What it holds is counted object by object; of these, it has the memory. */
+	if (session->stacks.sites[block->site].api == FT_API_POOL_BACKING)
+		return (struct share){.usable = usable};
+	if (block->address & FT_ADDRESS_POOL)
+		return (struct share){.bytes = block->size, .blocks = 1};
+
 	if (!session->segment.sample_bytes)
 		return (struct share){.bytes = block->size, .usable = usable, .blocks = 1};
 
@@ -140,14 +146,15 @@ static void count_birth(struct co_session *session, const struct co_block *block
 			uint64_t time_ns)
 {
 	struct co_site *site = &session->stacks.sites[block->site];
-	struct share share = share_of(session, block);
+	struct share share;
 
+	site->api = api;
+	share = share_of(session, block);
 	session->timeline.n_allocs += share.blocks;
 	session->timeline.bytes_allocated += share.bytes;
 	session->timeline.usable_bytes += share.usable;
 	co_timeline_peak(&session->timeline, time_ns);
 	site->n_allocs += share.blocks;
-	site->api = api;
 	site->bytes_allocated += share.bytes;
 	site->dirty = true;
 	if (site->bytes_allocated - site->bytes_freed > site->peak_bytes)
@@ -252,16 +259,24 @@ static bool is_late_death(struct co_session *session, uint64_t address, uint64_t
 static void apply_alloc(struct co_session *session, struct co_ring *ring,
 			const struct co_record *record)
 {
-	if (session->paused)
+	uint64_t time_ns;
+
+	if (session->paused) {
 		session->counters.n_paused++;
-	else
-		apply_birth(session, ring, FT_EVENT_ALLOC, record, event_time(session, record));
+		return;
+	}
+	time_ns = event_time(session, record);
+	apply_birth(session, ring, FT_EVENT_ALLOC, record, time_ns);
+	if (record->api == FT_API_POOL_ALLOC)
+		co_pools_born(session, record, time_ns);
 }
 
-static void apply_free(struct co_session *session, struct co_ring *ring,
-		       const struct co_record *record)
+void co_apply_free(struct co_session *session, struct co_ring *ring, const struct co_record *record)
 {
 	struct co_block block;
+
+	if (record->api == FT_API_POOL_FREE)
+		co_pools_died(session, record);
 
 	if (is_late_death(session, record->address, record->stamp))
 		return;
@@ -297,7 +312,7 @@ static bool apply_paused_realloc(struct co_session *session, struct co_ring *rin
 		part.size = part.usable = 0;
 		part.stack = 0;
 		part.given = 0;
-		apply_free(session, ring, &part);
+		co_apply_free(session, ring, &part);
 	} else if (!session->paused) {
 		part.old_address = 0;
 		apply_alloc(session, ring, &part);
@@ -305,8 +320,8 @@ static bool apply_paused_realloc(struct co_session *session, struct co_ring *rin
 	return true;
 }
 
-static void apply_realloc(struct co_session *session, struct co_ring *ring,
-			  const struct co_record *record)
+void co_apply_realloc(struct co_session *session, struct co_ring *ring,
+		      const struct co_record *record)
 {
 	if (session->was_paused && apply_paused_realloc(session, ring, record))
 		return;
@@ -565,6 +580,9 @@ static void apply_side(struct co_session *session, struct co_ring *ring,
 	uint64_t time_ns = co_timebase_time(&session->timebase, record->stamp);
 
 	switch (record->type) {
+	case FT_WIRE_POOL:
+		co_pools_record(session, ring, record, time_ns);
+		break;
 	case FT_WIRE_THREAD:
 		apply_thread(session, ring, record, time_ns);
 		break;
@@ -612,10 +630,10 @@ void co_apply(void *ctx, struct co_queue *queue, const struct co_record *records
 			apply_alloc(session, ring, record);
 			break;
 		case FT_WIRE_FREE:
-			apply_free(session, ring, record);
+			co_apply_free(session, ring, record);
 			break;
 		case FT_WIRE_REALLOC:
-			apply_realloc(session, ring, record);
+			co_apply_realloc(session, ring, record);
 			break;
 		default:
 			apply_side(session, ring, record);

@@ -252,6 +252,7 @@ void co_end_write(struct co_session *session)
 	write_threads(session, end_ns);
 	write_losses(session, end_ns);
 	co_end_write_sites(session);
+	co_pools_write(session);
 	write_ledger(session);
 	write_end(session, end_ns);
 	co_session_flush(session);

@@ -2,6 +2,8 @@
 /* Decoded wire records: see co_record.h. */
 #include "co_record.h"
 
+#include "fragtrace/event.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +39,36 @@ static bool decode_side(const uint64_t *words, unsigned n, struct co_record *rec
 	memcpy(side->words, words, n * sizeof(*words));
 	record->side = side;
 	return true;
+}
+
+/* Objects of pools are blocks like others, at addresses of their own; what else there is to say of
+ * pools is rare. */
+static bool decode_pool(const uint64_t *words, unsigned n, struct co_record *record)
+{
+	uint64_t block = words[3] & (FT_ADDRESS_POOL - 1);
+	unsigned what = record->api;
+
+	record->old_address = words[2];
+	switch (what) {
+	case FT_WIRE_POOL_ALLOC:
+		record->type = FT_WIRE_ALLOC;
+		record->api = FT_API_POOL_ALLOC;
+		record->address = block | FT_ADDRESS_POOL;
+		record->size = words[4];
+		return block != 0;
+	case FT_WIRE_POOL_FREE:
+		record->type = FT_WIRE_FREE;
+		record->api = FT_API_POOL_FREE;
+		record->address = block | FT_ADDRESS_POOL;
+		return block != 0;
+	case FT_WIRE_POOL_CREATE:
+	case FT_WIRE_POOL_ADD:
+	case FT_WIRE_POOL_RESET:
+	case FT_WIRE_POOL_DESTROY:
+		return decode_side(words, n, record);
+	default:
+		return false;
+	}
 }
 
 bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *record)
@@ -94,6 +126,8 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 		return n >= 3 && decode_side(words, n, record);
 	case FT_WIRE_MARK:
 		return decode_side(words, n, record);
+	case FT_WIRE_POOL:
+		return n >= 5 && decode_pool(words, n, record);
 	case FT_WIRE_ERROR:
 		if (n < 5)
 			return false;

@@ -296,6 +296,8 @@ static struct ft_error *write_op(struct co_writer_state *recording, const struct
 		return ft_writer_residency(writer, &op->residency);
 	case CO_OP_MARK:
 		return ft_writer_mark(writer, &op->mark);
+	case CO_OP_POOL:
+		return ft_writer_pool(writer, &op->pool);
 	case CO_OP_ERROR:
 		return ft_writer_error(writer, &op->error);
 	case CO_OP_LOSS:

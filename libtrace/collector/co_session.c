@@ -34,6 +34,7 @@ struct ft_error *co_session_create(struct co_spill *spill, pid_t pid, struct co_
 	pthread_mutex_init(&session->lock, NULL);
 	co_late_init(&session->late);
 	co_errors_init(&session->errors);
+	co_pools_init(&session->pools);
 	co_live_init(&session->live);
 	co_timeline_init(&session->timeline);
 	if (session->segment.sample_bytes)
@@ -88,6 +89,7 @@ void co_session_unref(struct co_session *session)
 	co_stacks_deinit(&session->stacks);
 	co_late_deinit(&session->late);
 	co_errors_deinit(&session->errors);
+	co_pools_deinit(&session->pools);
 	for (uint32_t i = 0; i < session->n_modules; i++) {
 		free((char *)(uintptr_t)session->modules[i].row.path);
 		free((char *)(uintptr_t)session->modules[i].row.build_id);

@@ -28,6 +28,7 @@
 #include "co_errors.h"
 #include "co_late.h"
 #include "co_live.h"
+#include "co_pools.h"
 #include "co_record.h"
 #include "co_request.h"
 #include "co_segment.h"
@@ -123,6 +124,7 @@ struct co_session {
 	struct co_late late;
 	struct co_timeline timeline;
 	struct co_errors errors;
+	struct co_pools pools;
 	struct co_counters counters;
 	struct co_spill_block *block; /* being filled, NULL between */
 	int64_t block_since, sites_written, sites_interval;
@@ -189,6 +191,11 @@ uint64_t co_session_time(const struct co_session *session, int64_t monotonic_ns)
 
 /* co_apply.c: the records in order. A co_visit_fn. */
 void co_apply(void *ctx, struct co_queue *queue, const struct co_record *records, uint32_t n);
+/* One record, whatever its type says. */
+void co_apply_free(struct co_session *session, struct co_ring *ring,
+		   const struct co_record *record);
+void co_apply_realloc(struct co_session *session, struct co_ring *ring,
+		      const struct co_record *record);
 void co_apply_timeline(struct co_session *session, uint64_t time_ns, bool final);
 
 /* The stack that a record names, as the file numbers it. */

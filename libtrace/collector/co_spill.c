@@ -139,6 +139,18 @@ struct co_op *co_op_error(const struct ft_error_row *row)
 	return op;
 }
 
+struct co_op *co_op_pool(const struct ft_pool_row *row)
+{
+	struct co_op *op = co_op_create(CO_OP_POOL, text_bytes(row->name));
+	size_t used = 0;
+
+	if (op) {
+		op->pool = *row;
+		op->pool.name = keep_text(op, &used, row->name);
+	}
+	return op;
+}
+
 struct co_op *co_op_sample(uint64_t time_ns, const char *source, const char *key, int64_t value)
 {
 	struct co_op *op = co_op_create(CO_OP_SAMPLE, text_bytes(source) + text_bytes(key));

@@ -39,6 +39,7 @@ enum co_op_kind {
 	CO_OP_RESIDENCY, /* its runs are in `data` */
 	CO_OP_MARK,
 	CO_OP_ERROR,
+	CO_OP_POOL,
 	CO_OP_LOSS,
 	CO_OP_CLOCK,
 	CO_OP_COMMIT, /* commit now, then set the segment's `committed` */
@@ -59,6 +60,7 @@ struct co_op {
 		struct ft_residency_row residency;
 		struct ft_mark_row mark;
 		struct ft_error_row error;
+		struct ft_pool_row pool;
 		struct ft_loss_row loss;
 		struct ft_clock_row clock;
 		struct {
@@ -88,6 +90,7 @@ struct co_op *co_op_module(const struct ft_module_row *row);
 struct co_op *co_op_mapping(const struct ft_mapping_row *row);
 struct co_op *co_op_residency(const struct ft_residency_row *row);
 struct co_op *co_op_mark(const struct ft_mark_row *row);
+struct co_op *co_op_pool(const struct ft_pool_row *row);
 struct co_op *co_op_error(const struct ft_error_row *row);
 struct co_op *co_op_sample(uint64_t time_ns, const char *source, const char *key, int64_t value);
 

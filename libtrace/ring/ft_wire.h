@@ -51,6 +51,18 @@ enum ft_wire_type {
 	FT_WIRE_STACK = 13, /* head (api: enum ft_wire_stack), stamp, pcs, outermost first: a stack
 			       for which the tree has no room; for the events of this ring
 			       that name FT_WIRE_RAW_STACK, until the next */
+	FT_WIRE_POOL = 14, /* head (api: enum ft_wire_pool, upper: stack), stamp, pool, block, size
+			    * (CREATE: bytes of the name), then the name, padded with zeros */
+};
+
+/* As enum fragtrace_pool_call of fragtrace/mark.h. */
+enum ft_wire_pool {
+	FT_WIRE_POOL_CREATE = 1,
+	FT_WIRE_POOL_ADD = 2,
+	FT_WIRE_POOL_ALLOC = 3,
+	FT_WIRE_POOL_FREE = 4,
+	FT_WIRE_POOL_RESET = 5,
+	FT_WIRE_POOL_DESTROY = 6,
 };
 
 /* What the pcs of a STACK record go on from. */

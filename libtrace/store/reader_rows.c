@@ -353,16 +353,48 @@ struct ft_error *ft_reader_symbols(struct ft_reader *reader,
 	       .line = I(5)});
 }
 
-/* Files of earlier writers lack the table. */
-static struct ft_error *has_children(struct ft_reader *reader, bool *ret)
+/* Files of earlier writers lack some tables. */
+static struct ft_error *has_table(struct ft_reader *reader, const char *name, bool *ret)
 {
 	ft_auto_stmt sqlite3_stmt *stmt = NULL;
 
 	FT_TRY(ft_db_prepare(reader->db, reader->path,
-			     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'child'",
+			     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?",
 			     &stmt));
+	sqlite3_bind_text(stmt, 1, name, -1, SQLITE_STATIC);
 	*ret = sqlite3_step(stmt) == SQLITE_ROW;
 	return NULL;
+}
+
+struct ft_error *ft_reader_pools(struct ft_reader *reader,
+				 struct ft_error *(*visit)(void *ctx,
+							   const struct ft_pool_row *row),
+				 void *ctx)
+{
+	bool there = false;
+
+	FT_TRY(has_table(reader, "pool", &there));
+	if (!there)
+		return NULL;
+	VISIT(reader,
+	      "SELECT id, address, name, created_ns, destroyed_ns, thread, stack, n_allocs, n_frees,"
+	      " bytes_allocated, live_objects, live_bytes, peak_bytes, memory_bytes FROM pool"
+	      " ORDER BY id",
+	      struct ft_pool_row,
+	      {.id = U32(0),
+	       .address = U(1),
+	       .name = S(2),
+	       .created_ns = U(3),
+	       .destroyed_ns = T(4),
+	       .thread = U32(5),
+	       .stack = U32(6),
+	       .n_allocs = U(7),
+	       .n_frees = U(8),
+	       .bytes_allocated = U(9),
+	       .live_objects = U(10),
+	       .live_bytes = U(11),
+	       .peak_bytes = U(12),
+	       .memory_bytes = U(13)});
 }
 
 struct ft_error *ft_reader_children(struct ft_reader *reader,
@@ -372,7 +404,7 @@ struct ft_error *ft_reader_children(struct ft_reader *reader,
 {
 	bool there = false;
 
-	FT_TRY(has_children(reader, &there));
+	FT_TRY(has_table(reader, "child", &there));
 	if (!there)
 		return NULL;
 	VISIT(reader,

@@ -80,6 +80,12 @@ const char ft_schema_sql[] =
 	" address INTEGER NOT NULL, thread INTEGER NOT NULL, stack INTEGER NOT NULL,"
 	" alloc_stack INTEGER NOT NULL, free_stack INTEGER NOT NULL, call TEXT, size INTEGER,"
 	" block_size INTEGER, region TEXT, mapping TEXT, \"offset\" INTEGER) STRICT;"
+	"CREATE TABLE pool(id INTEGER PRIMARY KEY, address INTEGER NOT NULL, name TEXT,"
+	" created_ns INTEGER NOT NULL, destroyed_ns INTEGER, thread INTEGER NOT NULL,"
+	" stack INTEGER NOT NULL, n_allocs INTEGER NOT NULL, n_frees INTEGER NOT NULL,"
+	" bytes_allocated INTEGER NOT NULL, live_objects INTEGER NOT NULL,"
+	" live_bytes INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,"
+	" memory_bytes INTEGER NOT NULL) STRICT;"
 	"CREATE TABLE loss(id INTEGER PRIMARY KEY, first_ns INTEGER NOT NULL,"
 	" last_ns INTEGER NOT NULL, thread INTEGER NOT NULL, n_events INTEGER NOT NULL,"
 	" reason TEXT NOT NULL) STRICT;"
@@ -91,7 +97,7 @@ const char ft_schema_sql[] =
 	" bytes_allocated INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,"
 	" n_lost INTEGER NOT NULL) STRICT;";
 
-/* Those that every recording has; `residency` and `child` came later. */
+/* Those that every recording has; `residency`, `child` and `pool` came later. */
 const char *const ft_schema_tables[] = {
 	"meta",	      "process",     "thread",	    "module", "event_chunk",  "stack_chunk",
 	"keyframe",   "site_rollup", "page_rollup", "string", "symbol_frame", "site",

@@ -45,6 +45,7 @@ enum statement {
 	STMT_RESIDENCY,
 	STMT_MARK,
 	STMT_ERROR,
+	STMT_POOL,
 	STMT_LOSS,
 	STMT_CLOCK,
 	STMT_CHILD,
@@ -65,6 +66,7 @@ static const char *const statements[STMT_N] = {
 	[STMT_RESIDENCY] = "INSERT INTO residency VALUES(NULL,?,?,?,?,?,?,?,?)",
 	[STMT_MARK] = "INSERT INTO mark VALUES(NULL,?,?,?,?)",
 	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_POOL] = "INSERT OR REPLACE INTO pool VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
 	[STMT_CLOCK] = "INSERT INTO clock VALUES(NULL,?,?,?,?)",
 	[STMT_CHILD] = "INSERT INTO child VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -564,6 +566,15 @@ struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error
 		   (int64_t)row->thread, (int64_t)row->stack, (int64_t)row->alloc_stack,
 		   (int64_t)row->free_stack, row->call, row->size, row->block_size, row->region,
 		   row->mapping, row->offset);
+}
+
+struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_POOL, "uusttuuuuuuuuu", (int64_t)row->id, row->address, row->name,
+		   row->created_ns, row->destroyed_ns, (int64_t)row->thread, (int64_t)row->stack,
+		   row->n_allocs, row->n_frees, row->bytes_allocated, row->live_objects,
+		   row->live_bytes, row->peak_bytes, row->memory_bytes);
 }
 
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row)

@@ -26,8 +26,8 @@
 
 #ifdef __x86_64__
 
-/* Does the vDSO answer by itself? Else it takes as long as the system call that it makes. What comes
- * between only makes a reading longer, so that the shortest of a few tells. */
+/* Does the vDSO answer by itself? Else it takes as long as the system call that it makes. What
+ * comes between only makes a reading longer, so that the shortest of a few tells. */
 static bool clock_needs_no_kernel(void)
 {
 	enum { TRIES = 16 };
@@ -146,4 +146,15 @@ __attribute__((visibility("default"))) void fragtrace_mark_(const char *label)
 {
 	if (label)
 		tr_record_mark(label);
+}
+
+__attribute__((visibility("default"))) void fragtrace_pool_(int what, const void *pool,
+							    const void *block, size_t size,
+							    const char *name)
+{
+	if (what < FRAGTRACE_POOL_CREATE || what > FRAGTRACE_POOL_DESTROY ||
+	    (!block && what >= FRAGTRACE_POOL_ADD && what <= FRAGTRACE_POOL_FREE))
+		return;
+	tr_record_pool((enum ft_wire_pool)what, pool, block, size, name,
+		       __builtin_frame_address(0));
 }

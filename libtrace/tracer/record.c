@@ -137,7 +137,7 @@ uint64_t *tr_reserve(struct tr_lane *lane, unsigned words, uint64_t stamp)
 	return reserve_slow(lane, words, stamp);
 }
 
-static void count_lost(struct tr_lane *lane)
+void tr_count_lost(struct tr_lane *lane)
 {
 	struct ft_ring_header *ring = lane->producer.header;
 
@@ -169,6 +169,16 @@ static inline void restore_floor(struct tr_lane *lane, uint64_t outer)
 	atomic_store_explicit(&lane->producer.header->floor, outer, memory_order_release);
 }
 
+uint64_t tr_set_floor(struct tr_self *self, struct tr_lane *lane, const void *frame)
+{
+	return set_floor(self, lane, frame);
+}
+
+void tr_restore_floor(struct tr_lane *lane, uint64_t outer)
+{
+	restore_floor(lane, outer);
+}
+
 static inline void count_event(struct tr_lane *lane)
 {
 	struct ft_ring_header *ring = lane->producer.header;
@@ -176,6 +186,11 @@ static inline void count_event(struct tr_lane *lane)
 	atomic_store_explicit(&ring->n_events,
 			      atomic_load_explicit(&ring->n_events, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
+}
+
+void tr_count_event(struct tr_lane *lane)
+{
+	count_event(lane);
 }
 
 static inline unsigned take_loss_flag(struct tr_lane *lane)
@@ -242,7 +257,7 @@ static inline void write_event(struct tr_lane *lane, const struct event *event, 
 	unsigned n;
 
 	if (tr_unlikely(!w)) {
-		count_lost(lane);
+		tr_count_lost(lane);
 		return;
 	}
 	/* Only now: what the reserve has written is what a short record adds to. */
@@ -305,7 +320,7 @@ static void write_nested(struct tr_self *self, const struct event *event)
 
 	do {
 		if (i == TR_N_SIDE) {
-			count_lost(lane);
+			tr_count_lost(lane);
 			return;
 		}
 	} while (!atomic_compare_exchange_weak_explicit(
@@ -826,37 +841,4 @@ void tr_record_last(void)
 	self->deleting = NULL;
 	if (lane && atomic_load_explicit(&lane->n_side, memory_order_relaxed))
 		tr_leave_slow(self, lane);
-}
-
-/* ---- marks ---------------------------------------------------------------------------------- */
-
-void tr_write_mark(struct tr_lane *lane, enum ft_wire_mark kind, const char *text, uint64_t stamp)
-{
-	size_t bytes = strnlen(text, (FT_WIRE_MAX_WORDS - 2) * sizeof(uint64_t));
-	unsigned n = (unsigned)(2 + (bytes + 7) / 8);
-	uint64_t *w = tr_reserve(lane, n, stamp);
-
-	if (!w)
-		return;
-	w[n - 1] = 0;
-	memcpy(w + 2, text, bytes);
-	w[1] = stamp;
-	w[0] = ft_wire_head(FT_WIRE_MARK, kind, 0, n, (uint32_t)bytes);
-	tr_publish(lane, n, stamp);
-}
-
-void tr_record_mark(const char *label)
-{
-	struct tr_self *self = &tr_self;
-	const void *frame = __builtin_frame_address(0);
-	struct tr_lane *lane = tr_enter(self, frame);
-
-	if (!lane)
-		return;
-
-	uint64_t outer = set_floor(self, lane, frame);
-
-	tr_write_mark(lane, FT_WIRE_MARK_USER, label, tr_stamp_ordered());
-	restore_floor(lane, outer);
-	tr_leave(self, lane);
 }

@@ -113,6 +113,15 @@ void tr_delete_end(const struct tr_deleting *outer, const void *block);
 void tr_record_last(void);
 
 void tr_record_mark(const char *label);
+void tr_record_pool(enum ft_wire_pool what, const void *pool, const void *block, size_t size,
+		    const char *name, const void *frame);
+
+/* The lane is entered: no stamp that it publishes from now on is older than its last one. What
+ * _set_floor() returns goes to _restore_floor(). */
+uint64_t tr_set_floor(struct tr_self *self, struct tr_lane *lane, const void *frame);
+void tr_restore_floor(struct tr_lane *lane, uint64_t outer);
+void tr_count_lost(struct tr_lane *lane);
+void tr_count_event(struct tr_lane *lane); /* before it is published */
 
 /* A mark of the tracer's own, in a lane that is entered. Left out where there is no room. */
 void tr_write_mark(struct tr_lane *lane, enum ft_wire_mark kind, const char *text, uint64_t stamp);

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-from fttest import Suite, check, check_equal, kill_group, preload_environment, query, run, skip, tool, wait_for  # noqa: E402
+from fttest import Suite, analyze_json, check, check_equal, kill_group, preload_environment, query, run, skip, tool, wait_for  # noqa: E402
 from recordings import recordings_in  # noqa: E402
 from robust import images, rows_of, sizes, tree  # noqa: E402
 
@@ -138,6 +138,94 @@ def private(scratch):
                 listening |= {"socket:[%s]" % line.split()[9 if table != "packet" else 8]
                               for line in list(file)[1:]}
         check(not inodes & listening, "sockets on the network: %r" % (inodes & listening))
+
+
+def doors():
+    """Names of the abstract sockets that collectors listen at."""
+    with open("/proc/net/unix") as file:
+        names = {line.split()[-1] for line in file}
+    return sorted(name[1:] for name in names if name.startswith("@fragtrace"))
+
+
+# Says what the socket of that name answers to words of its own, as the user of that number.
+STRANGER = """
+import os, random, socket, sys
+uid, names = int(sys.argv[1]), sys.argv[2:]
+if uid:
+    os.setgid(uid)
+    os.setuid(uid)
+random.seed(7)
+for name in names:
+    for n in (0, 1, 8, 64, 200, 256, 4096, 60000):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.settimeout(20)
+        try:
+            s.connect("\\0" + name)
+            if n:
+                s.send(random.randbytes(n))
+            else:
+                s.shutdown(socket.SHUT_WR)
+            print(len(s.recv(65536)))
+        except ConnectionError:
+            print(0)
+        except TimeoutError:
+            print("waited in vain")
+        except OSError as error:
+            print(0 if error.errno == 90 else error)
+"""
+
+
+def strangers(scratch, uid):
+    with running(scratch, "say", "here", "read", "alloc", 70001, "say", "here", "read") as process:
+        begun(process)
+        names = doors()
+        check(names, "no collector listens anywhere")
+        result = run([sys.executable, "-c", STRANGER, str(uid), *names]).check_status(0)
+        check_equal(set(result.stdout.split()), {b"0"}, "answers to nonsense")
+        step(process)
+        stats = json.loads(ctl(process, "ctl", process.pid, "stats").stdout)
+        check(stats["live_bytes"] >= 70001 and not stats["paused"] and not stats["lost_events"], repr(stats))
+        finish(process)
+    image, = images(scratch, 1)
+    check_equal((sizes(image).get(70001), image.marks, image.losses), ((1, 0), [], []), "the recording")
+
+
+@suite.case("what the program has mapped is listed, by resident bytes", 60)
+def mappings(scratch):
+    with running(scratch, "alloc", 70001, "say", "here", "read") as process:
+        begun(process)
+
+        def sampled():
+            ctl(process, "ctl", process.pid, "flush")
+            path, = recordings_in(scratch)
+            return int(rows_of(query(path, "SELECT count(*) AS n FROM mapping WHERE kind = 'heap'"))[0]["n"])
+        wait_for("a sample of the mappings", sampled)
+        with open("/proc/%d/maps" % process.pid) as maps:
+            there = {int(line.split("-")[0], 16): line.split()[1] for line in maps}
+        finish(process)
+    image, = images(scratch, 1)
+    section = analyze_json("report", image.path)["mappings"]
+    listed = section["mappings"]
+    check(section["sampled_ns"] is not None and not section["other"]["mappings"], repr(section["other"]))
+    check_equal({m["start"]: m["perms"] for m in listed if m["kind"] in ("file", "heap", "stack")}.items() - there.items(),
+                set(), "mappings that the program did not have")
+    kinds = {m["kind"] for m in listed}
+    check({"heap", "stack", "file"} <= kinds and any((m["path"] or "").endswith("/test-tree") for m in listed), repr(kinds))
+    sizes_ = [m["rss"] for m in listed]
+    check_equal(sizes_, sorted(sizes_, reverse=True), "the order")
+    check_equal(section["bytes"], sum(m["end"] - m["start"] for m in listed), "bytes")
+
+
+@suite.case("nonsense at the collector's socket is not answered and does no harm", 60)
+def nonsense(scratch):
+    strangers(scratch, 0)
+
+
+@suite.case("another user at the collector's socket is not answered", 60)
+def other_user(scratch):
+    if os.getuid() != 0:
+        skip("only root can be another user")
+    strangers(scratch, 65534)
 
 
 suite.run()

@@ -47,6 +47,10 @@ class Image:
         self.parent = self.process["parent_recording"]
 
 
+def meta_of(image, key):
+    return int(image.meta[key])
+
+
 def complete(path):
     with contextlib.suppress(sqlite3.Error), opened(path) as db:
         return db.execute("SELECT value FROM meta WHERE key = 'state'").fetchone() == ("complete",)

@@ -48,8 +48,17 @@ enum ft_api {
 	FT_API_DELETE_ARRAY_SIZED = 21,
 	FT_API_DELETE_ALIGNED = 22, /* with or without a size */
 	FT_API_DELETE_ARRAY_ALIGNED = 23,
+	/* The program's own word on its pools (fragtrace/mark.h). */
+	FT_API_POOL_ALLOC = 24, /* an object; its address has FT_ADDRESS_POOL set */
+	FT_API_POOL_FREE = 25,
+	FT_API_POOL_RESET = 26,	  /* it went with all of its pool's */
+	FT_API_POOL_BACKING = 27, /* a realloc in place: the block is memory of a pool from now on */
 	FT_API_N /* not on disk */
 };
+
+/* In an address: not a block of the allocator's, but an object that a pool of the program's made in
+ * one. Its first byte may be the block's, too. Addresses of user space do not have the bit. */
+#define FT_ADDRESS_POOL (UINT64_C(1) << 47)
 
 /* What must release a block: a call of its own family. Of malloc's, all take free() and realloc().
  * Not on disk. */
@@ -60,6 +69,7 @@ enum ft_family {
 	FT_FAMILY_NEW_ARRAY,
 	FT_FAMILY_NEW_ALIGNED,
 	FT_FAMILY_NEW_ARRAY_ALIGNED,
+	FT_FAMILY_POOL,
 };
 extern const unsigned char ft_api_families[FT_API_N]; /* enum ft_family */
 

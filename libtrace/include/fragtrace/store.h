@@ -174,6 +174,18 @@ struct ft_error_row {
 	int64_t offset;		  /* into that; region "stack": the thread's serial; -1: unknown */
 };
 
+/* A pool of the program's own (fragtrace/mark.h), as it was at the end. */
+struct ft_pool_row {
+	uint32_t id; /* from 1 */
+	uint64_t address;
+	const char *name; /* NULL: the program gave none */
+	uint64_t created_ns, destroyed_ns;
+	uint32_t thread, stack; /* that created it; 0 when unknown */
+	uint64_t n_allocs, n_frees, bytes_allocated;
+	uint64_t live_objects, live_bytes, peak_bytes;
+	uint64_t memory_bytes; /* of the blocks that were added to it, in all */
+};
+
 struct ft_loss_row {
 	uint64_t first_ns, last_ns; /* events between the two are missing */
 	uint32_t thread;	    /* 0: not known */
@@ -253,6 +265,7 @@ struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_map
 struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_residency_row *row);
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row);
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row);
+struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row);
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row);
 struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row);
 struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row);
@@ -384,6 +397,11 @@ struct ft_error *ft_reader_errors(struct ft_reader *reader,
 				  struct ft_error *(*visit)(void *ctx,
 							    const struct ft_error_row *row),
 				  void *ctx);
+/* None in a recording that has no such table. */
+struct ft_error *ft_reader_pools(struct ft_reader *reader,
+				 struct ft_error *(*visit)(void *ctx,
+							   const struct ft_pool_row *row),
+				 void *ctx);
 struct ft_error *ft_reader_losses(struct ft_reader *reader,
 				  struct ft_error *(*visit)(void *ctx,
 							    const struct ft_loss_row *row),

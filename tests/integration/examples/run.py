@@ -83,6 +83,8 @@ def entries_of(document, verb, selector):
     if kind == "thread":
         return [(n, t) for n, t in enumerate(document["threads"], 1) if t["name"] == name]
     entries = document["leaks" if verb == "leaks" else "sites"]
+    if isinstance(entries, dict):  # `sites` prints several sections
+        entries = entries["sites"]
     return [(n, e) for n, e in enumerate(entries, 1)
             if any(plain(frame["function"]) == name for frame in e["stack"])]
 

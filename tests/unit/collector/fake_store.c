@@ -202,6 +202,15 @@ struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_r
 	return NULL;
 }
 
+struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row)
+{
+	if (fake.n_pools < 64) {
+		fake.pools[fake.n_pools] = *row;
+		copy(fake.pool_names[fake.n_pools++], sizeof(fake.pool_names[0]), row->name);
+	}
+	return NULL;
+}
+
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row)
 {
 	if (fake.n_errors < 64) {

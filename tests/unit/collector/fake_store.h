@@ -38,6 +38,9 @@ struct fake_store {
 	size_t n_losses;
 	struct ft_error_row errors[64]; /* mappings in error_mappings */
 	char error_mappings[64][256];
+	struct ft_pool_row pools[64]; /* names in pool_names */
+	char pool_names[64][256];
+	size_t n_pools;
 	size_t n_errors;
 	struct fake_meta metas[64];
 	size_t n_metas;
