@@ -37,7 +37,7 @@ struct ft_error *frag_slabs_take(struct frag *frag, const struct fa_engine *engi
 
 	if (!pins)
 		return &ft_enomem;
-	while (fa_engine_next_live(engine, &cursor, &block))
+	while (fa_engine_next_laid(engine, &cursor, &block))
 		FT_TRY(fa_slabs_add(&slabs->found, block->address, block->usable, block->stack));
 	FT_TRY(fa_slabs_finish(&slabs->found, pins, n_stacks));
 	for (size_t s = 0; s < n_stacks; s++)
