@@ -31,6 +31,7 @@ enum {
 	RANK_OTHER = 255,
 	PAGE_SHIFT = 12,
 	GRANULE_SHIFT = 16,
+	MAX_GRANULES = 1 << 20,
 	GAP = 8, /* granules without anything that do not end a region */
 };
 
@@ -101,17 +102,38 @@ static int compare_u64(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Blocks may be of any size, terabytes that are never touched included: granules are as large as it
+ * takes for MAX_GRANULES of them, and two a block, to hold all. */
+static void choose_granules(struct layout *layout, const struct fa_engine *engine)
+{
+	const struct fa_block *block;
+	uint64_t pages = 0;
+	size_t cursor = 0;
+
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
+		uint64_t start, end;
+
+		fa_engine_extent(engine, block, &start, &end);
+		pages += (end - start) >> PAGE_SHIFT;
+	}
+	layout->granule_shift = GRANULE_SHIFT;
+	while (pages >> (layout->granule_shift - PAGE_SHIFT) > MAX_GRANULES)
+		layout->granule_shift++;
+}
+
 static struct ft_error *find_granules(struct layout *layout, const struct fa_engine *engine)
 {
 	const struct fa_block *block;
 	size_t cursor = 0, at = 0;
 	uint64_t key, value;
 
-	while (fa_engine_next_live(engine, &cursor, &block)) {
+	choose_granules(layout, engine);
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		uint64_t start, end;
 
 		fa_engine_extent(engine, block, &start, &end);
-		for (uint64_t g = start >> GRANULE_SHIFT; g <= (end - 1) >> GRANULE_SHIFT; g++)
+		for (uint64_t g = start >> layout->granule_shift;
+		     g <= (end - 1) >> layout->granule_shift; g++)
 			if (!ft_map_put(&layout->index, g, NULL))
 				return &ft_enomem;
 	}
@@ -130,7 +152,6 @@ static struct ft_error *find_granules(struct layout *layout, const struct fa_eng
  * granules. */
 static void choose_cells(struct layout *layout)
 {
-	layout->granule_shift = GRANULE_SHIFT;
 	layout->cell_shift = PAGE_SHIFT;
 	while (layout->n_granules << (layout->granule_shift - layout->cell_shift) > MAX_CELLS) {
 		size_t n = 0;
@@ -331,11 +352,13 @@ static struct ft_error *keep_blocks(const struct layout *layout, const struct fa
 	moment->blocks = malloc((most + 1) * sizeof(*moment->blocks));
 	if (!moment->blocks)
 		return &ft_enomem;
-	while (fa_engine_next_live(engine, &cursor, &block)) {
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		uint64_t start, end;
 		size_t first, last;
 
 		fa_engine_extent(engine, block, &start, &end);
+		if (start >= end) /* beyond all addresses: on no page */
+			continue;
 		first = (size_t)(cell_at(layout, start) - layout->cells);
 		last = (size_t)(cell_at(layout, end - 1) - layout->cells);
 		if ((!chosen[first] && !chosen[last]) || moment->n_blocks == most) {
@@ -358,7 +381,7 @@ static struct ft_error *fill_moment(struct layout *layout, const struct fa_engin
 	FT_TRY(find_granules(layout, engine));
 	choose_cells(layout);
 	FT_TRY(lay_out(layout, moment));
-	while (fa_engine_next_live(engine, &cursor, &block))
+	while (fa_engine_next_laid(engine, &cursor, &block))
 		add_block(layout, engine, block, moment->time_ns);
 	FT_TRY(keep_cells(layout, moment));
 	return keep_blocks(layout, engine, moment);
