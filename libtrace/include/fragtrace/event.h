@@ -76,8 +76,8 @@ extern const unsigned char ft_api_families[FT_API_N]; /* enum ft_family */
 /* Is a block from `born` released by another family's call? */
 static inline int ft_api_mismatch(unsigned born, unsigned died)
 {
-	unsigned from = born < FT_API_N ? ft_api_families[born] : FT_FAMILY_NONE;
-	unsigned to = died < FT_API_N ? ft_api_families[died] : FT_FAMILY_NONE;
+	unsigned from = born < FT_API_N ? ft_api_families[born] : (unsigned)FT_FAMILY_NONE;
+	unsigned to = died < FT_API_N ? ft_api_families[died] : (unsigned)FT_FAMILY_NONE;
 
 	return from && to && from != to;
 }
