@@ -59,8 +59,8 @@ struct fa_block {
 };
 
 /* Is it an object that a pool of the program's made in a block (fragtrace/mark.h)? It counts as a
- * block, and the block that it lies in as none: its `bytes` and `blocks` are 0. But for the layout of
- * the heap there is that block alone. */
+ * block, and the block that it lies in as none: its `bytes` and `blocks` are 0. But for the layout
+ * of the heap there is that block alone. */
 static inline bool fa_block_is_object(const struct fa_block *block)
 {
 	return block->address & FT_ADDRESS_POOL;

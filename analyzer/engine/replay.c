@@ -221,8 +221,8 @@ static void block_fill(const struct fa_engine *engine, struct fa_block *block,
 	block->blocks = 1;
 }
 
-/* What it stands for in a sampled recording, once its birth is known; what a pool divides stands for
- * nothing, as its objects count. */
+/* What it stands for in a sampled recording, once its birth is known; what a pool divides stands
+ * for nothing, as its objects count. */
 static inline void block_weigh(const struct fa_engine *engine, struct fa_block *block)
 {
 	if (block->api == FT_API_POOL_BACKING)

@@ -91,9 +91,9 @@ bool fa_buddy_free(struct fa_buddy *buddy, uint32_t page, unsigned order, bool t
 bool fa_buddy_take(struct fa_buddy *buddy, uint32_t page, unsigned order);
 bool fa_buddy_give(struct fa_buddy *buddy, uint32_t page, unsigned order);
 
-/* Used pages [page, page + 2^order) become exactly one used block, whatever blocks they were of: how
- * the caller frees them need not be how it got them. False, and nothing is changed, unless all of
- * them are used. */
+/* Used pages [page, page + 2^order) become exactly one used block, whatever blocks they were of:
+ * how the caller frees them need not be how it got them. False, and nothing is changed, unless all
+ * of them are used. */
 bool fa_buddy_reshape(struct fa_buddy *buddy, uint32_t page, unsigned order);
 
 /* The free block that holds `page`: its first page and its order; FA_BUDDY_NONE if it isn't free.

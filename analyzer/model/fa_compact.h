@@ -39,8 +39,8 @@ struct fa_compact_request {
 	bool whole_zone; /* scan from the ends, and ignore what earlier runs remember */
 	bool any_target; /* pageblocks of every type may be moved to (ignore_block_suitable) */
 	unsigned proactiveness;	 /* not 0: go on until the score is below its low mark */
-	unsigned max_move_order; /* movable blocks up to it are moved: whole (large folios, 6.10), or
-				  * page by page where no free block is as large */
+	unsigned max_move_order; /* movable blocks up to it are moved: whole (large folios, 6.10),
+				  * or page by page where no free block is as large */
 	uint64_t max_pages;	 /* copied, by all runs that `stats` counts; 0: no limit */
 	/* A block has moved. May be NULL. */
 	void (*moved)(void *context, uint32_t from, uint32_t to, unsigned order);

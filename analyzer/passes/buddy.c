@@ -76,8 +76,8 @@ static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step
 	if (step->died_at)
 		fa_arena_died(&b->arena, step->died->address, step->died->size);
 	return step->born_at ? fa_arena_born(&b->arena, born->address, born->size, step->event->seq,
-				    step->event->time_ns)
-		    : NULL;
+					     step->event->time_ns)
+			     : NULL;
 }
 
 static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)

@@ -64,7 +64,7 @@ static inline bool co_record_has_side(const struct co_record *record)
 
 struct co_wire_module {
 	uint64_t bias, start, end;
-	uint32_t serial; /* of this load; as in its MODULE_END */
+	uint32_t serial;			 /* of this load; as in its MODULE_END */
 	char build_id[2 * FT_WIRE_BUILD_ID + 1]; /* hex, "" when there is none */
 	char path[FT_WIRE_MAX_WORDS * 8];
 };

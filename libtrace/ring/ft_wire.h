@@ -51,8 +51,8 @@ enum ft_wire_type {
 	FT_WIRE_STACK = 13, /* head (api: enum ft_wire_stack), stamp, pcs, outermost first: a stack
 			       for which the tree has no room; for the events of this ring
 			       that name FT_WIRE_RAW_STACK, until the next */
-	FT_WIRE_POOL = 14, /* head (api: enum ft_wire_pool, upper: stack), stamp, pool, block, size
-			    * (CREATE: bytes of the name), then the name, padded with zeros */
+	FT_WIRE_POOL = 14,  /* head (api: enum ft_wire_pool, upper: stack), stamp, pool, block, size
+			     * (CREATE: bytes of the name), then the name, padded with zeros */
 };
 
 /* As enum fragtrace_pool_call of fragtrace/mark.h. */

@@ -377,7 +377,8 @@ struct ft_error *ft_reader_pools(struct ft_reader *reader,
 	if (!there)
 		return NULL;
 	VISIT(reader,
-	      "SELECT id, address, name, created_ns, destroyed_ns, thread, stack, n_allocs, n_frees,"
+	      "SELECT id, address, name, created_ns, destroyed_ns, thread, stack, n_allocs, "
+	      "n_frees,"
 	      " bytes_allocated, live_objects, live_bytes, peak_bytes, memory_bytes FROM pool"
 	      " ORDER BY id",
 	      struct ft_pool_row,

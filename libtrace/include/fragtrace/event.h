@@ -51,9 +51,10 @@ enum ft_api {
 	/* The program's own word on its pools (fragtrace/mark.h). */
 	FT_API_POOL_ALLOC = 24, /* an object; its address has FT_ADDRESS_POOL set */
 	FT_API_POOL_FREE = 25,
-	FT_API_POOL_RESET = 26,	  /* it went with all of its pool's */
-	FT_API_POOL_BACKING = 27, /* a realloc in place: the block is memory of a pool from now on */
-	FT_API_N /* not on disk */
+	FT_API_POOL_RESET = 26, /* it went with all of its pool's */
+	FT_API_POOL_BACKING =
+		27, /* a realloc in place: the block is memory of a pool from now on */
+	FT_API_N    /* not on disk */
 };
 
 /* In an address: not a block of the allocator's, but an object that a pool of the program's made in
