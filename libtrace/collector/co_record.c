@@ -177,6 +177,8 @@ static inline bool take_one(const uint64_t *at, uint64_t head, unsigned n, uint6
 			.api = (uint8_t)ft_wire_api(head),
 			.flags = (uint8_t)ft_wire_flags(head),
 		};
+		if (record->given == FT_WIRE_GIVEN_ESCAPE)
+			record->given = 0; /* no further word: as if it had come without a size */
 		return record->address != 0;
 	}
 	words[0] = head;
