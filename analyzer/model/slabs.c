@@ -71,10 +71,14 @@ static bool find_slab(const struct fa_slabs *slabs, const struct fa_size_class *
 struct ft_error *fa_slabs_add(struct fa_slabs *slabs, uint64_t address, uint64_t usable,
 			      uint32_t site)
 {
-	const struct fa_size_class *class =
-		usable ? fa_size_class_of(&slabs->sizes, usable) : slabs->sizes.classes;
+	const struct fa_size_class *class;
 	struct fa_slab_block block = {.site = site};
 
+	if (!usable) {
+		slabs->unplaced_blocks++;
+		return NULL;
+	}
+	class = fa_size_class_of(&slabs->sizes, usable);
 	if (!class) {
 		slabs->large_blocks++;
 		slabs->large_bytes += usable;

@@ -30,7 +30,7 @@ static struct ft_error *on_free(void *ctx, const struct ft_node_free_row *row)
 	if (row->type || !row->zone || row->zone > node->n_zones)
 		return NULL;
 	if (!moment || moment->time_ns != row->time_ns) {
-		if (node->n_moments == node->room) {
+		if (!node->moments || node->n_moments == node->room) {
 			size_t room = node->room ? node->room * 2 : 256;
 			struct na_moment *moments = realloc(node->moments, room * sizeof(*moments));
 

@@ -336,7 +336,7 @@ static void merge_cohorts(const struct merge *m, const struct ft_rollup_accounts
 					(m->shift - m->shift_b))) {
 			add_cohort(m, to, first, x, m->shift_a);
 			i++;
-		} else {
+		} else if (y) {
 			add_cohort(m, to, first, y, m->shift_b);
 			j++;
 		}
@@ -365,12 +365,15 @@ static bool merge_accounts(const struct merge *m, const struct ft_rollup_account
 			else
 				x = NULL;
 		}
-		account->id = x ? x->id : y->id;
+		if (x)
+			account->id = x->id;
+		else if (y)
+			account->id = y->id;
 		if (x && y)
 			merge_both(m, x->value, y->value, account->value);
 		else if (x)
 			merge_first(m, x->value, account->value);
-		else
+		else if (y)
 			merge_second(m, y->value, account->value);
 		merge_cohorts(m, a, x, b, y, to, account);
 		i += x != NULL;
@@ -403,7 +406,7 @@ static bool merge_pairs(const struct ft_rollup *a, const struct ft_rollup *b, st
 				pair->bytes += y->bytes;
 				j++;
 			}
-		} else {
+		} else if (y) {
 			*pair = *y;
 			j++;
 		}

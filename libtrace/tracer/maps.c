@@ -75,7 +75,7 @@ static void take(struct reader *r, unsigned char c)
 		if (c == ' ')
 			break;
 		r->field = NAME;
-		/* fall through */
+		__attribute__((fallthrough));
 	case NAME:
 		if (r->n_name + 1 < r->room)
 			r->name[r->n_name++] = (char)c;
@@ -87,7 +87,7 @@ static void take(struct reader *r, unsigned char c)
 
 bool tr_read_mapping(uintptr_t address, struct tr_mapping *ret, char *name, size_t room)
 {
-	char buffer[512];
+	char buffer[512] = {0};
 	struct reader r = {.address = address, .mapping = ret, .name = name, .room = room};
 	int fd = (int)tr_sys(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
 	long n = 1;
