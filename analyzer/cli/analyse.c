@@ -450,28 +450,6 @@ void cli_print_document(const struct cli_analysis *analysis)
 	puts("}");
 }
 
-/* One value of a column. */
-static void emit_value(struct fa_json *json, const struct fa_column *column, size_t i)
-{
-	switch (column->type) {
-	case FA_U8:
-		fa_json_u64(json, ((const uint8_t *)column->data)[i]);
-		break;
-	case FA_U32:
-		fa_json_u64(json, ((const uint32_t *)column->data)[i]);
-		break;
-	case FA_U64:
-		fa_json_u64(json, ((const uint64_t *)column->data)[i]);
-		break;
-	case FA_I64:
-		fa_json_i64(json, ((const int64_t *)column->data)[i]);
-		break;
-	case FA_F64:
-		fa_json_f64(json, ((const double *)column->data)[i]);
-		break;
-	}
-}
-
 void cli_print_json_columns(const struct cli_analysis *analysis, const char *section,
 			    const char *const *prefixes)
 {
@@ -493,7 +471,7 @@ void cli_print_json_columns(const struct cli_analysis *analysis, const char *sec
 		fa_json_key(&json, column->name);
 		fa_json_array_begin(&json);
 		for (size_t i = 0; i < column->n; i++)
-			emit_value(&json, column, i);
+			fa_column_emit(&json, column, i);
 		fa_json_array_end(&json);
 	}
 	fa_json_object_end(&json);

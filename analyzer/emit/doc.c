@@ -215,3 +215,24 @@ const struct fa_column *fa_doc_column_find(const struct fa_doc *doc, const char 
 			return &doc->columns[i];
 	return NULL;
 }
+
+void fa_column_emit(struct fa_json *json, const struct fa_column *column, size_t i)
+{
+	switch (column->type) {
+	case FA_U8:
+		fa_json_u64(json, ((const uint8_t *)column->data)[i]);
+		break;
+	case FA_U32:
+		fa_json_u64(json, ((const uint32_t *)column->data)[i]);
+		break;
+	case FA_U64:
+		fa_json_u64(json, ((const uint64_t *)column->data)[i]);
+		break;
+	case FA_I64:
+		fa_json_i64(json, ((const int64_t *)column->data)[i]);
+		break;
+	case FA_F64:
+		fa_json_f64(json, ((const double *)column->data)[i]);
+		break;
+	}
+}

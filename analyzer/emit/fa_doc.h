@@ -58,4 +58,7 @@ const struct fa_column *fa_doc_column_at(const struct fa_doc *doc, size_t index)
 const struct fa_column *fa_doc_column_find(const struct fa_doc *doc,
 					   const char *name); /* or NULL */
 
+/* Write the value `i` of a column. */
+void fa_column_emit(struct fa_json *json, const struct fa_column *column, size_t i);
+
 #endif

@@ -4,27 +4,6 @@
 
 #include "export_impl.h"
 
-static void add_value(struct fa_json *json, const struct fa_column *column, size_t i)
-{
-	switch (column->type) {
-	case FA_U8:
-		fa_json_u64(json, ((const uint8_t *)column->data)[i]);
-		break;
-	case FA_U32:
-		fa_json_u64(json, ((const uint32_t *)column->data)[i]);
-		break;
-	case FA_U64:
-		fa_json_u64(json, ((const uint64_t *)column->data)[i]);
-		break;
-	case FA_I64:
-		fa_json_i64(json, ((const int64_t *)column->data)[i]);
-		break;
-	case FA_F64:
-		fa_json_f64(json, ((const double *)column->data)[i]);
-		break;
-	}
-}
-
 FA_EXPORT_WRITER(fa_export_json)
 {
 	ft_auto_strbuf struct ft_strbuf buf;
@@ -47,7 +26,7 @@ FA_EXPORT_WRITER(fa_export_json)
 		fa_json_key(&json, column->name);
 		fa_json_array_begin(&json);
 		for (size_t v = 0; v < column->n; v++) {
-			add_value(&json, column, v);
+			fa_column_emit(&json, column, v);
 			FT_TRY(fa_export_flush_some(&buf, out));
 		}
 		fa_json_array_end(&json);
