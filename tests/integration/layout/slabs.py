@@ -10,7 +10,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from fttest import (Suite, analyze_json, check, check_equal, environment, need, run, skip, tool)  # noqa: E402
+from fttest import (Suite, analyze_json, check, check_equal, environment, launcher, need, run, skip)  # noqa: E402
 
 program = os.path.abspath(sys.argv[1])
 del sys.argv[1]
@@ -26,9 +26,9 @@ def record(scratch, allocator, argv, **changes):
     if b"cannot be preloaded" in plain.stderr:
         skip(allocator + " is not installed")
     recording = os.path.join(scratch, "a.frag")
-    result = run(argv, cwd=scratch, env=environment(
-        LD_PRELOAD=tool("PRELOAD") + " " + allocator, FRAGTRACE_OUTPUT=recording, FRAGTRACE_SYMBOLIZE="0",
-        FRAGTRACE_MIN_EVENTS="0", **changes)).check_status(0)
+    # By the launcher, which waits until the recording is whole.
+    result = run(launcher(recording, argv), cwd=scratch, env=environment(
+        LD_PRELOAD=allocator, FRAGTRACE_SYMBOLIZE="0", FRAGTRACE_MIN_EVENTS="0", **changes)).check_status(0)
     return analyze_json("frag", recording), result.stdout.decode()
 
 
