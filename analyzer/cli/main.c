@@ -14,8 +14,8 @@
 static const char *const summary_passes[] = {"timeline", "leaks",   "errors", "?frag",
 					     "quality",	 "summary", NULL};
 static const char *const leaks_passes[] = {"leaks", "sites", "quality", "summary", NULL};
-static const char *const sites_passes[] = {"lifetimes", "pools",   "reallocs", "sites",
-					   "usage",	"quality", "summary",  NULL};
+static const char *const sites_passes[] = {"lifetimes", "mapped",  "pools",   "reallocs", "sites",
+					   "usage",	"quality", "summary", NULL};
 static const char *const threads_passes[] = {"threads", "quality", "summary", NULL};
 static const char *const frag_passes[] = {"frag", "quality", "summary", NULL};
 static const char *const buddy_passes[] = {"buddy", "quality", "summary", NULL};

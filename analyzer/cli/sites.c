@@ -266,12 +266,56 @@ static void print_pools(struct cli_analysis *a)
 		printf("%zu more pools\n", pools->n - POOLS);
 }
 
+static const char *or_nothing(const char *text)
+{
+	return text ? text : "";
+}
+
+/* What it took from the kernel itself, if anything: no part of the table above. */
+static void print_mapped(struct cli_analysis *a, unsigned top)
+{
+	const struct fa_value *mapped = cli_section(a, "mapped");
+	const struct fa_value *sites = fa_value_get(mapped, "sites");
+	struct fa_text x, y, z, n;
+	size_t shown = 0;
+
+	if (!sites || !sites->n)
+		return;
+	printf("\nmapped by the program itself: %s",
+	       term_bytes(fa_value_u64(mapped, "live_bytes"), &x));
+	if (!fa_value_is_null(fa_value_get(mapped, "peak_bytes")))
+		printf(", at the peak %s", term_bytes(fa_value_u64(mapped, "peak_bytes"), &y));
+	printf("; %s calls\n%s%10s %10s %10s %8s  CALL%s\n",
+	       fa_format_count(fa_value_u64(mapped, "calls"), &n), term_on(STYLE_BOLD), "MAPPED",
+	       "PEAK", "IN ALL", "CALLS", term_off());
+	for (const struct fa_value *s = sites->first; s && shown < top; s = s->next, shown++) {
+		const char *kind = fa_value_text(s, "kind"), *advice = fa_value_text(s, "advice");
+		const char *name = fa_value_text(s, "name");
+
+		printf("%s%10s %10s %10s %8s  %s%s%s%s", term_on(STYLE_BOLD),
+		       term_bytes(fa_value_u64(s, "live_bytes"), &x),
+		       term_bytes(fa_value_u64(s, "peak_bytes"), &y),
+		       term_bytes(fa_value_u64(s, "bytes"), &z),
+		       fa_format_count(fa_value_u64(s, "calls"), &n), fa_value_text(s, "call"),
+		       kind || advice ? " " : "", or_nothing(kind), or_nothing(advice));
+		if (name) {
+			fputs(" in ", stdout);
+			term_name(name, 0);
+		}
+		puts(term_off());
+		term_stack(fa_value_get(s, "stack"), STACK_MAX);
+	}
+	if (sites->n > shown)
+		printf("%zu more calls (--top N shows more)\n", sites->n - shown);
+}
+
 static void print_sections(const struct cli_analysis *a)
 {
-	static const char *const names[] = {"lifetimes", "pools", "reallocs", "sites", "usage"};
+	static const char *const names[] = {"lifetimes", "mapped", "pools",
+					    "reallocs",	 "sites",  "usage"};
 
 	fputs("{\"schema\":1", stdout);
-	for (int i = 0; i < 5; i++)
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		printf(",\"%s\":%s", names[i], fa_doc_section(a->doc, names[i]));
 	puts("}");
 }
@@ -318,6 +362,7 @@ int verb_sites(const struct cli_verb *verb, const struct cli_options *options)
 		print_whole(&a, &facts);
 		print_table(&facts, rows, n, order, top);
 		print_pools(&a);
+		print_mapped(&a, top);
 	} else {
 		status = cli_fail(&ft_enomem, CLI_FAILED);
 	}

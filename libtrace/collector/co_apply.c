@@ -583,6 +583,10 @@ static void apply_side(struct co_session *session, struct co_ring *ring,
 	case FT_WIRE_POOL:
 		co_pools_record(session, ring, record, time_ns);
 		break;
+	case FT_WIRE_MAP:
+		if (!co_mapped_record(session, ring, record, time_ns))
+			session->counters.n_bad_records++;
+		break;
 	case FT_WIRE_THREAD:
 		apply_thread(session, ring, record, time_ns);
 		break;

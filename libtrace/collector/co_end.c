@@ -176,6 +176,10 @@ static void write_ledger(struct co_session *session)
 	}
 	if (session->segment.sample_bytes)
 		put_int(session, "sample_set_full", load(&session->segment.header->n_sample_full));
+	put_int(session, "map_calls", session->mapped.n_calls);
+	put_int(session, "map_calls_without_row", session->mapped.n_calls - session->mapped.n_rows);
+	put_int(session, "map_ranges_left_out", session->mapped.ranges.n_left_out);
+	put_int(session, "mapped_peak_bytes", session->mapped.peak_bytes);
 	put_int(session, "peak_bytes", session->timeline.peak_bytes);
 	put_int(session, "peak_ns", session->timeline.peak_ns);
 	put_int(session, "tracer_bytes", load(&session->segment.header->tracer_bytes));
@@ -252,6 +256,7 @@ void co_end_write(struct co_session *session)
 	write_threads(session, end_ns);
 	write_losses(session, end_ns);
 	co_end_write_sites(session);
+	co_mapped_write(session);
 	co_pools_write(session);
 	write_ledger(session);
 	write_end(session, end_ns);

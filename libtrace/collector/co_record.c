@@ -128,6 +128,8 @@ bool co_record_decode(const uint64_t *words, unsigned n, struct co_record *recor
 		return decode_side(words, n, record);
 	case FT_WIRE_POOL:
 		return n >= 5 && decode_pool(words, n, record);
+	case FT_WIRE_MAP:
+		return n == FT_WIRE_MAP_WORDS && decode_side(words, n, record);
 	case FT_WIRE_ERROR:
 		if (n < 5)
 			return false;

@@ -298,6 +298,10 @@ static struct ft_error *write_op(struct co_writer_state *recording, const struct
 		return ft_writer_mark(writer, &op->mark);
 	case CO_OP_POOL:
 		return ft_writer_pool(writer, &op->pool);
+	case CO_OP_MAP_CALL:
+		return ft_writer_map_call(writer, &op->map_call);
+	case CO_OP_MAP_SITE:
+		return ft_writer_map_site(writer, &op->map_site);
 	case CO_OP_ERROR:
 		return ft_writer_error(writer, &op->error);
 	case CO_OP_LOSS:

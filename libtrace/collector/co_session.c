@@ -34,6 +34,7 @@ struct ft_error *co_session_create(struct co_spill *spill, pid_t pid, struct co_
 	pthread_mutex_init(&session->lock, NULL);
 	co_late_init(&session->late);
 	co_errors_init(&session->errors);
+	co_mapped_init(&session->mapped);
 	co_pools_init(&session->pools);
 	co_live_init(&session->live);
 	co_timeline_init(&session->timeline);
@@ -89,6 +90,7 @@ void co_session_unref(struct co_session *session)
 	co_stacks_deinit(&session->stacks);
 	co_late_deinit(&session->late);
 	co_errors_deinit(&session->errors);
+	co_mapped_deinit(&session->mapped);
 	co_pools_deinit(&session->pools);
 	for (uint32_t i = 0; i < session->n_modules; i++) {
 		free((char *)(uintptr_t)session->modules[i].row.path);
@@ -518,6 +520,7 @@ enum co_pass_result co_session_pass(struct co_session *session)
 
 	if (now.monotonic_ns - session->sites_written > session->sites_interval) {
 		co_end_write_sites(session);
+		co_mapped_write(session);
 		/* At most a percent of the time goes into this. */
 		int64_t took = co_clock_monotonic() - now.monotonic_ns;
 		session->sites_interval = took * 100 > CO_SITES_NS ? took * 100 : CO_SITES_NS;

@@ -28,6 +28,7 @@
 #include "co_errors.h"
 #include "co_late.h"
 #include "co_live.h"
+#include "co_mapped.h"
 #include "co_pools.h"
 #include "co_record.h"
 #include "co_request.h"
@@ -124,6 +125,7 @@ struct co_session {
 	struct co_late late;
 	struct co_timeline timeline;
 	struct co_errors errors;
+	struct co_mapped mapped;
 	struct co_pools pools;
 	struct co_counters counters;
 	struct co_spill_block *block; /* being filled, NULL between */

@@ -53,7 +53,26 @@ enum ft_wire_type {
 			       that name FT_WIRE_RAW_STACK, until the next */
 	FT_WIRE_POOL = 14,  /* head (api: enum ft_wire_pool, upper: stack), stamp, pool, block, size
 			     * (CREATE: bytes of the name), then the name, padded with zeros */
+	FT_WIRE_MAP = 15,   /* head (api: enum ft_wire_map, upper: stack), stamp (after the call),
+			     * stamp before it, address, bytes, old address, old bytes, detail */
 };
+
+/*
+ * Calls that map, move and unmap memory, when they have succeeded. `address` and `bytes` are what
+ * is mapped after it (madvise: what it is about), `old` what was before it: of munmap(), of
+ * mremap(), and of a program break that moved down. Lengths are as they were given. What lies at
+ * the old place and was mapped after the stamp before the call is another thread's.
+ */
+enum ft_wire_map {
+	FT_WIRE_MAP_MMAP = 1, /* detail: prot | flags << 32 */
+	FT_WIRE_MAP_MUNMAP = 2,
+	FT_WIRE_MAP_MREMAP = 3, /* detail: flags << 32 */
+	FT_WIRE_MAP_BRK = 4,
+	FT_WIRE_MAP_SBRK = 5,
+	FT_WIRE_MAP_MADVISE = 6, /* detail: the advice << 32 */
+	FT_WIRE_MAP_N
+};
+enum { FT_WIRE_MAP_WORDS = 8 };
 
 /* As enum fragtrace_pool_call of fragtrace/mark.h. */
 enum ft_wire_pool {

@@ -398,6 +398,32 @@ struct ft_error *ft_reader_pools(struct ft_reader *reader,
 	       .memory_bytes = U(13)});
 }
 
+struct ft_error *ft_reader_map_sites(struct ft_reader *reader,
+				     struct ft_error *(*visit)(void *ctx,
+							       const struct ft_map_site_row *row),
+				     void *ctx)
+{
+	bool there = false;
+
+	FT_TRY(has_table(reader, "map_site", &there));
+	if (!there)
+		return NULL;
+	VISIT(reader,
+	      "SELECT stack, call, prot, flags, n_calls, bytes, live_bytes, live_ranges, peak_bytes"
+	      " FROM map_site ORDER BY live_bytes DESC, peak_bytes DESC, bytes DESC,"
+	      " stack, call, advice",
+	      struct ft_map_site_row,
+	      {.stack = U32(0),
+	       .call = S(1),
+	       .prot = OPT(2),
+	       .flags = OPT(3),
+	       .n_calls = U(4),
+	       .bytes = U(5),
+	       .live_bytes = U(6),
+	       .live_ranges = U(7),
+	       .peak_bytes = U(8)});
+}
+
 struct ft_error *ft_reader_children(struct ft_reader *reader,
 				    struct ft_error *(*visit)(void *ctx,
 							      const struct ft_child_row *row),

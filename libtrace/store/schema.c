@@ -86,6 +86,16 @@ const char ft_schema_sql[] =
 	" bytes_allocated INTEGER NOT NULL, live_objects INTEGER NOT NULL,"
 	" live_bytes INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,"
 	" memory_bytes INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE map_call(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" seq INTEGER NOT NULL, thread INTEGER NOT NULL, stack INTEGER NOT NULL,"
+	" call TEXT NOT NULL, address INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+	" old_address INTEGER NOT NULL, old_bytes INTEGER NOT NULL, prot INTEGER,"
+	" flags INTEGER) STRICT;"
+	"CREATE TABLE map_site(stack INTEGER NOT NULL, call TEXT NOT NULL, prot INTEGER,"
+	" flags INTEGER, n_calls INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+	" live_bytes INTEGER NOT NULL, live_ranges INTEGER NOT NULL,"
+	" peak_bytes INTEGER NOT NULL, advice INTEGER NOT NULL,"
+	" PRIMARY KEY(stack, call, advice)) STRICT, WITHOUT ROWID;"
 	"CREATE TABLE loss(id INTEGER PRIMARY KEY, first_ns INTEGER NOT NULL,"
 	" last_ns INTEGER NOT NULL, thread INTEGER NOT NULL, n_events INTEGER NOT NULL,"
 	" reason TEXT NOT NULL) STRICT;"
@@ -97,7 +107,9 @@ const char ft_schema_sql[] =
 	" bytes_allocated INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,"
 	" n_lost INTEGER NOT NULL) STRICT;";
 
-/* Those that every recording has; `residency`, `child` and `pool` came later. */
+/* Those that every recording has; `residency`, `child`, `pool`, `map_call` and `map_site` came
+ * later.
+ */
 const char *const ft_schema_tables[] = {
 	"meta",	      "process",     "thread",	    "module", "event_chunk",  "stack_chunk",
 	"keyframe",   "site_rollup", "page_rollup", "string", "symbol_frame", "site",

@@ -37,6 +37,7 @@ static const struct thinning thinnings[] = {
 	 "DELETE FROM mapping WHERE id IN (SELECT a FROM (SELECT id AS a, lead(id) OVER"
 	 " (PARTITION BY start_address ORDER BY id) AS b FROM mapping WHERE time_ns < ?1)"
 	 " WHERE b IS NOT NULL)"},
+	{"map_call", "DELETE FROM map_call WHERE time_ns < ?1"},
 };
 
 static struct ft_error *count(sqlite3 *db, const char *path, const char *table, uint64_t before_ns,

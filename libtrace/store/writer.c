@@ -46,6 +46,8 @@ enum statement {
 	STMT_MARK,
 	STMT_ERROR,
 	STMT_POOL,
+	STMT_MAP_CALL,
+	STMT_MAP_SITE,
 	STMT_LOSS,
 	STMT_CLOCK,
 	STMT_CHILD,
@@ -67,6 +69,8 @@ static const char *const statements[STMT_N] = {
 	[STMT_MARK] = "INSERT INTO mark VALUES(NULL,?,?,?,?)",
 	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_POOL] = "INSERT OR REPLACE INTO pool VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_MAP_CALL] = "INSERT INTO map_call VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_MAP_SITE] = "INSERT OR REPLACE INTO map_site VALUES(?,?,?,?,?,?,?,?,?,?)",
 	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
 	[STMT_CLOCK] = "INSERT INTO clock VALUES(NULL,?,?,?,?)",
 	[STMT_CHILD] = "INSERT INTO child VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -575,6 +579,24 @@ struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_r
 		   row->created_ns, row->destroyed_ns, (int64_t)row->thread, (int64_t)row->stack,
 		   row->n_allocs, row->n_frees, row->bytes_allocated, row->live_objects,
 		   row->live_bytes, row->peak_bytes, row->memory_bytes);
+}
+
+struct ft_error *ft_writer_map_call(struct ft_writer *writer, const struct ft_map_call_row *row)
+{
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_MAP_CALL, "uuuusuuuunn", row->time_ns, row->seq,
+		   (int64_t)row->thread, (int64_t)row->stack, row->call, row->address, row->bytes,
+		   row->old_address, row->old_bytes, row->prot, row->flags);
+}
+
+struct ft_error *ft_writer_map_site(struct ft_writer *writer, const struct ft_map_site_row *row)
+{
+	int64_t advice = strcmp(row->call, "madvise") == 0 ? row->flags : 0;
+
+	FT_TRY(writer_begin(writer));
+	return RUN(writer, STMT_MAP_SITE, "usnnuuuuui", (int64_t)row->stack, row->call, row->prot,
+		   row->flags, row->n_calls, row->bytes, row->live_bytes, row->live_ranges,
+		   row->peak_bytes, advice);
 }
 
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row)

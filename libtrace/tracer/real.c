@@ -255,6 +255,12 @@ bool tr_real_resolve(void)
 		{&real.malloc_usable_size, "malloc_usable_size"},
 		{&real.pthread_create, "pthread_create"},
 		{&real.dlclose, "dlclose"},
+		{&real.mmap, "mmap"},
+		{&real.munmap, "munmap"},
+		{&real.mremap, "mremap"},
+		{&real.madvise, "madvise"},
+		{&real.brk, "brk"},
+		{&real.sbrk, "sbrk"},
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {

@@ -254,6 +254,7 @@ static inline void write_event(struct tr_lane *lane, const struct event *event, 
 {
 	uint64_t *w = tr_reserve(lane, event->n, event->words[1]);
 	uint64_t head = event->words[0] | (uint64_t)event->n << 24 | (uint64_t)stack << 32;
+	bool is_event = ft_wire_type(head) != FT_WIRE_MAP;
 	unsigned n;
 
 	if (tr_unlikely(!w)) {
@@ -261,7 +262,8 @@ static inline void write_event(struct tr_lane *lane, const struct event *event, 
 		return;
 	}
 	/* Only now: what the reserve has written is what a short record adds to. */
-	head |= (uint64_t)take_loss_flag(lane) << 16;
+	if (tr_likely(is_event))
+		head |= (uint64_t)take_loss_flag(lane) << 16;
 	n = ft_wire_shorten(head, event->words, lane->last_stamp, w);
 	if (tr_unlikely(!n)) {
 		n = event->n;
@@ -269,7 +271,8 @@ static inline void write_event(struct tr_lane *lane, const struct event *event, 
 			w[i] = event->words[i];
 		w[0] = head;
 	}
-	count_event(lane);
+	if (tr_likely(is_event))
+		count_event(lane);
 	tr_publish(lane, n, event->words[1]);
 }
 
@@ -328,6 +331,14 @@ static void write_nested(struct tr_self *self, const struct event *event)
 	atomic_signal_fence(memory_order_seq_cst);
 	memcpy(lane->side[i], event->words, sizeof(lane->side[i]));
 	lane->side[i][0] |= (uint64_t)event->n << 24;
+}
+
+void tr_record_nested(struct tr_self *self, const uint64_t *words, unsigned n)
+{
+	struct event event = {.n = n};
+
+	memcpy(event.words, words, n * sizeof(*words));
+	write_nested(self, &event);
 }
 
 void tr_leave_slow(struct tr_self *self, struct tr_lane *lane)

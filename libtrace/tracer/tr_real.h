@@ -31,6 +31,12 @@ struct tr_real {
 	size_t (*malloc_usable_size)(void *block);
 	int (*pthread_create)(void *, const void *, void *(*)(void *), void *);
 	int (*dlclose)(void *handle);
+	void *(*mmap)(void *address, size_t bytes, int prot, int flags, int fd, long offset);
+	int (*munmap)(void *address, size_t bytes);
+	void *(*mremap)(void *old, size_t old_bytes, size_t bytes, int flags, ...);
+	int (*madvise)(void *address, size_t bytes, int advice);
+	int (*brk)(void *address);
+	void *(*sbrk)(intptr_t increment);
 	/* Later than C's first version in libc: NULL where libc lacks them, free() then does it. */
 	void (*cfree)(void *block);
 	void (*free_sized)(void *block, size_t size);

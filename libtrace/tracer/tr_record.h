@@ -123,6 +123,10 @@ void tr_restore_floor(struct tr_lane *lane, uint64_t outer);
 void tr_count_lost(struct tr_lane *lane);
 void tr_count_event(struct tr_lane *lane); /* before it is published */
 
+/* A record of at most TR_SIDE_WORDS words, of a call for which tr_enter() gave no lane: it is kept
+ * for the hook that has the lane, without a stack. words[0] lacks the length. */
+void tr_record_nested(struct tr_self *self, const uint64_t *words, unsigned n);
+
 /* A mark of the tracer's own, in a lane that is entered. Left out where there is no room. */
 void tr_write_mark(struct tr_lane *lane, enum ft_wire_mark kind, const char *text, uint64_t stamp);
 

@@ -186,6 +186,27 @@ struct ft_pool_row {
 	uint64_t memory_bytes; /* of the blocks that were added to it, in all */
 };
 
+/* A call that mapped, moved, unmapped or advised; lengths in whole pages. */
+struct ft_map_call_row {
+	uint64_t time_ns;
+	uint64_t seq;			 /* of the first event after it */
+	uint32_t thread, stack;		 /* 0 when unknown */
+	const char *call;		 /* "mmap", "munmap", "mremap", "brk", "sbrk", "madvise" */
+	uint64_t address, bytes;	 /* what is mapped after it; 0, 0: nothing new */
+	uint64_t old_address, old_bytes; /* what was before it; 0, 0: nothing */
+	int64_t prot, flags;		 /* as given; of madvise the advice; -1: none */
+};
+
+/* What calls by one stack have mapped and not unmapped. */
+struct ft_map_site_row {
+	uint32_t stack;	     /* 0 when unknown */
+	const char *call;    /* as in ft_map_call_row */
+	int64_t prot, flags; /* of the latest call; advices are sites of their own */
+	uint64_t n_calls;
+	uint64_t bytes; /* in all: mapped (mremap: in addition), or unmapped, or advised */
+	uint64_t live_bytes, live_ranges, peak_bytes; /* of what they mapped */
+};
+
 struct ft_loss_row {
 	uint64_t first_ns, last_ns; /* events between the two are missing */
 	uint32_t thread;	    /* 0: not known */
@@ -266,6 +287,9 @@ struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_r
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row);
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row);
 struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row);
+struct ft_error *ft_writer_map_call(struct ft_writer *writer, const struct ft_map_call_row *row);
+struct ft_error *ft_writer_map_site(struct ft_writer *writer,
+				    const struct ft_map_site_row *row); /* upsert */
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row);
 struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row);
 struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row);
@@ -402,6 +426,11 @@ struct ft_error *ft_reader_pools(struct ft_reader *reader,
 				 struct ft_error *(*visit)(void *ctx,
 							   const struct ft_pool_row *row),
 				 void *ctx);
+/* Most live bytes first, then by peak. None in a recording that has no such table. */
+struct ft_error *ft_reader_map_sites(struct ft_reader *reader,
+				     struct ft_error *(*visit)(void *ctx,
+							       const struct ft_map_site_row *row),
+				     void *ctx);
 struct ft_error *ft_reader_losses(struct ft_reader *reader,
 				  struct ft_error *(*visit)(void *ctx,
 							    const struct ft_loss_row *row),

@@ -36,7 +36,7 @@ KEYS = {
     "summary": {"program", "recording", "from_ns", "to_ns", "duration_ns", "complete", "totals", "rss",
                 "threads", "verdict", "findings"},
     "leaks": {"leaks", "groups", "other", "process"},
-    "sites": {"sites", "lifetimes", "pools", "reallocs", "usage"},
+    "sites": {"sites", "lifetimes", "mapped", "pools", "reallocs", "usage"},
     "threads": {"threads", "free_matrix"},
     "frag": {"at_ns", "metrics", "residency", "waterfall", "regions", "sites", "sets", "examples",
              "remedies", "verdict"},

@@ -211,6 +211,18 @@ struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_r
 	return NULL;
 }
 
+struct ft_error *ft_writer_map_call(struct ft_writer *writer, const struct ft_map_call_row *row)
+{
+	fake.n_map_calls++;
+	return NULL;
+}
+
+struct ft_error *ft_writer_map_site(struct ft_writer *writer, const struct ft_map_site_row *row)
+{
+	fake.n_map_sites++;
+	return NULL;
+}
+
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row)
 {
 	if (fake.n_errors < 64) {

@@ -40,7 +40,7 @@ struct fake_store {
 	char error_mappings[64][256];
 	struct ft_pool_row pools[64]; /* names in pool_names */
 	char pool_names[64][256];
-	size_t n_pools;
+	size_t n_pools, n_map_calls, n_map_sites;
 	size_t n_errors;
 	struct fake_meta metas[64];
 	size_t n_metas;
