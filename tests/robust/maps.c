@@ -220,11 +220,11 @@ static void failing(void)
 static void in_vfork_child(void)
 {
 	char *volatile at = NULL;
-	pid_t child = vfork();
+	pid_t child = vfork(); /* NOLINT */
 	int status;
 
 	if (child == 0) {
-		at = map_file(211, NULL);
+		at = map_file(211, NULL); /* NOLINT: that is the case */
 		_exit(0);
 	}
 	need(child > 0 && waitpid(child, &status, 0) == child && status == 0, "vfork");
