@@ -35,6 +35,8 @@ struct ft_error *fa_recording_end(struct ft_reader *reader, uint64_t *ret)
 	if (process.end_ns != FT_TIME_NONE && process.end_ns > end_ns)
 		end_ns = process.end_ns;
 	FT_TRY(ft_reader_timeline(reader, max_time, &end_ns));
+	if (end_ns < ft_reader_begin_ns(reader))
+		end_ns = ft_reader_begin_ns(reader);
 	*ret = end_ns;
 	return NULL;
 }

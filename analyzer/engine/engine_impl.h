@@ -129,6 +129,9 @@ struct ft_error *fa_engine_revive(struct fa_engine *engine, const struct ft_even
 /* resume.c: decide where to begin, in engine_init(); fill the heap from the keyframe; apply the
  * roll-ups and do so. */
 struct ft_error *fa_engine_find_start(struct fa_engine *engine);
+/* No events of it were deleted; and from when on it has them. */
+bool fa_engine_is_whole(const struct ft_reader *reader);
+uint64_t fa_engine_first_ns(const struct ft_reader *reader);
 struct ft_error *fa_engine_resume(struct fa_engine *engine, bool counted);
 struct ft_error *fa_engine_roll(struct fa_engine *engine);
 /* sampled.c */

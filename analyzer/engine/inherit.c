@@ -95,14 +95,17 @@ struct ft_error *fa_engine_find_parent(struct fa_engine *engine)
 			"its parent's recording is neither beside it nor where it was made (%s)",
 			process.parent_recording);
 
+	if (ft_reader_begin_seq(engine->reader))
+		return because(engine, "%s",
+			       "this recording goes on from another one of it, which does not "
+			       "tell");
 	if (ft_reader_first_seq(engine->reader))
 		return because(engine, "%s",
 			       "its own first events are not there any more: what it had freed of "
 			       "it is not known");
 	options.generation = engine->options.generation + 1;
 	options.to_ns = process.fork_ns + FORK_SLACK_NS;
-	if (ft_reader_first_seq(engine->parent_reader) &&
-	    ft_reader_chunk_info(engine->parent_reader, 0)->first_ns > options.to_ns)
+	if (fa_engine_first_ns(engine->parent_reader) > options.to_ns)
 		return because(engine, "%s",
 			       "its parent's recording has no events of that time any more");
 	FT_TRY(fa_engine_create(engine->parent_reader, &options, &engine->parent));

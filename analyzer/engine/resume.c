@@ -46,6 +46,8 @@ static struct ft_error *find_bounds(void *ctx, const struct ft_rollup *rollup)
 {
 	struct bounds *bounds = ctx;
 
+	if (!rollup->n_events)
+		return NULL;
 	bounds->n++;
 	if (rollup->last_ns >= bounds->engine->from_ns && bounds->first_ns == UINT64_MAX)
 		bounds->first_ns = rollup->first_ns;
@@ -56,9 +58,23 @@ static struct ft_error *find_bounds(void *ctx, const struct ft_rollup *rollup)
 static struct ft_error *no_detail(const struct fa_engine *engine, uint64_t first_ns)
 {
 	return ft_error_create(FT_ERROR_USAGE,
-			       "%s: what was live before %.3f s is not in the recording any more "
-			       "(it was kept within a budget): --to must be later",
-			       ft_reader_path(engine->reader), (double)first_ns / 1e9);
+			       "%s: what was live before %.3f s is not in the recording %s: --to "
+			       "must be later",
+			       ft_reader_path(engine->reader), (double)first_ns / 1e9,
+			       fa_engine_is_whole(engine->reader)
+				       ? "(it goes on from another one)"
+				       : "any more (it was kept within a budget)");
+}
+
+bool fa_engine_is_whole(const struct ft_reader *reader)
+{
+	return ft_reader_first_seq(reader) == ft_reader_begin_seq(reader);
+}
+
+uint64_t fa_engine_first_ns(const struct ft_reader *reader)
+{
+	return fa_engine_is_whole(reader) ? ft_reader_begin_ns(reader)
+					  : ft_reader_chunk_info(reader, 0)->first_ns;
 }
 
 /* The oldest events are gone: begin at the keyframe that is in their place. */
@@ -75,9 +91,19 @@ static struct ft_error *find_oldest(struct fa_engine *engine,
 				       "%s: the recording is damaged: it begins with event %" PRIu64
 				       " and has no keyframe there",
 				       ft_reader_path(engine->reader), first_seq);
-	engine->detail_ns = ft_reader_chunk_info(engine->reader, 0)->first_ns;
+	engine->detail_ns = fa_engine_first_ns(engine->reader);
+	if (fa_engine_is_whole(engine->reader)) {
+		if (engine->from_ns < engine->detail_ns)
+			engine->from_ns = engine->detail_ns;
+		return engine->to_ns < engine->detail_ns ? no_detail(engine, engine->detail_ns)
+							 : NULL;
+	}
 	if (engine->from_ns > engine->start->time_ns)
 		return NULL;
+	/* A recording that goes on from another one begins there, not in the middle of an interval.
+	 */
+	if (engine->from_ns <= ft_reader_begin_ns(engine->reader))
+		engine->from_ns = bounds.first_ns = ft_reader_begin_ns(engine->reader);
 	FT_TRY(ft_reader_rollups(engine->reader, find_bounds, &bounds));
 	engine->n_rollups = bounds.n;
 	if (!bounds.n) {
@@ -240,7 +266,8 @@ static void span_totals(struct fa_engine *engine, const struct ft_rollup *rollup
 static struct ft_error *apply(void *ctx, const struct ft_rollup *rollup)
 {
 	struct fa_engine *engine = ctx;
-	bool inside = rollup->first_ns >= engine->from_ns;
+	/* What was carried over from another recording is there before the window. */
+	bool inside = rollup->n_events && rollup->first_ns >= engine->from_ns;
 	struct fa_span span = {.rollup = rollup, .time_ns = middle(rollup)};
 
 	if (inside && !engine->window_begun)

@@ -39,7 +39,8 @@ struct ft_error *fa_engine_read_totals(struct fa_engine *engine)
 				       "a sampled recording needs a replay: the tables do not know "
 				       "how far off they may be");
 	FT_TRY(ft_reader_timeline(engine->reader, count_row, totals));
-	totals->n_events = ft_reader_first_seq(engine->reader) + ft_reader_n_events(engine->reader);
+	totals->n_events = ft_reader_first_seq(engine->reader) -
+			   ft_reader_begin_seq(engine->reader) + ft_reader_n_events(engine->reader);
 	if (totals->n_events && !totals->n_allocs && !totals->n_frees)
 		return ft_error_create(FT_ERROR_INPUT,
 				       "the recording has no counts yet: replay it instead");

@@ -102,6 +102,37 @@ static struct ft_error *add_rolled(struct fa_engine *engine)
 								  .weight = UINT64_MAX - 2});
 }
 
+/* A recording that is one of several of the same process. */
+static struct ft_error *add_part(struct fa_engine *engine)
+{
+	struct ft_reader *reader = fa_engine_reader(engine);
+	const char *before = ft_reader_meta(reader, "continues");
+	const char *after = ft_reader_meta(reader, "continued_by");
+	struct fa_text begin;
+	char text[512];
+
+	if (before) {
+		snprintf(text, sizeof(text),
+			 "Goes on from %.300s at %s: what was live then is known with its age, and "
+			 "counts as allocated there",
+			 before, fa_format_time(ft_reader_begin_ns(reader), &begin));
+		FT_TRY(fa_engine_finding_add(engine, &(struct fa_finding){.code = "continues",
+									  .severity = FA_INFO,
+									  .text = text,
+									  .section = "summary",
+									  .weight = 2}));
+	}
+	if (!after)
+		return NULL;
+	snprintf(text, sizeof(text), "The program ran on: %.300s is the next recording of it",
+		 after);
+	return fa_engine_finding_add(engine, &(struct fa_finding){.code = "continued",
+								  .severity = FA_INFO,
+								  .text = text,
+								  .section = "summary",
+								  .weight = 1});
+}
+
 static struct ft_error *summary_finish(struct fa_pass *pass)
 {
 	struct summary *s = fa_pass_state(pass);
@@ -119,6 +150,7 @@ static struct ft_error *summary_finish(struct fa_pass *pass)
 	FT_TRY(ft_reader_timeline(reader, add_rss, s));
 	FT_TRY(ft_reader_losses(reader, add_loss, s));
 	FT_TRY(add_rolled(engine));
+	FT_TRY(add_part(engine));
 	return add_sampled(engine);
 }
 

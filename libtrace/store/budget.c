@@ -8,6 +8,7 @@
 #include "ft_chunk.h"
 #include "ft_cleanup.h"
 #include "ft_db.h"
+#include "ft_keyframe.h"
 #include "ft_rollup_rows.h"
 #include "ft_thin.h"
 
@@ -35,7 +36,6 @@ enum {
 #define MAX_GROUP_BYTES (UINT64_C(32) << 20)
 
 enum budget_statement {
-	STMT_KEYFRAME,
 	STMT_ROLLUP,
 	STMT_DELETE_CHUNKS,
 	STMT_DELETE_KEYFRAMES,
@@ -46,7 +46,6 @@ enum budget_statement {
 };
 
 static const char *const statements[STMT_N] = {
-	[STMT_KEYFRAME] = "INSERT INTO keyframe VALUES(NULL,?,?,?,?,?,?,?)",
 	[STMT_ROLLUP] = FT_ROLLUP_INSERT,
 	[STMT_DELETE_CHUNKS] = "DELETE FROM event_chunk WHERE id < ?",
 	[STMT_DELETE_KEYFRAMES] = "DELETE FROM keyframe WHERE seq < ?",
@@ -68,8 +67,7 @@ struct ft_budget {
 	sqlite3_stmt *stmts[STMT_N];
 	struct ft_packer *packer;
 	struct ft_unpacker *unpacker;
-	struct ft_encoder *encoder;
-	struct ft_strbuf blob;
+	struct ft_keyframes keyframes;
 
 	struct point *points; /* oldest first */
 	size_t n_points, points_capacity;
@@ -141,12 +139,10 @@ struct ft_error *ft_budget_create(sqlite3 *db, const char *path, const struct ft
 		return &ft_enomem;
 	budget->db = db;
 	budget->path = path;
-	ft_strbuf_init(&budget->blob);
 	budget->packer = ft_packer_create(ZSTD_LEVEL);
 	budget->unpacker = ft_unpacker_create();
-	budget->encoder = ft_encoder_create(ZSTD_LEVEL);
 	if (!ft_follow_init(&budget->follow, limits->sample_bytes) || !budget->packer ||
-	    !budget->unpacker || !budget->encoder)
+	    !budget->unpacker || !ft_keyframes_init(&budget->keyframes))
 		error = &ft_enomem;
 	for (size_t i = 0; i < STMT_N && !error; i++)
 		if (statements[i])
@@ -170,8 +166,7 @@ void ft_budget_destroy(struct ft_budget *budget)
 	ft_follow_deinit(&budget->follow);
 	ft_packer_destroy(budget->packer);
 	ft_unpacker_destroy(budget->unpacker);
-	ft_encoder_destroy(budget->encoder);
-	ft_strbuf_deinit(&budget->blob);
+	ft_keyframes_deinit(&budget->keyframes);
 	free(budget->points);
 	free(budget);
 }
@@ -258,43 +253,6 @@ static uint32_t cohort_shift(const struct ft_budget *budget)
 	return shift > budget->follow.now.cohort_shift ? shift : budget->follow.now.cohort_shift;
 }
 
-static struct ft_error *write_part(struct ft_budget *budget, const struct ft_event *events,
-				   size_t n, uint64_t part, uint64_t n_parts)
-{
-	struct ft_chunk_facts facts;
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < n; i++)
-		bytes += events[i].size;
-	ft_strbuf_clear(&budget->blob);
-	if (n && !ft_encode_keyframe(budget->encoder, events, n, &budget->blob, &facts))
-		return &ft_enomem;
-	budget->keyframe_bytes += budget->blob.len;
-	return RUN(budget, STMT_KEYFRAME, "uuuuuub", budget->keyframe_seq, budget->keyframe_ns,
-		   part, n_parts, (uint64_t)n, bytes, n ? budget->blob.data : "", budget->blob.len);
-}
-
-static struct ft_error *write_keyframe(struct ft_budget *budget)
-{
-	size_t n_live = budget->follow.n_live;
-	uint64_t n_parts = n_live ? (n_live + FT_CHUNK_EVENTS - 1) / FT_CHUNK_EVENTS : 1;
-	struct ft_follow_order *order = ft_follow_live(&budget->follow);
-	struct ft_event *events = malloc(FT_CHUNK_EVENTS * sizeof(*events));
-	struct ft_error *error = order && events ? NULL : &ft_enomem;
-
-	budget->keyframe_bytes = 0;
-	for (uint64_t part = 0; part < n_parts && !error; part++) {
-		size_t first = part * FT_CHUNK_EVENTS, n = 0;
-
-		for (; n < FT_CHUNK_EVENTS && first + n < n_live; n++)
-			events[n] = ft_follow_birth(&budget->follow, order[first + n].number);
-		error = write_part(budget, events, n, part, n_parts);
-	}
-	free(order);
-	free(events);
-	return error;
-}
-
 struct ft_error *ft_budget_keyframe(struct ft_budget *budget, int64_t chunk_id)
 {
 	const struct ft_rollup *now = &budget->follow.now;
@@ -310,7 +268,9 @@ struct ft_error *ft_budget_keyframe(struct ft_budget *budget, int64_t chunk_id)
 	}
 	budget->keyframe_seq = now->first_seq + now->n_events;
 	budget->keyframe_ns = budget->last_ns;
-	FT_TRY(write_keyframe(budget));
+	FT_TRY(ft_keyframe_write(&budget->keyframes, budget->db, budget->path, &budget->follow,
+				 budget->keyframe_seq, budget->keyframe_ns));
+	budget->keyframe_bytes = budget->keyframes.n_bytes;
 	budget->points[budget->n_points++] = (struct point){
 		.seq = budget->keyframe_seq, .time_ns = budget->last_ns, .chunk_id = chunk_id};
 	return NULL;
@@ -337,6 +297,38 @@ struct ft_error *ft_budget_cut(struct ft_budget *budget, int64_t chunk_id, uint6
 		return error;
 	budget->keyframe_at_bytes = event_bytes;
 	return ft_budget_keyframe(budget, chunk_id);
+}
+
+/* What lives where there were no events yet: a roll-up of an interval that has none. */
+static struct ft_error *write_carried(struct ft_budget *budget)
+{
+	struct ft_rollup rollup;
+	struct ft_error *error;
+
+	if (!ft_follow_carried(&budget->follow, &rollup))
+		return &ft_enomem;
+	error = ft_rollup_write(budget->db, budget->path, budget->stmts[STMT_ROLLUP],
+				budget->packer, 0, &rollup);
+	ft_rollup_clear(&rollup);
+	return error;
+}
+
+struct ft_error *ft_budget_take_over(struct ft_budget *budget, struct ft_budget *from)
+{
+	struct ft_follow empty = budget->follow;
+	struct ft_rollup rest;
+
+	/* Its last interval is in its chunks. */
+	if (!ft_follow_cut(&from->follow, cohort_shift(from), &rest))
+		return &ft_enomem;
+	ft_rollup_clear(&rest);
+	budget->follow = from->follow;
+	from->follow = empty;
+	budget->last_ns = from->last_ns;
+	budget->first_seq = budget->follow.now.first_seq;
+	budget->coarser = from->coarser;
+	FT_TRY(ft_budget_keyframe(budget, 1));
+	return keeps_rollups(budget) ? write_carried(budget) : NULL;
 }
 
 /* ---- folding ----------------------------------------------------------------------------------
@@ -420,7 +412,8 @@ static struct ft_error *merge_pass(struct ft_budget *budget, uint64_t longest, u
 		uint32_t finest = next.cohort_shift > kept.cohort_shift ? next.cohort_shift
 									: kept.cohort_shift;
 
-		if (kept_id && next.last_ns - kept.first_ns <= longest) {
+		/* One without events says what was carried over: it stays as it is. */
+		if (kept_id && kept.n_events && next.last_ns - kept.first_ns <= longest) {
 			if (!ft_rollup_merge(&kept, &next, finest > shift ? finest : shift, &both))
 				error = &ft_enomem;
 			else

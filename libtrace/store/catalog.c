@@ -211,6 +211,56 @@ struct ft_error *ft_catalog_chunk(struct ft_catalog *catalog, size_t index, stru
 	return error;
 }
 
+static struct ft_error *visit_part(
+	struct ft_catalog *catalog, sqlite3_stmt *row, uint64_t seq, struct ft_event *events,
+	struct ft_error *(*visit)(void *ctx, const struct ft_event *birth), void *ctx)
+{
+	const void *blob = sqlite3_column_blob(row, 1);
+	size_t len = (size_t)sqlite3_column_bytes(row, 1), n = 0;
+	struct ft_chunk_facts facts;
+	const char *why =
+		len ? ft_decode_keyframe(catalog->decoder, blob, len, events, &n, &facts) : NULL;
+
+	if (!why && n != ft_db_u64(row, 0))
+		why = "its number of blocks is not what its row states";
+	if (why)
+		return damaged(catalog, "keyframe", (int64_t)seq, why);
+	for (size_t i = 0; i < n; i++) {
+		events[i].flags &= (uint8_t)~FT_EVENT_F_LATEST;
+		FT_TRY(visit(ctx, &events[i]));
+	}
+	return NULL;
+}
+
+struct ft_error *ft_catalog_carried(struct ft_catalog *catalog,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_event *birth),
+				    void *ctx)
+{
+	uint64_t seq = catalog->n_chunks ? catalog->chunks[0].first_seq : 0;
+	ft_auto_stmt sqlite3_stmt *stmt = NULL;
+	ft_auto_free struct ft_event *events = NULL;
+	int rc;
+
+	if (catalog->n_chunks && !seq)
+		return NULL;
+	if (!catalog->decoder)
+		catalog->decoder = ft_decoder_create();
+	events = malloc(FT_CHUNK_EVENTS * sizeof(*events));
+	if (!catalog->decoder || !events)
+		return &ft_enomem;
+	/* Without any event it is the only one. */
+	FT_TRY(ft_db_prepare(catalog->db, catalog->path,
+			     "SELECT n_blocks, data FROM keyframe WHERE seq ="
+			     " CASE ?1 WHEN 0 THEN (SELECT min(seq) FROM keyframe) ELSE ?1 END"
+			     " ORDER BY part",
+			     &stmt));
+	sqlite3_bind_int64(stmt, 1, (int64_t)seq);
+	while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+		FT_TRY(visit_part(catalog, stmt, seq, events, visit, ctx));
+	return rc == SQLITE_DONE ? NULL : ft_db_error(catalog->db, catalog->path, "keyframe");
+}
+
 bool ft_catalog_may_have(struct ft_catalog *catalog, size_t index, const uint32_t *thread,
 			 const uint32_t *stack)
 {

@@ -653,6 +653,53 @@ bool ft_follow_cut(struct ft_follow *follow, uint32_t next_shift, struct ft_roll
 	return true;
 }
 
+/* As accounts that were touched and did nothing. */
+static bool carried_accounts(const struct ft_follow_accounts *from, struct ft_rollup_accounts *to)
+{
+	to->accounts = calloc((size_t)from->n + 1, sizeof(*to->accounts));
+	to->cohorts = calloc(1, sizeof(*to->cohorts));
+	if (!to->accounts || !to->cohorts)
+		return false;
+	for (uint32_t i = 0; i < from->n; i++) {
+		const struct ft_follow_account *account = &from->list[i];
+		uint64_t blocks = account->value[FT_ROLLUP_LIVE_BLOCKS];
+		uint64_t bytes = account->value[FT_ROLLUP_LIVE_BYTES];
+		struct ft_rollup_account *row = &to->accounts[to->n];
+
+		if (!blocks && !bytes)
+			continue;
+		to->n++;
+		row->id = account->id;
+		row->value[FT_ROLLUP_LIVE_BLOCKS] = row->value[FT_ROLLUP_PEAK_BLOCKS] = blocks;
+		row->value[FT_ROLLUP_LIVE_BYTES] = row->value[FT_ROLLUP_LOW_BYTES] =
+			row->value[FT_ROLLUP_PEAK_BYTES] = bytes;
+		row->value[FT_ROLLUP_BORN_VARIANCE] = row->value[FT_ROLLUP_PEAK_VARIANCE] =
+			account->live_variance;
+	}
+	qsort(to->accounts, to->n, sizeof(*to->accounts), compare_ids);
+	return true;
+}
+
+bool ft_follow_carried(const struct ft_follow *follow, struct ft_rollup *ret)
+{
+	bool ok;
+
+	if (follow->failed)
+		return false;
+	*ret = follow->now;
+	ok = carried_accounts(&follow->sites, &ret->sites);
+	ok = carried_accounts(&follow->threads, &ret->threads) && ok;
+	ret->pairs = calloc(1, sizeof(*ret->pairs));
+	if (ok && ret->pairs)
+		return true;
+	free(ret->sites.accounts);
+	free(ret->sites.cohorts);
+	free(ret->threads.accounts);
+	free(ret->threads.cohorts);
+	free(ret->pairs);
+	return false;
+}
+
 /* ---- keyframes --------------------------------------------------------------------------------
  */
 

@@ -48,6 +48,10 @@ struct ft_error *ft_budget_cut(struct ft_budget *budget, int64_t chunk_id, uint6
 /* The live table as a keyframe, now; as ft_budget_cut(). */
 struct ft_error *ft_budget_keyframe(struct ft_budget *budget, int64_t chunk_id);
 
+/* Go on from another recording's budget, which has followed all its events and is then at its end:
+ * the live table as a keyframe, and an account of it for roll-ups. Before the first event. */
+struct ft_error *ft_budget_take_over(struct ft_budget *budget, struct ft_budget *from);
+
 /* Before a commit: delete what is over the limits. `last_chunk`: the newest one in the file. */
 struct ft_error *ft_budget_fold(struct ft_budget *budget, int64_t last_chunk);
 

@@ -48,6 +48,12 @@ struct ft_error *ft_catalog_chunk(struct ft_catalog *catalog, size_t index, stru
 				  size_t *n);
 struct ft_error *ft_catalog_stacks(struct ft_catalog *catalog);
 
+/* The blocks that live before the first event, by birth, where older events are not there. */
+struct ft_error *ft_catalog_carried(struct ft_catalog *catalog,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_event *birth),
+				    void *ctx);
+
 /* Whether a chunk may have events of a thread or a stack; true when it can't be told. */
 bool ft_catalog_may_have(struct ft_catalog *catalog, size_t index, const uint32_t *thread,
 			 const uint32_t *stack);

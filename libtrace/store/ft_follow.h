@@ -74,6 +74,9 @@ void ft_follow_events(struct ft_follow *follow, const struct ft_event *events, s
  * memory. */
 bool ft_follow_cut(struct ft_follow *follow, uint32_t next_shift, struct ft_rollup *ret);
 
+/* What lives right after a cut, as a roll-up of no events, of new arrays. False: out of memory. */
+bool ft_follow_carried(const struct ft_follow *follow, struct ft_rollup *ret);
+
 /* The live blocks by time of birth: n_live numbers for ft_follow_birth(); free() them. NULL: out of
  * memory. */
 struct ft_follow_order {

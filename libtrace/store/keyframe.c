@@ -23,7 +23,26 @@ static struct ft_error *damaged(const struct ft_reader *reader, const char *what
 
 uint64_t ft_reader_first_seq(const struct ft_reader *reader)
 {
-	return reader->catalog.n_chunks ? reader->catalog.chunks[0].first_seq : 0;
+	return reader->catalog.n_chunks ? reader->catalog.chunks[0].first_seq
+					: ft_reader_begin_seq(reader);
+}
+
+/* A number of meta that nobody vouches for. */
+static uint64_t begin_of(const struct ft_reader *reader, const char *key)
+{
+	int64_t value = ft_reader_meta_int((struct ft_reader *)(uintptr_t)reader, key, 0);
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+uint64_t ft_reader_begin_seq(const struct ft_reader *reader)
+{
+	return begin_of(reader, "begin_seq");
+}
+
+uint64_t ft_reader_begin_ns(const struct ft_reader *reader)
+{
+	return begin_of(reader, "begin_ns");
 }
 
 /* ---- keyframes --------------------------------------------------------------------------------
@@ -166,6 +185,9 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader,
 		struct ft_rollup rollup = {0};
 		const char *why = ft_rollup_from_row(unpacker, stmt, &rollup);
 
+		if (!why && !rollup.n_events &&
+		    (!rollup.first_seq || rollup.first_seq != ft_reader_begin_seq(reader)))
+			why = "it has no events";
 		if (!why && !first && rollup.first_seq != next_seq)
 			why = "it does not begin where the one before it ends";
 		if (!why && rollup.first_ns < last_ns)

@@ -180,6 +180,11 @@ static struct ft_error *read_fixed(struct ft_reader *reader)
 		return ft_db_exec(reader->db, reader->path, "COMMIT");
 	reader->has_catalog = true;
 	FT_TRY(ft_catalog_init(&reader->catalog, reader->db, reader->path));
+	if (ft_reader_first_seq(reader) < ft_reader_begin_seq(reader))
+		return ft_error_create(FT_ERROR_INPUT,
+				       "%s: the recording is damaged: it has events from before it "
+				       "begins",
+				       reader->path);
 	return ft_db_exec(reader->db, reader->path, "COMMIT");
 }
 

@@ -57,7 +57,7 @@ const char *ft_rollup_from_row(struct ft_unpacker *unpacker, sqlite3_stmt *row,
 
 	if (r.first_ns > r.last_ns || r.last_ns > INT64_MAX)
 		return "its times are out of order";
-	if (!r.n_events || r.first_seq > UINT64_MAX / 2 || r.n_events > UINT64_MAX / 2)
+	if (r.first_seq > UINT64_MAX / 2 || r.n_events > UINT64_MAX / 2)
 		return "its sequence numbers are out of range";
 	if (r.cohort_shift > 62)
 		return "its cohorts are out of range";

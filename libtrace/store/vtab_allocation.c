@@ -7,6 +7,9 @@
  * row comes at its block's death, so that only the blocks that live at a time are kept; those that
  * never die come last, in the order of their birth. A block whose address is handed out again
  * without a death comes then, without one.
+ *
+ * Where a recording begins with blocks that lived before its first event, these were born before
+ * it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +64,10 @@ struct cursor {
 	size_t n_rest, at_rest;
 	bool at_end;
 
+	/* Without deaths: what was born before the first event comes first. */
+	struct ft_event *carried;
+	size_t n_carried, carried_capacity, at_carried;
+
 	/* The row. */
 	bool has_row;
 	struct ft_event born, died; /* died.seq is meaningless unless has_died */
@@ -113,7 +120,10 @@ static void forget_blocks(struct cursor *cursor)
 	ft_map_deinit(&cursor->live);
 	ft_map_init(&cursor->live);
 	free(cursor->blocks);
+	free(cursor->carried);
 	cursor->blocks = NULL;
+	cursor->carried = NULL;
+	cursor->n_carried = cursor->carried_capacity = cursor->at_carried = 0;
 	cursor->n_blocks = cursor->capacity = cursor->n_rest = cursor->at_rest = 0;
 	cursor->free_slots = 0;
 	cursor->at_end = cursor->birth_waits = false;
@@ -260,8 +270,34 @@ static struct ft_error *next_with_deaths(struct cursor *cursor)
 	return NULL;
 }
 
+static struct ft_error *carry(void *ctx, const struct ft_event *birth)
+{
+	struct cursor *cursor = ctx;
+
+	if (!is_wanted(cursor, birth))
+		return NULL;
+	if (cursor->with_deaths)
+		return keep_block(cursor, birth);
+	if (cursor->n_carried == cursor->carried_capacity) {
+		size_t bigger = cursor->carried_capacity ? cursor->carried_capacity * 2 : 256;
+		struct ft_event *carried = realloc(cursor->carried, bigger * sizeof(*carried));
+
+		if (!carried)
+			return &ft_enomem;
+		cursor->carried = carried;
+		cursor->carried_capacity = bigger;
+	}
+	cursor->carried[cursor->n_carried++] = *birth;
+	return NULL;
+}
+
 static struct ft_error *next_birth(struct cursor *cursor)
 {
+	if (cursor->at_carried < cursor->n_carried) {
+		cursor->born = cursor->carried[cursor->at_carried++];
+		cursor->has_row = true;
+		return NULL;
+	}
 	do {
 		FT_TRY(ft_scan_next(&cursor->scan));
 	} while (cursor->scan.event && !is_wanted(cursor, cursor->scan.event));
@@ -308,7 +344,10 @@ static int allocation_filter(sqlite3_vtab_cursor *base, int number, const char *
 		filter.address = filter.stack = filter.thread = all;
 	}
 	ft_scan_start(&cursor->scan, &filter);
-	return allocation_next(base);
+
+	struct ft_error *error = ft_catalog_carried(cursor->scan.catalog, carry, cursor);
+
+	return error ? ft_vtab_fail(base->pVtab, error) : allocation_next(base);
 }
 
 static int allocation_eof(sqlite3_vtab_cursor *base)

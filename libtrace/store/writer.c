@@ -22,39 +22,13 @@
 
 #include "fragtrace/store.h"
 #include "ft_blank.h"
-#include "ft_budget.h"
-#include "ft_chunk.h"
 #include "ft_cleanup.h"
-#include "ft_db.h"
 #include "ft_directory.h"
 #include "ft_residency.h"
 #include "ft_schema.h"
-#include "ft_stackchunk.h"
+#include "ft_writer.h"
 
 enum { ZSTD_LEVEL = 1, TAIL_EVENTS = 8192, FOLD_WAIT_MS = 3000 };
-
-enum statement {
-	STMT_META,
-	STMT_PROCESS,
-	STMT_THREAD,
-	STMT_MODULE,
-	STMT_TIMELINE,
-	STMT_SITE_TOTAL,
-	STMT_SAMPLE,
-	STMT_MAPPING,
-	STMT_RESIDENCY,
-	STMT_MARK,
-	STMT_ERROR,
-	STMT_POOL,
-	STMT_MAP_CALL,
-	STMT_MAP_SITE,
-	STMT_LOSS,
-	STMT_CLOCK,
-	STMT_CHILD,
-	STMT_EVENT_CHUNK,
-	STMT_STACK_CHUNK,
-	STMT_N
-};
 
 static const char *const statements[STMT_N] = {
 	[STMT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
@@ -78,43 +52,15 @@ static const char *const statements[STMT_N] = {
 	[STMT_STACK_CHUNK] = "INSERT INTO stack_chunk VALUES(NULL,?,?,?)",
 };
 
-struct ft_writer {
-	char *path;
-	sqlite3 *db;
-	sqlite3_stmt *stmts[STMT_N];
-	int lock_fd;
-	bool in_transaction;
-	bool begun; /* the state is no longer "creating" */
-
-	struct ft_event *events; /* FT_CHUNK_EVENTS */
-	size_t n_events;
-	uint64_t tail_seq; /* of events[0] */
-	int64_t tail_id;   /* rowid of the chunk that `events` will be */
-	size_t n_flushed;  /* how many of `events` the file has */
-	uint64_t last_ns;  /* of the last event */
-	struct ft_encoder *encoder;
-
-	struct ft_stack_node *nodes; /* FT_STACK_CHUNK_NODES */
-	size_t n_nodes;
-	struct ft_stack_codec *stack_codec;
-
-	struct ft_strbuf blob; /* the chunk being written */
-	uint64_t event_bytes, tail_bytes;
-
-	struct ft_budget *budget; /* NULL: everything is kept, and no keyframe is written */
-	size_t n_followed;	  /* how many of `events` the budget has seen */
-	uint64_t committed_bytes; /* event_bytes at the last commit */
-};
-
-#define RUN(writer, stmt, ...) \
-	ft_db_run((writer)->db, (writer)->path, (writer)->stmts[stmt], __VA_ARGS__)
-
 /* ---- life ---------------------------------------------------------------------------------------
  */
 
 static void writer_destroy(struct ft_writer *writer)
 {
 	ft_budget_destroy(writer->budget);
+	if (writer->follow)
+		ft_follow_deinit(writer->follow);
+	free(writer->follow);
 	for (size_t i = 0; i < STMT_N; i++)
 		sqlite3_finalize(writer->stmts[i]);
 	sqlite3_close(writer->db);
@@ -129,7 +75,7 @@ static void writer_destroy(struct ft_writer *writer)
 	free(writer);
 }
 
-static struct ft_error *writer_begin(struct ft_writer *writer)
+struct ft_error *ft_writer_begin(struct ft_writer *writer)
 {
 	if (writer->in_transaction)
 		return NULL;
@@ -200,7 +146,7 @@ struct ft_error *ft_writer_create(const char *path, struct ft_writer **ret)
 	if (!writer)
 		return &ft_enomem;
 	writer->lock_fd = -1;
-	writer->tail_id = 1;
+	writer->tail_id = writer->next_followed = 1;
 	ft_strbuf_init(&writer->blob);
 	writer->path = strdup(path);
 	writer->events = malloc(FT_CHUNK_EVENTS * sizeof(*writer->events));
@@ -262,7 +208,7 @@ static struct ft_error *write_nodes(struct ft_writer *writer)
 	ft_strbuf_clear(&writer->blob);
 	if (!ft_stack_encode(writer->stack_codec, writer->nodes, writer->n_nodes, &writer->blob))
 		return &ft_enomem;
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	FT_TRY(RUN(writer, STMT_STACK_CHUNK, "uub", (int64_t)writer->n_nodes, (int64_t)max_id,
 		   writer->blob.data, writer->blob.len));
 	writer->event_bytes += writer->blob.len;
@@ -270,13 +216,18 @@ static struct ft_error *write_nodes(struct ft_writer *writer)
 	return NULL;
 }
 
-static void follow_events(struct ft_writer *writer)
+void ft_writer_follow_events(struct ft_writer *writer)
 {
-	if (!writer->budget)
+	const struct ft_event *events = writer->events + writer->n_followed;
+	size_t n = writer->n_events - writer->n_followed;
+	uint64_t seq = writer->tail_seq + writer->n_followed;
+
+	if (writer->budget)
+		ft_budget_events(writer->budget, events, n, seq);
+	else if (writer->follows)
+		ft_follow_events(writer->follow, events, n, seq);
+	else
 		return;
-	ft_budget_events(writer->budget, writer->events + writer->n_followed,
-			 writer->n_events - writer->n_followed,
-			 writer->tail_seq + writer->n_followed);
 	writer->n_followed = writer->n_events;
 }
 
@@ -301,7 +252,7 @@ static struct ft_error *write_tail(struct ft_writer *writer)
 	if (!ft_encode(writer->encoder, writer->events, writer->n_events, &writer->blob, &facts))
 		return &ft_enomem;
 	ft_directory_sets_make(writer->events, writer->n_events, &sets);
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	FT_TRY(RUN(writer, STMT_EVENT_CHUNK, "iuuuuuuuubbb", writer->tail_id,
 		   (int64_t)writer->tail_seq, (int64_t)writer->n_events, (int64_t)facts.first_ns,
 		   (int64_t)facts.last_ns, (int64_t)facts.min_address, (int64_t)facts.max_address,
@@ -317,18 +268,18 @@ static struct ft_error *write_tail(struct ft_writer *writer)
 /* The interval of the budget ends here, and with it the chunk. */
 static struct ft_error *cut(struct ft_writer *writer)
 {
-	follow_events(writer);
+	ft_writer_follow_events(writer);
 	FT_TRY(write_nodes(writer));
 	FT_TRY(write_tail(writer));
 	if (writer->n_events)
 		seal_tail(writer);
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return ft_budget_cut(writer->budget, writer->tail_id, writer->event_bytes);
 }
 
 static struct ft_error *write_events(struct ft_writer *writer)
 {
-	follow_events(writer);
+	ft_writer_follow_events(writer);
 	FT_TRY(write_tail(writer));
 	if (writer->budget && ft_budget_cut_due(writer->budget, writer->event_bytes))
 		FT_TRY(cut(writer));
@@ -350,7 +301,7 @@ static struct ft_error *event_refused(const struct ft_writer *writer, const stru
 static struct ft_error *close_gap(struct ft_writer *writer, uint64_t time_ns)
 {
 	/* Those that it has not seen yet may be younger than it thinks. */
-	follow_events(writer);
+	ft_writer_follow_events(writer);
 	return ft_budget_gap_due(writer->budget, time_ns) ? cut(writer) : NULL;
 }
 
@@ -413,7 +364,7 @@ struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
 	if (flush_chunk)
 		FT_TRY(write_events(writer));
 	if (writer->budget) {
-		FT_TRY(writer_begin(writer));
+		FT_TRY(ft_writer_begin(writer));
 		FT_TRY(ft_budget_fold(writer->budget,
 				      writer->n_flushed ? writer->tail_id + 1 : writer->tail_id));
 	}
@@ -476,19 +427,19 @@ uint64_t ft_writer_event_bytes(const struct ft_writer *writer)
 
 struct ft_error *ft_writer_meta(struct ft_writer *writer, const char *key, const char *value)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_META, "ss", key, value);
 }
 
 struct ft_error *ft_writer_meta_int(struct ft_writer *writer, const char *key, int64_t value)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_META, "si", key, value);
 }
 
 struct ft_error *ft_writer_process(struct ft_writer *writer, const struct ft_process_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_PROCESS, "iisssttisi", row->pid, row->ppid, row->exe,
 		   row->argv_json, row->parent_recording, row->fork_ns, row->start_realtime_ns,
 		   row->end_ns, row->exit_kind, row->exit_code);
@@ -496,14 +447,14 @@ struct ft_error *ft_writer_process(struct ft_writer *writer, const struct ft_pro
 
 struct ft_error *ft_writer_thread(struct ft_writer *writer, const struct ft_thread_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_THREAD, "uisztt", (int64_t)row->id, row->tid, row->name,
 		   row->start_function, row->start_ns, row->end_ns);
 }
 
 struct ft_error *ft_writer_module(struct ft_writer *writer, const struct ft_module_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_MODULE, "ussuuuttz", (int64_t)row->id, row->path, row->build_id,
 		   row->bias, row->start, row->end, row->load_ns, row->unload_ns,
 		   (uint64_t)row->last_stack);
@@ -511,7 +462,7 @@ struct ft_error *ft_writer_module(struct ft_writer *writer, const struct ft_modu
 
 struct ft_error *ft_writer_timeline(struct ft_writer *writer, const struct ft_timeline_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_TIMELINE, "uuuuuuuuunnnnn", row->time_ns, row->n_allocs,
 		   row->n_frees, row->bytes_allocated, row->bytes_freed, row->live_blocks,
 		   row->live_bytes, row->peak_bytes, row->usable_bytes, row->rss, row->pss,
@@ -520,7 +471,7 @@ struct ft_error *ft_writer_timeline(struct ft_writer *writer, const struct ft_ti
 
 struct ft_error *ft_writer_site_total(struct ft_writer *writer, const struct ft_site_total_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_SITE_TOTAL, "uuuuuuuu", (int64_t)row->stack, row->n_allocs,
 		   row->n_frees, row->bytes_allocated, row->bytes_freed, row->live_blocks,
 		   row->live_bytes, row->peak_bytes);
@@ -528,13 +479,13 @@ struct ft_error *ft_writer_site_total(struct ft_writer *writer, const struct ft_
 
 struct ft_error *ft_writer_sample(struct ft_writer *writer, const struct ft_sample_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_SAMPLE, "ussi", row->time_ns, row->source, row->key, row->value);
 }
 
 struct ft_error *ft_writer_mapping(struct ft_writer *writer, const struct ft_mapping_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_MAPPING, "uuusssnn", row->time_ns, row->start, row->end, row->perms,
 		   row->path, row->kind, row->rss, row->swap);
 }
@@ -549,7 +500,7 @@ struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_r
 	if (!row->unchanged && !ft_residency_encode(row->runs, row->n_runs, row->page_bytes,
 						    ZSTD_LEVEL, &writer->blob))
 		return &ft_enomem;
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	/* SQLite binds a null pointer as NULL. */
 	return RUN(writer, STMT_RESIDENCY, "uusunuub", row->time_ns, row->took_ns, row->method,
 		   (uint64_t)row->page_bytes, row->rss, n[FT_PAGES_RESIDENT] + n[FT_PAGES_HUGE],
@@ -559,13 +510,13 @@ struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_r
 
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_MARK, "uuss", row->time_ns, row->seq, row->kind, row->label);
 }
 
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_ERROR, "usuuuuusnnssn", row->time_ns, row->kind, row->address,
 		   (int64_t)row->thread, (int64_t)row->stack, (int64_t)row->alloc_stack,
 		   (int64_t)row->free_stack, row->call, row->size, row->block_size, row->region,
@@ -574,7 +525,7 @@ struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error
 
 struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_POOL, "uusttuuuuuuuuu", (int64_t)row->id, row->address, row->name,
 		   row->created_ns, row->destroyed_ns, (int64_t)row->thread, (int64_t)row->stack,
 		   row->n_allocs, row->n_frees, row->bytes_allocated, row->live_objects,
@@ -583,7 +534,7 @@ struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_r
 
 struct ft_error *ft_writer_map_call(struct ft_writer *writer, const struct ft_map_call_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_MAP_CALL, "uuuusuuuunn", row->time_ns, row->seq,
 		   (int64_t)row->thread, (int64_t)row->stack, row->call, row->address, row->bytes,
 		   row->old_address, row->old_bytes, row->prot, row->flags);
@@ -593,7 +544,7 @@ struct ft_error *ft_writer_map_site(struct ft_writer *writer, const struct ft_ma
 {
 	int64_t advice = strcmp(row->call, "madvise") == 0 ? row->flags : 0;
 
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_MAP_SITE, "usnnuuuuui", (int64_t)row->stack, row->call, row->prot,
 		   row->flags, row->n_calls, row->bytes, row->live_bytes, row->live_ranges,
 		   row->peak_bytes, advice);
@@ -601,21 +552,21 @@ struct ft_error *ft_writer_map_site(struct ft_writer *writer, const struct ft_ma
 
 struct ft_error *ft_writer_loss(struct ft_writer *writer, const struct ft_loss_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_LOSS, "uuuus", row->first_ns, row->last_ns, (int64_t)row->thread,
 		   row->n_events, row->reason);
 }
 
 struct ft_error *ft_writer_clock(struct ft_writer *writer, const struct ft_clock_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_CLOCK, "uuii", row->time_ns, row->tsc, row->boottime_ns,
 		   row->realtime_ns);
 }
 
 struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child_row *row)
 {
-	FT_TRY(writer_begin(writer));
+	FT_TRY(ft_writer_begin(writer));
 	return RUN(writer, STMT_CHILD, "ttiissssiuuuuu", row->start_ns, row->end_ns, row->pid,
 		   row->ppid, row->exe, row->argv_json, row->origin, row->exit_kind, row->exit_code,
 		   row->n_allocs, row->n_frees, row->bytes_allocated, row->peak_bytes, row->n_lost);

@@ -3,11 +3,12 @@
  * Write a synthetic recording through the store
  *
  *	make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS] [-L LEAK_EVERY] [-g GAP_NS]
- *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-c] FILE
+ *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-c] FILE
  *
- * -B and -A keep it within a budget, -K writes a keyframe every so many events; the events are the
- *same. -c stops without finishing, as a writer that was killed does. The same arguments write the
- *same events; rows that a collector samples (RSS, mappings) are made up from them.
+ * -B and -A keep it within a budget, -K writes a keyframe every so many events, -R goes on in
+ *FILE.2, FILE.3 ... after each so many; the events are the same. -c stops without finishing, as a
+ *writer that was killed does. The same arguments write the same events; rows that a collector
+ *samples (RSS, mappings) are made up from them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,6 +33,8 @@ struct recorder {
 	struct ft_site_total_row *totals;      /* by stack */
 	size_t n_totals;
 	struct ft_timeline_row line;
+	const char *path;
+	unsigned part; /* 0: the first */
 };
 
 static void check(struct ft_error *error)
@@ -123,7 +126,8 @@ static void tick(struct recorder *r, uint64_t time_ns)
 	check(ft_writer_commit(r->writer, r->limits.max_bytes || r->limits.max_age_ns));
 }
 
-static void facts(struct recorder *r, const struct synth_options *options, uint64_t end_ns)
+static void facts(struct recorder *r, const struct synth_options *options, uint64_t end_ns,
+		  bool rotated)
 {
 	check(ft_writer_process(r->writer, &(struct ft_process_row){
 						   .pid = 1000,
@@ -133,7 +137,7 @@ static void facts(struct recorder *r, const struct synth_options *options, uint6
 						   .fork_ns = FT_TIME_NONE,
 						   .start_realtime_ns = 1700000000000000000,
 						   .end_ns = end_ns,
-						   .exit_kind = "exit",
+						   .exit_kind = rotated ? "rotated" : "exit",
 					   }));
 	for (uint32_t i = 1; i <= options->n_threads; i++) {
 		char name[32];
@@ -143,7 +147,7 @@ static void facts(struct recorder *r, const struct synth_options *options, uint6
 							  .id = i,
 							  .tid = 999 + i,
 							  .name = i == 1 ? "synthetic" : name,
-							  .end_ns = end_ns,
+							  .end_ns = rotated ? FT_TIME_NONE : end_ns,
 						  }));
 	}
 	check(ft_writer_module(r->writer, &(struct ft_module_row){
@@ -157,16 +161,76 @@ static void facts(struct recorder *r, const struct synth_options *options, uint6
 					  }));
 }
 
+static void begin(struct recorder *r, const struct synth_options *options)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), r->part ? "%s.%u" : "%s", r->path, r->part + 1);
+	check(ft_writer_create(path, &r->writer));
+	if (r->limits.max_bytes || r->limits.max_age_ns || r->limits.keyframe_events)
+		check(ft_writer_set_limits(r->writer, &r->limits));
+	if (r->part)
+		return;
+	for (size_t i = 0; i < synth_n_nodes(r->synth); i++) {
+		struct ft_stack_node node = synth_node(r->synth, i);
+
+		check(ft_writer_stack_node(r->writer, &node));
+	}
+	facts(r, options, FT_TIME_NONE, false);
+}
+
+static void end(struct recorder *r, const struct synth_options *options, uint64_t end_ns,
+		bool rotated)
+{
+	for (size_t i = 1; i < r->n_totals; i++) {
+		r->totals[i].stack = (uint32_t)i;
+		if (r->totals[i].n_allocs)
+			check(ft_writer_site_total(r->writer, &r->totals[i]));
+	}
+	facts(r, options, end_ns, rotated);
+	check(ft_writer_finish(r->writer));
+}
+
+/* Totals of the next part are its own, but for what lives. */
+static void rotate(struct recorder *r, const struct synth_options *options, uint64_t time_ns)
+{
+	struct ft_writer *from = r->writer, *next;
+	bool ready = false;
+
+	tick(r, time_ns);
+	while (!ready)
+		check(ft_writer_follow(from, &ready));
+	r->part++;
+	begin(r, options);
+	check(ft_writer_continue(r->writer, from, time_ns));
+	next = r->writer;
+	r->writer = from;
+	end(r, options, time_ns, true);
+	r->writer = next;
+	facts(r, options, FT_TIME_NONE, false);
+	check(ft_writer_commit(r->writer, false));
+	for (size_t i = 0; i < r->n_totals; i++) {
+		struct ft_site_total_row *total = &r->totals[i];
+
+		total->n_allocs = total->n_frees = 0;
+		total->bytes_allocated = total->bytes_freed = 0;
+		total->peak_bytes = total->live_bytes;
+	}
+	r->line.n_allocs = r->line.n_frees = 0;
+	r->line.bytes_allocated = r->line.bytes_freed = 0;
+	r->line.peak_bytes = r->line.live_bytes;
+}
+
 int main(int argc, char **argv)
 {
 	struct synth_options options = {.seed = 1, .n_sites = 200, .n_threads = 1};
-	uint64_t n_events = 1000000;
+	uint64_t n_events = 1000000, part_events = 0;
 	bool cut = false;
 	int option;
 
 	struct recorder r = {0};
 
-	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:c")) != -1) {
+	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:R:c")) != -1) {
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (option) {
@@ -200,6 +264,9 @@ int main(int argc, char **argv)
 		case 'K':
 			r.limits.keyframe_events = value;
 			break;
+		case 'R':
+			part_events = value;
+			break;
 		case 'c':
 			cut = true;
 			break;
@@ -211,7 +278,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS]"
 			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-B MAX_BYTES]"
-			" [-A MAX_AGE_NS] [-K EVENTS] [-c] FILE\n");
+			" [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-c] FILE\n");
 		return 2;
 	}
 
@@ -220,21 +287,18 @@ int main(int argc, char **argv)
 	struct ft_event event = {0};
 	uint64_t next_tick = TICK_NS;
 
-	check(ft_writer_create(argv[optind], &r.writer));
-	if (r.limits.max_bytes || r.limits.max_age_ns || r.limits.keyframe_events)
-		check(ft_writer_set_limits(r.writer, &r.limits));
+	r.path = argv[optind];
 	r.n_totals = synth_n_nodes(r.synth) + 1;
 	r.totals = calloc(r.n_totals, sizeof(*r.totals));
 	if (!r.totals)
 		abort();
-	for (size_t i = 0; i < synth_n_nodes(r.synth); i++) {
-		struct ft_stack_node node = synth_node(r.synth, i);
-
-		check(ft_writer_stack_node(r.writer, &node));
-	}
-	facts(&r, &options, FT_TIME_NONE);
+	begin(&r, &options);
 	for (uint64_t i = 0; i < n_events; i++) {
+		uint64_t before_ns = event.time_ns;
+
 		synth_next(r.synth, &event);
+		if (part_events && i && i % part_events == 0)
+			rotate(&r, &options, before_ns + (event.time_ns - before_ns) / 2);
 		check(ft_writer_event(r.writer, &event, NULL));
 		if (event.kind == FT_EVENT_FREE)
 			died(&r, event.address);
@@ -250,13 +314,7 @@ int main(int argc, char **argv)
 		check(ft_writer_commit(r.writer, true));
 		_exit(0);
 	}
-	for (size_t i = 1; i < r.n_totals; i++) {
-		r.totals[i].stack = (uint32_t)i;
-		if (r.totals[i].n_allocs)
-			check(ft_writer_site_total(r.writer, &r.totals[i]));
-	}
-	facts(&r, &options, event.time_ns);
-	check(ft_writer_finish(r.writer));
+	end(&r, &options, event.time_ns, false);
 	synth_destroy(r.synth);
 	ft_map_deinit(&r.live);
 	free(r.blocks);

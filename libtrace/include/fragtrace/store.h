@@ -315,6 +315,22 @@ struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_
  */
 struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk);
 
+/*
+ * Find out which blocks live, so that another recording can go on from here; call it until *ready.
+ * With limits it is known at once; without, each call reads a chunk of up to 65536 events back, and
+ * from the last one on a second table of live blocks is kept (ft_follow.h).
+ */
+struct ft_error *ft_writer_follow(struct ft_writer *writer, bool *ready);
+
+/*
+ * Let a recording that has nothing yet but limits like those of `from` (or none, like it) go on
+ * where `from` ends now: its sequence numbers, its time, its live blocks as a keyframe, its stacks,
+ * modules and threads. begin_ns: when; not before the last event. Commits `from`, which takes no
+ * event any more; the caller commits `writer`. After an error there is nothing to go on from.
+ */
+struct ft_error *ft_writer_continue(struct ft_writer *writer, struct ft_writer *from,
+				    uint64_t begin_ns);
+
 /* The traced program has ended; what follows is the rest of its rings. Commits the state
  * "finishing": a reader then waits for ft_writer_finish(). */
 struct ft_error *ft_writer_set_ending(struct ft_writer *writer);
@@ -495,6 +511,9 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader,
 				   void *ctx);
 /* Where the events that are there begin: 0, or the seq of a keyframe. */
 uint64_t ft_reader_first_seq(const struct ft_reader *reader);
+/* Where the recording itself begins: 0 and 0, or where it goes on from another one. */
+uint64_t ft_reader_begin_seq(const struct ft_reader *reader);
+uint64_t ft_reader_begin_ns(const struct ft_reader *reader);
 
 /* ---- SQL ---------------------------------------------------------------------------------------
  */

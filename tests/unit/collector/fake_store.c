@@ -281,6 +281,22 @@ uint64_t ft_writer_event_bytes(const struct ft_writer *writer)
 	return 64 * fake.n_events;
 }
 
+struct ft_error *ft_writer_follow(struct ft_writer *writer, bool *ready)
+{
+	(void)writer;
+	*ready = true;
+	return NULL;
+}
+
+struct ft_error *ft_writer_continue(struct ft_writer *writer, struct ft_writer *from,
+				    uint64_t begin_ns)
+{
+	(void)writer;
+	(void)from;
+	(void)begin_ns;
+	return ft_error_create(FT_ERROR_USAGE, "this store has one recording");
+}
+
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
 {
 	return NULL;

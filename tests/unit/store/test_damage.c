@@ -129,6 +129,8 @@ static const struct {
 	 "do not add up"},
 	{"UPDATE event_chunk SET data = (SELECT data FROM stack_chunk)", FT_ERROR_INPUT,
 	 "holds something else"},
+	/* I24 */
+	{"INSERT INTO meta VALUES('begin_seq', 5)", FT_ERROR_INPUT, "from before it begins"},
 	/* I16 */
 	{"UPDATE stack_chunk SET n_nodes = 0", FT_ERROR_INPUT, "numbers are out of range"},
 	{"UPDATE stack_chunk SET n_nodes = n_nodes + 1", FT_ERROR_INPUT, "number of nodes"},
