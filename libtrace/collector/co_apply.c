@@ -157,8 +157,8 @@ static void count_birth(struct co_session *session, const struct co_block *block
 	site->n_allocs += share.blocks;
 	site->bytes_allocated += share.bytes;
 	site->dirty = true;
-	if (site->bytes_allocated - site->bytes_freed > site->peak_bytes)
-		site->peak_bytes = site->bytes_allocated - site->bytes_freed;
+	if (co_site_live(site) > site->peak_bytes)
+		site->peak_bytes = co_site_live(site);
 }
 
 /* The stack that a record names, as co_stacks numbers it. */

@@ -19,6 +19,8 @@ enum co_control_verb {
 	CO_CONTROL_FLUSH,    /* answered when all that was published before is in the file */
 	CO_CONTROL_STATS,    /* answered with a JSON object */
 	CO_CONTROL_MAX_SIZE, /* text: a size; the budget from now on */
+	CO_CONTROL_ROTATE,   /* go on in another file; answered with a JSON object when the one
+				before is final, which may take its symbols' time */
 };
 
 /* The least budget of a recording: below it there is room for little but its tables. */

@@ -43,8 +43,10 @@ void co_end_write_sites(struct co_session *session)
 				.n_frees = n_frees,
 				.bytes_allocated = site->bytes_allocated,
 				.bytes_freed = site->bytes_freed,
-				.live_blocks = n_allocs - n_frees,
-				.live_bytes = site->bytes_allocated - site->bytes_freed,
+				.live_blocks = co_timeline_blocks(&session->timeline,
+								  site->carried_blocks) +
+					       n_allocs - n_frees,
+				.live_bytes = co_site_live(site),
 				.peak_bytes = site->peak_bytes};
 		}
 		op->n_sites = n;
@@ -91,18 +93,30 @@ static uint64_t load(const _Atomic uint64_t *word)
 	return atomic_load_explicit(word, memory_order_relaxed);
 }
 
-/* Losses that no record could tell of any more. Returns events published and waits in all rings. */
+/* Events of threads that found no ring, and rows or events that we could not keep: when and how
+ * many these are is not known. */
+static void write_gaps(struct co_session *session, uint64_t end_ns)
+{
+	uint64_t n_no_ring = load(&session->segment.header->n_no_ring);
+
+	if (n_no_ring > session->n_no_ring_told)
+		write_loss(session, session->begin_ns, end_ns, 0,
+			   n_no_ring - session->n_no_ring_told, "no_ring");
+	session->n_no_ring_told = n_no_ring;
+	if (session->out_of_memory)
+		write_loss(session, session->begin_ns, end_ns, 0, 0, "no_memory");
+	session->out_of_memory = false;
+}
+
+/* Losses that no record could tell of any more. */
 static void write_losses(struct co_session *session, uint64_t end_ns)
 {
-	uint64_t n_events = 0, n_waits = 0, n_no_ring;
 
 	for (uint32_t i = 0; i < session->segment.n_rings && session->rings[i].open; i++) {
 		const struct co_ring *ring = &session->rings[i];
 		const struct ft_ring_header *header = ring->consumer.header;
 		uint64_t n_lost = load(&header->n_lost);
 
-		n_events += load(&header->n_events);
-		n_waits += load(&header->n_waits);
 		if (n_lost > ring->n_lost_told)
 			write_loss(session, ring->last_ns, end_ns, ring->thread.serial,
 				   n_lost - ring->n_lost_told, "ring_full");
@@ -110,18 +124,7 @@ static void write_losses(struct co_session *session, uint64_t end_ns)
 			write_loss(session, ring->last_ns, end_ns, ring->thread.serial, 0,
 				   "ring_damaged");
 	}
-	n_no_ring = load(&session->segment.header->n_no_ring);
-	if (n_no_ring)
-		write_loss(session, 0, end_ns, 0, n_no_ring, "no_ring");
-	/* Rows or events that we could not keep: when and how many is not known. */
-	if (session->out_of_memory)
-		write_loss(session, 0, end_ns, 0, 0, "no_memory");
-
-	put_int(session, "ring_events", n_events);
-	put_int(session, "ring_waits", n_waits);
-	put_int(session, "ring_bytes", session->segment.ring_bytes);
-	put_int(session, "rings", co_segment_n_rings_used(&session->segment));
-	put_int(session, "live_table_bytes", co_live_bytes(&session->live));
+	write_gaps(session, end_ns);
 }
 
 /* What the program has touched of the segment, at most. */
@@ -141,43 +144,75 @@ static uint64_t shared_bytes(const struct co_session *session)
 			   sizeof(struct ft_segment_node);
 }
 
-static void write_ledger(struct co_session *session)
+/* Counters that never go back: each recording has its own share. */
+struct ledger {
+	struct co_session *session;
+	unsigned n;
+};
+
+static void put_share(struct ledger *ledger, const char *key, uint64_t value)
+{
+	uint64_t *before = &ledger->session->ledger_before[ledger->n++];
+
+	if (key)
+		put_int(ledger->session, key, value - *before);
+	*before = value;
+}
+
+/* In an order that stays. */
+static void write_shares(struct co_session *session)
 {
 	const struct co_counters *counters = &session->counters;
+	const struct ft_segment_header *header = session->segment.header;
+	bool self_check = session->segment.options & FT_OPTION_SELF_CHECK;
+	struct ledger ledger = {session, 0};
+	uint64_t n_events = 0, n_waits = 0;
+
+	for (uint32_t i = 0; i < session->segment.n_rings && session->rings[i].open; i++) {
+		n_events += load(&session->rings[i].consumer.header->n_events);
+		n_waits += load(&session->rings[i].consumer.header->n_waits);
+	}
+	put_share(&ledger, "ring_events", n_events);
+	put_share(&ledger, "ring_waits", n_waits);
+	put_share(&ledger, "events_written", counters->n_events);
+	put_share(&ledger, "events_read", counters->n_records);
+	put_share(&ledger, "lost_events", counters->n_lost);
+	put_share(&ledger, session->was_paused ? "paused_events" : NULL, counters->n_paused);
+	put_share(&ledger, "unknown_frees", counters->n_unknown_frees);
+	put_share(&ledger, "invalid_frees", session->errors.n_invalid);
+	put_share(&ledger, "bad_sizes", session->errors.n_bad_sizes);
+	put_share(&ledger, "errors_without_row", session->errors.n_left_out);
+	put_share(&ledger, "inversions", counters->n_inversions);
+	put_share(&ledger, "implied_frees", counters->n_implied_frees);
+	put_share(&ledger, "swallowed_frees", counters->n_swallowed_frees);
+	put_share(&ledger, "floors_passed_over", counters->n_passed_over);
+	put_share(&ledger, "bad_records", counters->n_bad_records);
+	put_share(&ledger, "damaged_rings", counters->n_broken_rings);
+	put_share(&ledger, "untracked_blocks", counters->n_untracked);
+	put_share(&ledger, "bad_stacks", session->stacks.n_bad);
+	put_share(&ledger, "raw_stack_frames", session->stacks.n_raw);
+	put_share(&ledger, "stacks_without_node", load(&header->n_no_node));
+	put_share(&ledger, "map_calls", session->mapped.n_calls);
+	put_share(&ledger, "map_calls_without_row",
+		  session->mapped.n_calls - session->mapped.n_rows);
+	put_share(&ledger, self_check ? "self_check_stacks" : NULL, load(&header->n_checked));
+	put_share(&ledger, self_check ? "self_check_differences" : NULL,
+		  load(&header->n_differences));
+	put_share(&ledger, self_check ? "self_check_explained" : NULL, load(&header->n_explained));
+}
+
+static void write_ledger(struct co_session *session)
+{
 	uint64_t spill_peak_bytes, spill_waits;
 	struct rusage usage;
 	struct timespec cpu;
 
-	put_int(session, "events_written", counters->n_events);
-	put_int(session, "events_read", counters->n_records);
-	put_int(session, "lost_events", counters->n_lost);
-	if (session->was_paused)
-		put_int(session, "paused_events", counters->n_paused);
-	put_int(session, "unknown_frees", counters->n_unknown_frees);
-	put_int(session, "invalid_frees", session->errors.n_invalid);
-	put_int(session, "bad_sizes", session->errors.n_bad_sizes);
-	put_int(session, "errors_without_row", session->errors.n_left_out);
-	put_int(session, "inversions", counters->n_inversions);
-	put_int(session, "implied_frees", counters->n_implied_frees);
-	put_int(session, "swallowed_frees", counters->n_swallowed_frees);
-	put_int(session, "floors_passed_over", counters->n_passed_over);
-	put_int(session, "bad_records", counters->n_bad_records);
-	put_int(session, "damaged_rings", counters->n_broken_rings);
-	put_int(session, "untracked_blocks", counters->n_untracked);
-	put_int(session, "bad_stacks", session->stacks.n_bad);
-	put_int(session, "raw_stack_frames", session->stacks.n_raw);
-	put_int(session, "stacks_without_node", load(&session->segment.header->n_no_node));
-	if (session->segment.options & FT_OPTION_SELF_CHECK) {
-		const struct ft_segment_header *header = session->segment.header;
-
-		put_int(session, "self_check_stacks", load(&header->n_checked));
-		put_int(session, "self_check_differences", load(&header->n_differences));
-		put_int(session, "self_check_explained", load(&header->n_explained));
-	}
+	write_shares(session);
+	put_int(session, "ring_bytes", session->segment.ring_bytes);
+	put_int(session, "rings", co_segment_n_rings_used(&session->segment));
+	put_int(session, "live_table_bytes", co_live_bytes(&session->live));
 	if (session->segment.sample_bytes)
 		put_int(session, "sample_set_full", load(&session->segment.header->n_sample_full));
-	put_int(session, "map_calls", session->mapped.n_calls);
-	put_int(session, "map_calls_without_row", session->mapped.n_calls - session->mapped.n_rows);
 	put_int(session, "map_ranges_left_out", session->mapped.ranges.n_left_out);
 	put_int(session, "mapped_peak_bytes", session->mapped.peak_bytes);
 	put_int(session, "peak_bytes", session->timeline.peak_bytes);
@@ -203,7 +238,7 @@ static void write_ledger(struct co_session *session)
 		co_op_meta(
 			"collector_memory",
 			"64 MiB spill + 48 bytes a live block + 8 bytes a stack node (32 past the "
-			"tree's end, at most 128 MiB) + 56 bytes a site + at most 32 MiB of "
+			"tree's end, at most 128 MiB) + 72 bytes a site + at most 32 MiB of "
 			"records that wait for their turn"));
 }
 
@@ -244,21 +279,79 @@ static void write_end(struct co_session *session, uint64_t end_ns)
 	co_session_op(session, op);
 }
 
+/* What both a last and an intermediate end say. */
+static void write_account(struct co_session *session, uint64_t end_ns)
+{
+	co_apply_timeline(session, end_ns, true);
+	for (uint32_t i = 0; i < session->segment.n_rings; i++)
+		co_errors_settle(session, &session->rings[i]);
+	co_end_write_sites(session);
+	co_mapped_write(session);
+	co_pools_write(session);
+}
+
 void co_end_write(struct co_session *session)
 {
 	uint64_t end_ns = co_session_time(session, session->timebase.now.monotonic_ns);
 
 	if (end_ns < session->timebase.last_ns)
 		end_ns = session->timebase.last_ns;
-	co_apply_timeline(session, end_ns, true);
-	for (uint32_t i = 0; i < session->segment.n_rings; i++)
-		co_errors_settle(session, &session->rings[i]);
+	write_account(session, end_ns);
 	write_threads(session, end_ns);
 	write_losses(session, end_ns);
-	co_end_write_sites(session);
-	co_mapped_write(session);
-	co_pools_write(session);
 	write_ledger(session);
 	write_end(session, end_ns);
 	co_session_flush(session);
+}
+
+/* ---- going on in another recording ----------------------------------------------------------- */
+
+/* Accounts begin anew with what lives. */
+static void carry_over(struct co_session *session, uint64_t time_ns)
+{
+	struct co_stacks *stacks = &session->stacks;
+
+	session->before = co_session_sums(session);
+	session->begin_ns = time_ns;
+	co_timeline_rotate(&session->timeline, time_ns);
+	for (uint32_t i = 0; i < stacks->n_sites; i++) {
+		struct co_site *site = &stacks->sites[i];
+
+		site->carried_blocks += site->n_allocs - site->n_frees;
+		site->carried_bytes += site->bytes_allocated - site->bytes_freed;
+		site->n_allocs = site->n_frees = 0;
+		site->bytes_allocated = site->bytes_freed = 0;
+		site->peak_bytes = site->carried_bytes;
+		site->dirty = site->carried_blocks != 0;
+	}
+	for (uint32_t i = 0; i < session->mapped.n_sites; i++)
+		session->mapped.dirty[i] = true;
+}
+
+void co_end_rotate(struct co_session *session, struct co_request *request)
+{
+	uint64_t at_ns = co_timebase_peek(&session->timebase, request->stamp);
+	struct co_op *op = co_op_create(CO_OP_ROTATE, 0);
+
+	if (!op) {
+		co_request_finish(request, "out of memory");
+		return;
+	}
+	if (at_ns < session->timebase.last_ns)
+		at_ns = session->timebase.last_ns;
+	write_account(session, at_ns);
+	write_gaps(session, at_ns);
+	write_ledger(session);
+	co_session_op(session, co_op_meta("program_end", "rotated"));
+	op->rotate.request = request;
+	op->rotate.at_ns = at_ns;
+	co_session_op(session, op);
+	co_session_flush(session);
+	/* After the block: what a sampler sees of this comes behind it. */
+	atomic_fetch_add_explicit(&session->part, 1, memory_order_release);
+	carry_over(session, at_ns);
+	co_session_clock(session);
+	if (session->paused)
+		co_request_mark(session, request, "pause");
+	co_apply_timeline(session, at_ns, true);
 }

@@ -27,6 +27,7 @@ struct co_notice {
 	uint32_t n_finishing; /* images that have ended and are not complete yet */
 	uint32_t exited_seen; /* STATE: sent after EXITED was read */
 	uint32_t n_threads;
+	uint32_t n_parts; /* DONE: recordings of this image; `text` is the last one */
 	uint64_t n_allocs, n_frees, n_lost;
 	uint64_t peak_bytes, live_bytes, live_blocks;
 	uint64_t sample_bytes; /* DONE: the totals are estimates from a sample at this rate; 0: not

@@ -76,6 +76,12 @@ void co_pages_keep(struct co_pages *pages)
 	pages->kept = !pages->overflow;
 }
 
+void co_pages_forget(struct co_pages *pages)
+{
+	pages->n_runs = pages->n_before = 0;
+	pages->kept = false;
+}
+
 static void add_run(struct co_pages *pages, uint64_t start, uint64_t end, uint8_t state)
 {
 	uint64_t n_pages = (end - start) / pages->page_bytes;

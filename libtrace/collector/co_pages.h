@@ -39,6 +39,8 @@ const char *co_pages_method(const struct co_pages *pages);
 void co_pages_begin(struct co_pages *pages);
 /* The sample at hand is in the recording: the next are compared with it. */
 void co_pages_keep(struct co_pages *pages);
+/* The next sample is the first one of a recording: none of those kept is in it. */
+void co_pages_forget(struct co_pages *pages);
 /* Look at the mapping [start, end); in order of addresses. False when it can't be read (any more).
  */
 bool co_pages_scan(struct co_pages *pages, uint64_t start, uint64_t end);

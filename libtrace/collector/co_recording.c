@@ -17,31 +17,38 @@ enum { MAX_NAMES = 100000 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void name_image(struct co_ancestry *own)
+{
+	uint64_t random = 0;
+
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+		random = (uint64_t)co_clock_monotonic();
+	snprintf(own->image, sizeof(own->image), "%016llx", (unsigned long long)random);
+}
+
 struct co_writer_state *co_recording_create(struct co_session *session)
 {
 	struct co_writer_state *recording = calloc(1, sizeof(*recording));
-	uint64_t random = 0;
 
 	if (!recording)
 		return NULL;
 	recording->session = co_session_ref(session);
 	recording->born_ns = recording->committed_ns = co_clock_monotonic();
 	recording->held_tail = &recording->held;
-	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-		random = (uint64_t)recording->born_ns;
+	name_image(&recording->own);
 	recording->own.id = session->id;
 	recording->own.start_ns = session->segment.start_monotonic_ns;
 	recording->own.fork_ns = FT_TIME_NONE;
-	snprintf(recording->own.image, sizeof(recording->own.image), "%016llx",
-		 (unsigned long long)random);
 	return recording;
 }
 
 void co_recording_destroy(struct co_writer_state *recording)
 {
+	co_recording_unprepare(recording, "the recording has ended");
 	ft_writer_close(recording->writer);
 	co_ancestry_clear(&recording->own);
 	co_ancestry_clear(&recording->parent);
+	co_ancestry_clear(&recording->before);
 	co_session_unref(recording->session);
 	free(recording);
 }
@@ -171,7 +178,8 @@ static struct ft_error *write_process(struct co_writer_state *recording, uint64_
 }
 
 /* Create the file under the first name that is free. */
-static struct ft_error *create_file(struct co_writer_state *recording)
+static struct ft_error *create_file(const struct co_writer_state *recording,
+				    struct ft_writer **writer, char **ret)
 {
 	const struct co_session *session = recording->session;
 	struct co_name_facts facts = {.cwd = session->segment.cwd,
@@ -186,9 +194,9 @@ static struct ft_error *create_file(struct co_writer_state *recording)
 
 		if (!path)
 			return &ft_enomem;
-		error = ft_writer_create(path, &recording->writer);
+		error = ft_writer_create(path, writer);
 		if (!error) {
-			recording->own.path = ft_take(path);
+			*ret = ft_take(path);
 			return NULL;
 		}
 		if (error->kind != FT_ERROR_OS || error->os_errno != EEXIST)
@@ -237,16 +245,12 @@ static struct ft_error *set_limits(struct co_writer_state *recording, struct ft_
 	return NULL;
 }
 
-struct ft_error *co_recording_open(struct co_writer_state *recording,
-				   const struct ft_limits *limits)
+/* What a file says from its beginning on. */
+static struct ft_error *write_beginning(struct co_writer_state *recording)
 {
-	struct co_session *session = recording->session;
-	struct ft_writer *writer;
+	const struct co_session *session = recording->session;
+	struct ft_writer *writer = recording->writer;
 
-	recording->undecided = false;
-	FT_TRY(create_file(recording));
-	recording->own.owner = recording->own.id;
-	writer = recording->writer;
 	FT_TRY(write_process(recording, FT_TIME_NONE, NULL, -1));
 	FT_TRY(ft_writer_meta(writer, "collector_version", FT_VERSION));
 	FT_TRY(ft_writer_meta(writer, "clock",
@@ -256,8 +260,126 @@ struct ft_error *co_recording_open(struct co_writer_state *recording,
 	if (recording->parent.path)
 		FT_TRY(ft_writer_meta(writer, "parent_image", recording->parent.image));
 	FT_TRY(write_settings(writer, &session->segment));
-	FT_TRY(set_limits(recording, *limits));
+	return set_limits(recording, recording->limits);
+}
+
+struct ft_error *co_recording_open(struct co_writer_state *recording,
+				   const struct ft_limits *limits)
+{
+	recording->undecided = false;
+	recording->limits = *limits;
+	FT_TRY(create_file(recording, &recording->writer, &recording->own.path));
+	recording->own.owner = recording->own.id;
+	FT_TRY(write_beginning(recording));
+	return ft_writer_commit(recording->writer, false);
+}
+
+/* ---- going on in another file ---------------------------------------------------------------- */
+
+struct ft_error *co_recording_prepare(struct co_writer_state *recording)
+{
+	return create_file(recording, &recording->next_writer, &recording->next_path);
+}
+
+void co_recording_unprepare(struct co_writer_state *recording, const char *why)
+{
+	if (recording->preparing)
+		co_request_finish(recording->preparing, why);
+	recording->preparing = NULL;
+	if (recording->next_writer)
+		ft_writer_discard(recording->next_writer);
+	recording->next_writer = NULL;
+	free(recording->next_path);
+	recording->next_path = NULL;
+}
+
+/* The name of a file in the same folder is its last part. */
+static const char *name_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static struct ft_error *begin_next(struct co_writer_state *recording, struct ft_writer *from,
+				   uint64_t at_ns)
+{
+	struct ft_writer *writer = recording->writer;
+
+	FT_TRY(write_beginning(recording));
+	FT_TRY(ft_writer_meta_int(writer, "part", (int64_t)recording->part + 1));
+	FT_TRY(ft_writer_meta(writer, "continues", name_of(recording->before.path)));
+	FT_TRY(ft_writer_meta(writer, "continues_image", recording->before.image));
+	FT_TRY(ft_writer_continue(writer, from, at_ns));
 	return ft_writer_commit(writer, false);
+}
+
+static struct ft_error *end_before(struct co_writer_state *recording, struct ft_writer *writer,
+				   uint64_t at_ns)
+{
+	struct ft_writer *next = recording->writer;
+	struct ft_error *error;
+
+	recording->writer = writer;
+	error = write_process(recording, at_ns, "rotated", -1);
+	recording->writer = next;
+	if (!error && next)
+		error = ft_writer_meta(writer, "continued_by", name_of(recording->own.path));
+	if (!error && next)
+		error = ft_writer_meta(writer, "continued_by_image", recording->own.image);
+	if (!error)
+		error = ft_writer_meta_int(writer, "event_bytes",
+					   (int64_t)ft_writer_event_bytes(writer));
+	if (error) {
+		ft_writer_close(writer);
+		return error;
+	}
+	return ft_writer_finish(writer);
+}
+
+struct ft_error *co_recording_rotate(struct co_writer_state *recording, uint64_t at_ns,
+				     char **closed)
+{
+	struct ft_writer *from = recording->writer;
+	struct ft_error *error, *at_end;
+
+	*closed = strdup(recording->own.path);
+	if (!*closed || !co_ancestry_copy(&recording->before, &recording->own))
+		return &ft_enomem;
+	free(recording->own.path);
+	recording->own.path = ft_take(recording->next_path);
+	name_image(&recording->own);
+	recording->writer = recording->next_writer;
+	recording->next_writer = NULL;
+	recording->part++;
+	recording->begin_ns = at_ns;
+	recording->named = true; /* by the file before: it stays, however few events follow */
+
+	/* The next is whole before this one says that it is: at each moment both are readable. */
+	error = begin_next(recording, from, at_ns);
+	if (error) {
+		ft_writer_discard(recording->writer);
+		recording->writer = NULL;
+	}
+	at_end = end_before(recording, from, at_ns);
+	if (!error)
+		return at_end;
+	ft_error_destroy(at_end);
+	return error;
+}
+
+void co_recording_tell_rotated(const struct co_writer_state *recording, struct co_request *request)
+{
+	ft_auto_strbuf struct ft_strbuf text;
+
+	ft_strbuf_init(&text);
+	ft_strbuf_adds(&text, "{\"closed\":");
+	add_json_string(&text, request->closed);
+	ft_strbuf_adds(&text, ",\"recording\":");
+	add_json_string(&text, recording->own.path);
+	ft_strbuf_addc(&text, '}');
+	if (!text.failed && text.len < sizeof(request->answer))
+		memcpy(request->answer, text.data, text.len + 1);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -311,17 +433,25 @@ static struct ft_error *write_op(struct co_writer_state *recording, const struct
 	case CO_OP_OPEN:
 	case CO_OP_COMMIT:
 	case CO_OP_FLUSH:
+	case CO_OP_ROTATE:
 	case CO_OP_END:
 		break; /* not rows: see write_block() */
 	}
 	return NULL;
 }
 
+/* A sampler's rows say what has changed since those before, which the file before has. */
+static bool stands_alone(const struct co_op *op)
+{
+	return op->kind == CO_OP_MODULE || op->kind == CO_OP_THREAD;
+}
+
 struct ft_error *co_recording_rows(struct co_writer_state *recording,
 				   const struct co_spill_block *block)
 {
 	for (const struct co_op *op = block->ops; op; op = op->next)
-		FT_TRY(write_op(recording, op));
+		if (block->part >= recording->part || stands_alone(op))
+			FT_TRY(write_op(recording, op));
 	for (uint32_t i = 0; i < block->n_nodes; i++)
 		FT_TRY(ft_writer_stack_node(recording->writer, &block->nodes[i]));
 	FT_TRY(ft_writer_events(recording->writer, block->events, block->n_events));

@@ -49,6 +49,16 @@ struct co_writer_state {
 	bool named; /* by the recording of a child */
 	struct co_spill_block *held, **held_tail;
 	unsigned n_held;
+
+	/* Rotation: the next recording, while this one goes on; made and not begun. */
+	struct ft_writer *next_writer;
+	char *next_path;
+	struct co_request *preparing; /* until it is known which blocks live */
+	struct ft_limits limits;      /* as they are now */
+	uint32_t part;		      /* recordings of the session that are closed, */
+	struct co_ancestry before;    /* the last of these, */
+	uint64_t begin_ns;	      /* and when it was closed */
+
 	bool end_waits;	  /* for children that have ended and may become its rows: */
 	struct co_op end; /* then this is to be done */
 };
@@ -73,6 +83,20 @@ struct ft_error *co_recording_open(struct co_writer_state *recording,
 /* Write a block's rows and events. */
 struct ft_error *co_recording_rows(struct co_writer_state *recording,
 				   const struct co_spill_block *block);
+
+/* Make the file in which co_recording_rotate() goes on. */
+struct ft_error *co_recording_prepare(struct co_writer_state *recording);
+/* It is not wanted any more; a request that waits for it has failed with `why`. */
+void co_recording_unprepare(struct co_writer_state *recording, const char *why);
+
+/*
+ * Close the file, and go on in the next one. *closed gets the path of the one that is closed
+ * (free() it), also after an error in which case nothing more can be written.
+ */
+struct ft_error *co_recording_rotate(struct co_writer_state *recording, uint64_t at_ns,
+				     char **closed);
+/* What `ctl rotate` answers, as JSON. */
+void co_recording_tell_rotated(const struct co_writer_state *recording, struct co_request *request);
 
 struct ft_error *co_recording_commit(struct co_writer_state *recording);
 

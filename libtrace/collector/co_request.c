@@ -61,7 +61,7 @@ void co_request_finish(struct co_request *request, const char *error)
 	request->done(request->ctx, request);
 }
 
-static void mark(struct co_session *session, const struct co_request *request, const char *kind)
+void co_request_mark(struct co_session *session, const struct co_request *request, const char *kind)
 {
 	uint64_t time_ns = co_timebase_peek(&session->timebase, request->stamp);
 	struct ft_mark_row row = {.seq = session->counters.n_events,
@@ -83,7 +83,7 @@ static void pause_or_resume(struct co_session *session, struct co_request *reque
 	}
 	session->paused = pause;
 	session->was_paused = true;
-	mark(session, request, pause ? "pause" : "resume");
+	co_request_mark(session, request, pause ? "pause" : "resume");
 	co_request_finish(request, NULL);
 }
 
@@ -104,6 +104,7 @@ static void tell(struct co_session *session, struct co_request *request)
 {
 	const struct co_counters *counters = &session->counters;
 	const struct co_timeline *timeline = &session->timeline;
+	struct co_sums sums = co_session_sums(session);
 
 	snprintf(request->answer, sizeof(request->answer),
 		 "{\"pid\":%d,\"time_ns\":%" PRIu64 ",\"events\":%" PRIu64
@@ -112,9 +113,8 @@ static void tell(struct co_session *session, struct co_request *request)
 		 ",\"unknown_frees\":%" PRIu64 ",\"paused\":%s,\"paused_events\":%" PRIu64
 		 ",\"event_bytes\":%" PRIu64 "}",
 		 (int)session->pid, co_timebase_peek(&session->timebase, request->stamp),
-		 counters->n_events, co_timeline_blocks(timeline, timeline->n_allocs),
-		 co_timeline_blocks(timeline, timeline->n_frees), co_timeline_live(timeline),
-		 co_timeline_live_blocks(timeline), timeline->peak_bytes, counters->n_lost,
+		 counters->n_events, sums.n_allocs, sums.n_frees, co_timeline_live(timeline),
+		 co_timeline_live_blocks(timeline), sums.peak_bytes, counters->n_lost,
 		 counters->n_unknown_frees, session->paused ? "true" : "false", counters->n_paused,
 		 atomic_load_explicit(&session->file_bytes, memory_order_relaxed));
 	co_request_finish(request, NULL);
@@ -128,7 +128,7 @@ bool co_request_serve(struct co_session *session, uint64_t bound)
 		request = first(session, true);
 		switch (request->verb) {
 		case CO_CONTROL_MARK:
-			mark(session, request, "user");
+			co_request_mark(session, request, "user");
 			co_request_finish(request, NULL);
 			break;
 		case CO_CONTROL_PAUSE:
@@ -138,6 +138,12 @@ bool co_request_serve(struct co_session *session, uint64_t bound)
 		case CO_CONTROL_FLUSH:
 		case CO_CONTROL_MAX_SIZE: /* the write thread's, too */
 			flush(session, request);
+			break;
+		case CO_CONTROL_ROTATE:
+			if (request->prepared)
+				co_end_rotate(session, request);
+			else
+				flush(session, request);
 			break;
 		case CO_CONTROL_STATS:
 			tell(session, request);

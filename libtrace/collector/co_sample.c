@@ -29,6 +29,7 @@ struct sampled {
 	int64_t pss, anon, swap, tracer;
 	struct co_pages pages;
 	const char *residency; /* what the recording says of it so far; NULL: nothing */
+	uint32_t part;	       /* which of the session's recordings these are of */
 };
 
 static void sampled_destroy(struct sampled *s)
@@ -128,6 +129,7 @@ static void sample_rss(struct sampled *s, int64_t now)
 /* Rows go to the write thread in blocks of the sampler's own. */
 struct rows {
 	struct co_session *session;
+	uint32_t part;
 	struct co_spill_block *block;
 };
 
@@ -151,6 +153,7 @@ static void rows_put(struct rows *rows)
 	if (!rows->block)
 		return;
 	rows->block->session = co_session_ref(rows->session);
+	rows->block->part = rows->part;
 	co_spill_put(rows->session->spill, rows->block);
 }
 
@@ -501,6 +504,20 @@ bool co_sample_has_left(const struct co_session *session)
 	return !has_segment;
 }
 
+/* In the next recording nothing is as it was before: it has no before. */
+static void begin_part(struct sampled *s)
+{
+	uint32_t part = atomic_load_explicit(&s->session->part, memory_order_acquire);
+
+	if (part == s->part)
+		return;
+	s->part = part;
+	s->residency = NULL;
+	co_maps_deinit(&s->maps);
+	s->maps = (struct co_maps){0};
+	co_pages_forget(&s->pages);
+}
+
 static void sample_full(struct sampled *s)
 {
 	struct co_session *session = s->session;
@@ -509,6 +526,8 @@ static void sample_full(struct sampled *s)
 	bool has_segment = false;
 	int64_t tracer = 0;
 
+	begin_part(s);
+	rows.part = s->part;
 	if (!view_take_undisturbed(s, &view))
 		return;
 	for (size_t i = 0; i < view.maps.n; i++) {

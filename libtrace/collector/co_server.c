@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include "co_exit.h"
 #include "co_notice.h"
 #include "co_past.h"
+#include "co_resolver.h"
 #include "co_roster.h"
 #include "co_sample.h"
 #include "co_segment.h"
@@ -31,8 +31,6 @@
 #include "ft_cleanup.h"
 #include "ft_error.h"
 
-extern char **environ;
-
 /* An image, from its hello until its recording is complete. */
 struct entry {
 	struct entry *next;
@@ -40,10 +38,13 @@ struct entry {
 	pid_t pid;
 	int pidfd; /* -1: not to be had, or no longer of interest */
 	bool ended;
-	bool written;	  /* the file is closed: waits for symbols, or is done */
-	bool symbolizing; /* a process is at it */
-	pid_t symbolizer;
-	char *path; /* NULL when there is no file */
+	char *path; /* NULL when there is no file; a symbolizer has borrowed it at the end */
+};
+
+/* What a recording that was closed is resolved for: the end of its image, or a request. */
+struct closed {
+	struct entry *entry;
+	struct co_request *request;
 };
 
 /* News of the write thread on its way to the main thread. */
@@ -75,6 +76,7 @@ struct server {
 	pthread_mutex_t news_lock;
 	struct item *news, **news_last;
 	struct co_request *answers; /* under news_lock, too */
+	struct co_resolver resolver;
 
 	struct co_reading first; /* for the rate of the clock */
 	int notify_fd;		 /* -1 once the launcher has gone */
@@ -127,12 +129,14 @@ static void notify_done(struct server *server, const struct entry *entry)
 	/* The drain thread has let go of the session: its totals are at rest. */
 	const struct co_session *session = entry->session;
 	const struct co_timeline *timeline = &session->timeline;
+	struct co_sums sums = co_session_sums(session);
 	struct co_notice notice = {.kind = CO_NOTICE_DONE,
 				   .pid = entry->pid,
-				   .n_allocs = co_timeline_blocks(timeline, timeline->n_allocs),
-				   .n_frees = co_timeline_blocks(timeline, timeline->n_frees),
+				   .n_allocs = sums.n_allocs,
+				   .n_frees = sums.n_frees,
 				   .n_lost = session->counters.n_lost,
-				   .peak_bytes = timeline->peak_bytes,
+				   .n_parts = atomic_load(&entry->session->part) + 1,
+				   .peak_bytes = sums.peak_bytes,
 				   .live_bytes = co_timeline_live(timeline),
 				   .live_blocks = co_timeline_live_blocks(timeline),
 				   .sample_bytes = session->segment.sample_bytes,
@@ -245,29 +249,32 @@ static void post_answer(void *ctx, struct co_request *request)
 		return; /* the counter is full: it will be read */
 }
 
-static void send_answers(struct server *server)
+static struct entry *running_image(struct server *server, pid_t pid);
+
+static void end_request(struct co_request *request)
 {
-	struct co_request *request;
-
-	pthread_mutex_lock(&server->news_lock);
-	request = server->answers;
-	server->answers = NULL;
-	pthread_mutex_unlock(&server->news_lock);
-	while (request) {
-		struct co_request *next = request->next;
-
-		answer(request);
-		close(request->fd);
-		free(request);
-		request = next;
-	}
+	answer(request);
+	close(request->fd);
+	free(request->closed);
+	free(request);
 }
 
-static struct entry *running_image(struct server *server, pid_t pid);
+/* To the session of its process, with the stamp of now. */
+static void ask(struct server *server, struct co_request *request)
+{
+	struct entry *entry = running_image(server, request->pid);
+
+	if (!entry) {
+		co_request_finish(request, "the process has ended, or is no longer recorded");
+		return;
+	}
+	request->stamp = co_clock_stamp(entry->session->segment.clock_source);
+	co_request_add(entry->session, request);
+	co_roster_wake(&server->roster);
+}
 
 static void take_request(struct server *server, struct co_guest *guest)
 {
-	struct entry *entry = running_image(server, guest->host);
 	struct co_request *request = calloc(1, sizeof(*request));
 	uint32_t n = guest->request.n_text;
 
@@ -275,20 +282,16 @@ static void take_request(struct server *server, struct co_guest *guest)
 		return;
 	request->fd = guest->fd;
 	guest->fd = -1;
+	request->pid = guest->host;
 	request->verb = (enum co_control_verb)guest->request.verb;
 	memcpy(request->label, guest->request.text,
 	       n < sizeof(guest->request.text) ? n : sizeof(guest->request.text));
 	request->done = post_answer;
 	request->ctx = server;
-	if (guest->uid != geteuid() && guest->uid != 0) {
+	if (guest->uid != geteuid() && guest->uid != 0)
 		co_request_finish(request, "the recording belongs to another user");
-	} else if (!entry) {
-		co_request_finish(request, "the process has ended, or is no longer recorded");
-	} else {
-		request->stamp = co_clock_stamp(entry->session->segment.clock_source);
-		co_request_add(entry->session, request);
-		co_roster_wake(&server->roster);
-	}
+	else
+		ask(server, request);
 }
 
 /* ---- guests ---------------------------------------------------------------------------------- */
@@ -446,62 +449,60 @@ static void post_news(void *ctx, const struct co_news *news)
 		return; /* the counter is full: it will be read */
 }
 
-static void start_symbolizer(struct server *server)
+static void resolved(void *ctx, void *arg, bool failed)
 {
-	struct entry *next = NULL;
+	struct server *server = ctx;
+	struct closed *closed = arg;
 
-	for (struct entry *e = server->entries; e; e = e->next) {
-		if (e->symbolizing)
-			return; /* one at a time: it is the program's machine */
-		if (e->written)
-			next = e; /* the oldest is the last in the list */
-	}
-	if (!next)
-		return;
-
-	char *argv[] = {(char *)(uintptr_t) "fragtrace-collector",
-			(char *)(uintptr_t) "--symbolize", next->path, NULL};
-	posix_spawnattr_t attr;
-	sigset_t none;
-
-	sigemptyset(&none);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-
-	int failed =
-		posix_spawn(&next->symbolizer, server->options.self, NULL, &attr, argv, environ);
-
-	if (!failed) {
-		next->symbolizing = true;
+	if (closed->entry) {
+		if (failed)
+			say(server, "symbols could not be resolved", closed->entry->path);
+		notify_done(server, closed->entry);
+		entry_remove(server, closed->entry);
 	} else {
-		say(server, "can't resolve symbols", server->options.self);
-		notify_done(server, next);
-		entry_remove(server, next);
+		if (failed)
+			say(server, "symbols could not be resolved", closed->request->closed);
+		end_request(closed->request);
+		server->n_finishing--;
+		server->idle_since = co_clock_monotonic();
+		notify_state(server);
 	}
-	posix_spawnattr_destroy(&attr);
-	if (failed)
-		start_symbolizer(server); /* the next one waits for nobody else */
+	free(closed);
 }
 
-static void reap_symbolizers(struct server *server)
+/* False: there will be no symbols now. */
+static bool resolve(struct server *server, struct entry *entry, struct co_request *request)
 {
-	int status;
-	pid_t pid;
+	struct closed *closed = server->options.symbols ? calloc(1, sizeof(*closed)) : NULL;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		struct entry *entry = server->entries;
-
-		while (entry && !(entry->symbolizing && entry->symbolizer == pid))
-			entry = entry->next;
-		if (!entry)
-			continue;
-		if (status != 0)
-			say(server, "symbols could not be resolved", entry->path);
-		notify_done(server, entry);
-		entry_remove(server, entry);
+	if (!closed)
+		return false;
+	*closed = (struct closed){entry, request};
+	if (request) {
+		server->n_finishing++;
+		notify_state(server);
 	}
-	start_symbolizer(server);
+	co_resolver_add(&server->resolver, entry ? entry->path : request->closed, closed);
+	return true;
+}
+
+static void send_answers(struct server *server)
+{
+	struct co_request *request;
+
+	pthread_mutex_lock(&server->news_lock);
+	request = server->answers;
+	server->answers = NULL;
+	pthread_mutex_unlock(&server->news_lock);
+	while (request) {
+		struct co_request *next = request->next;
+
+		if (request->prepared && !request->closed && !request->failed)
+			ask(server, request);
+		else if (!request->closed || request->failed || !resolve(server, NULL, request))
+			end_request(request);
+		request = next;
+	}
 }
 
 static void handle_item(struct server *server, const struct item *item)
@@ -515,6 +516,11 @@ static void handle_item(struct server *server, const struct item *item)
 		say(server, "recording", item->path);
 		entry->path = item->path ? strdup(item->path) : NULL;
 		notify_text(server, CO_NOTICE_OPENED, entry->pid, item->path);
+		break;
+	case CO_NEWS_ROTATED:
+		say(server, "recording", item->path);
+		free(entry->path);
+		entry->path = item->path ? strdup(item->path) : NULL;
 		break;
 	case CO_NEWS_FAILED:
 		say(server, "no recording", item->message);
@@ -531,12 +537,9 @@ static void handle_item(struct server *server, const struct item *item)
 		}
 		if (!entry->path) {
 			entry_remove(server, entry);
-		} else if (!server->options.symbols) {
+		} else if (!resolve(server, entry, NULL)) {
 			notify_done(server, entry);
 			entry_remove(server, entry);
-		} else {
-			entry->written = true;
-			start_symbolizer(server);
 		}
 		break;
 	}
@@ -575,7 +578,7 @@ static void handle_signals(struct server *server)
 
 	while (read(server->signal_fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
-			reap_symbolizers(server);
+			co_resolver_reap(&server->resolver);
 		/* A recording outlives the wish of a terminal; who asks twice means it. */
 		if (info.ssi_signo != SIGTERM || ++server->n_terms < 2)
 			continue;
@@ -614,7 +617,8 @@ static void handle_launcher(struct server *server)
 
 static bool is_done(const struct server *server)
 {
-	return !server->entries && !server->door.n_pending && server->notify_fd < 0 &&
+	return !server->entries && !server->resolver.jobs && !server->door.n_pending &&
+	       server->notify_fd < 0 &&
 	       co_clock_monotonic() - server->idle_since >=
 		       server->options.linger_ms * INT64_C(1000000);
 }
@@ -623,7 +627,7 @@ static int poll_timeout(const struct server *server)
 {
 	if (server->door.n_pending)
 		return 100;
-	if (server->entries || server->notify_fd >= 0)
+	if (server->entries || server->resolver.jobs || server->notify_fd >= 0)
 		return 10000;
 	return 20;
 }
@@ -766,6 +770,8 @@ struct ft_error *co_server_run(const struct co_server_options *options)
 	server.first = co_clock_read(FT_CLOCK_TSC);
 	server.idle_since = co_clock_monotonic();
 	server.news_last = &server.news;
+	server.resolver =
+		(struct co_resolver){.self = options->self, .done = resolved, .ctx = &server};
 	pthread_mutex_init(&server.news_lock, NULL);
 	co_spill_init(&server.spill);
 	co_roster_init(&server.roster);

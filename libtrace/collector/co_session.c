@@ -114,6 +114,18 @@ void co_session_end(struct co_session *session, enum co_end_kind kind, int code)
 	atomic_store_explicit(&session->ended, 2, memory_order_release);
 }
 
+struct co_sums co_session_sums(const struct co_session *session)
+{
+	const struct co_timeline *timeline = &session->timeline;
+	struct co_sums sums = session->before;
+
+	sums.n_allocs += co_timeline_blocks(timeline, timeline->n_allocs);
+	sums.n_frees += co_timeline_blocks(timeline, timeline->n_frees);
+	if (timeline->peak_bytes > sums.peak_bytes)
+		sums.peak_bytes = timeline->peak_bytes;
+	return sums;
+}
+
 uint64_t co_session_time(const struct co_session *session, int64_t monotonic_ns)
 {
 	int64_t ns = monotonic_ns - session->timebase.start_ns;
@@ -136,6 +148,7 @@ void co_session_flush(struct co_session *session)
 	if (!session->block)
 		return;
 	session->block->session = co_session_ref(session);
+	session->block->part = atomic_load_explicit(&session->part, memory_order_relaxed);
 	co_spill_put(session->spill, session->block);
 	session->block = NULL;
 }
@@ -441,7 +454,7 @@ static void answer_exit(struct co_session *session, uint64_t now, uint64_t bound
 	}
 }
 
-static void write_clock(struct co_session *session)
+void co_session_clock(struct co_session *session)
 {
 	const struct co_reading *knot = &session->timebase.knot;
 	struct timespec boot, real;
@@ -466,7 +479,7 @@ static void write_clock(struct co_session *session)
 static void restart_clock(struct co_session *session, struct co_reading now)
 {
 	co_timebase_restart(&session->timebase, now);
-	write_clock(session);
+	co_session_clock(session);
 	co_request_restamp(session, now.stamp);
 	session->committed_stamp = 0;
 	if (session->exit_seen)
@@ -483,7 +496,7 @@ enum co_pass_result co_session_pass(struct co_session *session)
 	bool back = co_timebase_has_gone_back(&session->timebase, now);
 
 	if (co_timebase_update(&session->timebase, now))
-		write_clock(session);
+		co_session_clock(session);
 
 	uint64_t slack = co_timebase_ticks(&session->timebase, (uint64_t)session->slack_ns);
 	/* Stamps are honest ones, so that the last bound is above all of them. */

@@ -9,7 +9,7 @@
  *	main thread    creates, ends (`end`), and learns of the end of writing
  * The last reference frees it.
  *
- * Memory, stated: 26-39 bytes a live block, 8 bytes a trie node touched, 56 bytes a site, one spill
+ * Memory, stated: 26-39 bytes a live block, 8 bytes a trie node touched, 72 bytes a site, one spill
  * block, and the records that wait for their turn: at most CO_QUEUED_MAX (or CO_QUEUE_MIN a ring,
  *if that is more) of 64 bytes, in arrays that are at most half empty, that is 32 MiB.
  */
@@ -101,6 +101,14 @@ struct co_counters {
 	uint64_t n_paused;	/* events left out because a user wished so */
 };
 
+/* Figures of the whole life of the program, whatever recordings it has. */
+struct co_sums {
+	uint64_t n_allocs, n_frees, peak_bytes;
+};
+
+/* What the recordings before this one have told of, in the order of write_ledger(). */
+enum { CO_LEDGER_MAX = 32 };
+
 enum co_end_kind { CO_END_EXIT, CO_END_SIGNAL, CO_END_EXEC, CO_END_UNKNOWN, CO_END_DETACHED };
 
 struct co_writer_state; /* co_write.c */
@@ -128,6 +136,10 @@ struct co_session {
 	struct co_mapped mapped;
 	struct co_pools pools;
 	struct co_counters counters;
+	struct co_sums before;		       /* of recordings that are closed, and */
+	uint64_t ledger_before[CO_LEDGER_MAX]; /* what their ledgers had */
+	uint64_t begin_ns;		       /* of the recording at hand */
+	uint64_t n_no_ring_told;
 	struct co_spill_block *block; /* being filled, NULL between */
 	int64_t block_since, sites_written, sites_interval;
 	uint64_t committed_stamp; /* highest stamp of an event written */
@@ -137,6 +149,9 @@ struct co_session {
 	bool out_of_memory;
 	bool finished;
 	bool paused, was_paused; /* co_request.h; ever */
+
+	/* drain to sampler: recordings that were closed; the next one's rows come after them */
+	_Atomic uint32_t part;
 
 	/* main to drain, under `lock` */
 	struct co_request *requests;
@@ -207,6 +222,14 @@ uint32_t co_session_stack(struct co_session *session, const struct co_ring *ring
 /* co_end.c: the last rows of a recording. */
 void co_end_write(struct co_session *session);
 void co_end_write_sites(struct co_session *session);
+/* The same of a recording after which another one begins, and that one's beginning. Takes the
+ * request over. */
+void co_end_rotate(struct co_session *session, struct co_request *request);
+
+struct co_sums co_session_sums(const struct co_session *session);
+
+/* A row that joins the clocks. */
+void co_session_clock(struct co_session *session);
 
 /* Queue a row (NULL, out of memory, is remembered). */
 void co_session_op(struct co_session *session, struct co_op *op);

@@ -46,6 +46,7 @@ enum co_op_kind {
 	CO_OP_CLOCK,
 	CO_OP_COMMIT, /* commit now, then set the segment's `committed` */
 	CO_OP_FLUSH,  /* commit now, then hand `request` back */
+	CO_OP_ROTATE, /* what comes after it is the next recording's; then hand `request` back */
 	CO_OP_END,    /* process row with its end; finish the file */
 };
 
@@ -78,6 +79,10 @@ struct co_op {
 		} end;
 		size_t n_sites;
 		struct co_request *request; /* FLUSH */
+		struct {
+			struct co_request *request;
+			uint64_t at_ns;
+		} rotate;
 	};
 	size_t n_bytes; /* of the whole op */
 	char data[];
@@ -101,6 +106,7 @@ struct co_op *co_op_sample(uint64_t time_ns, const char *source, const char *key
 struct co_spill_block {
 	struct co_spill_block *next;
 	struct co_session *session; /* a reference, dropped by the write thread */
+	uint32_t part; /* of the session's recordings, for rows that follow on earlier ones */
 	uint32_t n_events, n_nodes;
 	struct co_op *ops, **ops_tail; /* applied in order, between nodes and events */
 	struct ft_stack_node nodes[CO_BLOCK_NODES];

@@ -18,12 +18,18 @@
 #include "ft_segment.h"
 
 struct co_site {
-	uint32_t stack; /* id in the file */
-	bool dirty;	/* changed since it was last written */
-	uint8_t api;	/* enum ft_api: the call that it ends in */
+	uint32_t stack;				/* id in the file */
+	bool dirty;				/* changed since it was last written */
+	uint8_t api;				/* enum ft_api: the call that it ends in */
+	uint64_t carried_blocks, carried_bytes; /* as in struct co_timeline */
 	uint64_t n_allocs, n_frees, bytes_allocated, bytes_freed;
 	uint64_t peak_bytes;
 };
+
+static inline uint64_t co_site_live(const struct co_site *site)
+{
+	return site->carried_bytes + site->bytes_allocated - site->bytes_freed;
+}
 
 struct co_stacks {
 	const struct ft_segment_node *nodes; /* shared with the program: each value is read once */

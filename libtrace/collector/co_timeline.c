@@ -61,3 +61,13 @@ void co_timeline_finish(struct co_timeline *timeline, uint64_t time_ns, co_timel
 	if (timeline->next_tick - time_ns < timeline->interval || time_ns == 0)
 		emit_row(timeline, time_ns, emit, ctx);
 }
+
+void co_timeline_rotate(struct co_timeline *timeline, uint64_t time_ns)
+{
+	timeline->carried_blocks += timeline->n_allocs - timeline->n_frees;
+	timeline->carried_bytes += timeline->bytes_allocated - timeline->bytes_freed;
+	timeline->n_allocs = timeline->n_frees = 0;
+	timeline->bytes_allocated = timeline->bytes_freed = 0;
+	timeline->peak_bytes = timeline->interval_peak = timeline->carried_bytes;
+	timeline->peak_ns = time_ns;
+}

@@ -14,8 +14,11 @@
 #include "fragtrace/store.h"
 
 struct co_timeline {
-	unsigned count_bits;	    /* counts of blocks are in units of 2^-count_bits */
-	uint64_t n_allocs, n_frees; /* frees of known blocks: live_blocks == n_allocs - n_frees */
+	unsigned count_bits; /* counts of blocks are in units of 2^-count_bits */
+	/* Of this recording, but for what its first event found live: live_blocks ==
+	 * carried_blocks + n_allocs - n_frees, of blocks whose birth is known. */
+	uint64_t carried_blocks, carried_bytes;
+	uint64_t n_allocs, n_frees;
 	uint64_t bytes_allocated, bytes_freed;
 	uint64_t usable_bytes;
 	uint64_t interval_peak; /* highest live bytes since the last tick */
@@ -29,7 +32,7 @@ void co_timeline_init(struct co_timeline *timeline);
 
 static inline uint64_t co_timeline_live(const struct co_timeline *timeline)
 {
-	return timeline->bytes_allocated - timeline->bytes_freed;
+	return timeline->carried_bytes + timeline->bytes_allocated - timeline->bytes_freed;
 }
 
 /* A count of blocks as a row has it. */
@@ -40,7 +43,8 @@ static inline uint64_t co_timeline_blocks(const struct co_timeline *timeline, ui
 
 static inline uint64_t co_timeline_live_blocks(const struct co_timeline *timeline)
 {
-	return co_timeline_blocks(timeline, timeline->n_allocs) -
+	return co_timeline_blocks(timeline, timeline->carried_blocks) +
+	       co_timeline_blocks(timeline, timeline->n_allocs) -
 	       co_timeline_blocks(timeline, timeline->n_frees);
 }
 
@@ -69,6 +73,9 @@ static inline void co_timeline_advance(struct co_timeline *timeline, uint64_t ti
 	if (time_ns >= timeline->next_tick)
 		co_timeline_advance_slow(timeline, time_ns, emit, ctx);
 }
+
+/* The next recording of the same program begins: what lives is carried over. */
+void co_timeline_rotate(struct co_timeline *timeline, uint64_t time_ns);
 
 /* The last row, at the end of the recording. */
 void co_timeline_finish(struct co_timeline *timeline, uint64_t time_ns, co_timeline_fn *emit,

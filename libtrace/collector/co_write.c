@@ -9,7 +9,9 @@
 #include "ft_error.h"
 #include "ft_quantity.h"
 
-enum { HISTORY = 4096, COMMIT_MS = 800, TICK_MS = 200 };
+/* While it prepares a rotation, the thread reads a chunk back after so many blocks: 1.6 million
+ * events a second pass meanwhile. */
+enum { HISTORY = 4096, COMMIT_MS = 800, TICK_MS = 200, PREPARE_BLOCKS = 16 };
 
 struct co_write {
 	struct co_spill *spill;
@@ -84,6 +86,7 @@ static void recording_fail(struct co_write *write, struct co_session *session,
 	     error->message);
 	ft_error_destroy(error);
 	if (recording) {
+		co_recording_unprepare(recording, "the recording can't be written");
 		recording->undecided = false;
 		drop_held(write, recording);
 		ft_writer_close(recording->writer);
@@ -148,6 +151,9 @@ static void find_parent(struct co_write *write, struct co_writer_state *recordin
 	if (r && r->undecided)
 		decide(write, r);
 	past = r ? &r->own : id ? past_of(write, id) : NULL;
+	/* The fork may have been before the parent's recording was closed for another one. */
+	if (r && r->before.path && co_recording_fork_ns(recording, &r->own) < r->begin_ns)
+		past = &r->before;
 	if (!past || !past->path || !co_ancestry_copy(&recording->parent, past))
 		return;
 	r = recording_of(write, past->owner);
@@ -354,7 +360,8 @@ static void commit(struct co_write *write, struct co_writer_state *recording)
 /* What a block asks for besides its rows. */
 struct wishes {
 	bool open, commit, answer, has_end, has_errors;
-	struct co_request *flushes;
+	struct co_request *flushes, *rotation;
+	uint64_t rotate_ns;
 	struct co_op end; /* a copy: blocks go when a recording is decided */
 };
 
@@ -370,6 +377,10 @@ static struct wishes read_wishes(const struct co_spill_block *block)
 		if (op->kind == CO_OP_FLUSH) {
 			op->request->next = wishes.flushes;
 			wishes.flushes = op->request;
+		}
+		if (op->kind == CO_OP_ROTATE) {
+			wishes.rotation = op->rotate.request;
+			wishes.rotate_ns = op->rotate.at_ns;
 		}
 		if (op->kind == CO_OP_END) {
 			wishes.has_end = true;
@@ -392,10 +403,79 @@ static const char *set_limit(struct co_write *write, struct co_writer_state *rec
 		return "the recording was begun without --max-size or --max-age: its events stay";
 	if (limits.max_bytes < CO_MIN_MAX_SIZE)
 		return "the least budget is 1MiB";
+	recording->limits = limits;
 	error = ft_writer_set_limits(recording->writer, &limits);
 	if (error)
 		recording_fail(write, recording->session, error);
 	return error ? "the recording can't be written" : NULL;
+}
+
+/* ---- rotation -------------------------------------------------------------------------------- */
+
+/* The first half: the next file is made, and then found out which blocks live. */
+static void prepare(struct co_writer_state *recording, struct co_request *request)
+{
+	struct ft_error *error;
+
+	if (recording->next_writer) {
+		co_request_finish(request, "it is being rotated already");
+		return;
+	}
+	error = co_recording_prepare(recording);
+	if (error) {
+		co_request_finish(request, error->message);
+		ft_error_destroy(error);
+		return;
+	}
+	recording->preparing = request;
+}
+
+/* A step of it in each recording. True if there is more to do. */
+static bool prepare_step(struct co_write *write)
+{
+	bool more = false;
+
+	for (struct co_writer_state *r = write->recordings; r; r = r->next) {
+		struct co_request *request = r->preparing;
+		bool ready = false;
+		struct ft_error *error;
+
+		if (!request)
+			continue;
+		error = ft_writer_follow(r->writer, &ready);
+		if (error) {
+			co_recording_unprepare(r, error->message);
+			ft_error_destroy(error);
+		} else if (ready) {
+			r->preparing = NULL;
+			request->prepared = true;
+			co_request_finish(request, NULL);
+		} else {
+			more = true;
+		}
+	}
+	return more;
+}
+
+/* The second half: what comes from now on is the next recording's. */
+static void rotate(struct co_write *write, struct co_writer_state *recording,
+		   struct co_request *request, uint64_t at_ns)
+{
+	struct ft_error *error;
+
+	if (!recording || !recording->writer || !recording->next_writer) {
+		co_request_finish(request, "the recording can't be written");
+		return;
+	}
+	error = co_recording_rotate(recording, at_ns, &request->closed);
+	if (error) {
+		recording_fail(write, recording->session, error);
+		co_request_finish(request, "the next recording can't be written");
+		return;
+	}
+	tell(write, CO_NEWS_ROTATED, recording->session, recording->own.path, NULL);
+	co_recording_tell_rotated(recording, request);
+	co_request_finish(request, NULL);
 }
 
 static void answer_flushes(struct co_write *write, struct co_writer_state *recording,
@@ -409,6 +489,10 @@ static void answer_flushes(struct co_write *write, struct co_writer_state *recor
 		const char *error = is_written ? NULL : "the recording can't be written";
 
 		requests = request->next;
+		if (!error && request->verb == CO_CONTROL_ROTATE) {
+			prepare(recording, request);
+			continue;
+		}
 		if (!error && request->verb == CO_CONTROL_MAX_SIZE) {
 			error = set_limit(write, recording, request->label);
 			is_written = recording->writer != NULL;
@@ -446,6 +530,8 @@ static void write_block(struct co_write *write, struct co_spill_block *block)
 	if (wishes.answer)
 		answer_commit(session);
 	answer_flushes(write, recording, wishes.flushes);
+	if (wishes.rotation)
+		rotate(write, recording, wishes.rotation, wishes.rotate_ns);
 	if (wishes.has_end && recording)
 		end_or_wait(write, recording, &wishes.end);
 	else if (wishes.has_end)
@@ -478,12 +564,18 @@ static void do_due(struct co_write *write)
 
 bool co_write_step(struct co_write *write, int timeout_ms)
 {
-	struct co_spill_block *block = co_spill_take(write->spill, timeout_ms);
+	bool preparing = prepare_step(write), some = false;
+	struct co_spill_block *block;
 
-	if (block)
+	for (int i = 0; i < (preparing ? PREPARE_BLOCKS : 1); i++) {
+		block = co_spill_take(write->spill, preparing ? 0 : timeout_ms);
+		if (!block)
+			break;
 		write_block(write, block);
+		some = true;
+	}
 	do_due(write);
-	return block || !co_spill_is_done(write->spill);
+	return some || !co_spill_is_done(write->spill);
 }
 
 void co_write_run(struct co_write *write)

@@ -16,6 +16,7 @@
 
 enum co_news_kind {
 	CO_NEWS_OPENED,	  /* path */
+	CO_NEWS_ROTATED,  /* path: of the next recording of the session */
 	CO_NEWS_FAILED,	  /* message */
 	CO_NEWS_FINISHED, /* path; NULL: there is no file (any more) */
 };

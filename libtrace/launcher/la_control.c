@@ -103,7 +103,8 @@ struct ft_error *la_control(pid_t pid, enum co_control_verb verb, const char *te
 {
 	struct co_control_request request = {.magic = CO_CONTROL_MAGIC, .verb = verb};
 	struct co_control_answer answer;
-	struct timeval limit = {.tv_sec = 10};
+	/* A rotation is answered when the file that is closed has its symbols. */
+	struct timeval limit = {.tv_sec = verb == CO_CONTROL_ROTATE ? 3600 : 10};
 	ft_auto_close int fd = -1;
 	ssize_t n;
 

@@ -138,6 +138,8 @@ void la_report_end(struct la_report *report, double seconds)
 	}
 
 	fprintf(stderr, "fragtrace: recorded %s", short_path(best->text));
+	if (best->n_parts > 1)
+		fprintf(stderr, ", the last of %u files", best->n_parts);
 	if (report->n_done > 1)
 		fprintf(stderr, " (and %u more, of other processes)", report->n_done - 1);
 	if (report->state.n_running)

@@ -19,7 +19,7 @@
 static const char help[] =
 	"Usage: fragtrace run [OPTIONS] -- PROGRAM [ARGS...]\n"
 	"       fragtrace mark PID LABEL\n"
-	"       fragtrace ctl PID pause|resume|flush|stats|max-size=SIZE\n"
+	"       fragtrace ctl PID pause|resume|flush|stats|rotate|max-size=SIZE\n"
 	"       fragtrace node [OPTIONS]\n"
 	"\n"
 	"Record what a program does with its heap: every allocation with its full stack,\n"
@@ -29,7 +29,8 @@ static const char help[] =
 	"  mark        put a mark into the recording of a running program\n"
 	"  ctl         pause: take up no new blocks; resume; flush: answer when all that\n"
 	"              happened before is in the file; stats: print figures as JSON;\n"
-	"              max-size=SIZE: another budget for a recording that has one\n"
+	"              rotate: close the file and go on in the next one, print both names as\n"
+	"              JSON; max-size=SIZE: another budget for a recording that has one\n"
 	"  node        record the memory of this machine, as the kernel tells of it\n"
 	"  --help      this text; `fragtrace run --help` lists the options\n"
 	"  --version   version\n"
@@ -268,7 +269,8 @@ static int run_control(int argc, char **argv)
 	} verbs[] = {{"pause", CO_CONTROL_PAUSE},
 		     {"resume", CO_CONTROL_RESUME},
 		     {"flush", CO_CONTROL_FLUSH},
-		     {"stats", CO_CONTROL_STATS}};
+		     {"stats", CO_CONTROL_STATS},
+		     {"rotate", CO_CONTROL_ROTATE}};
 	bool is_mark = strcmp(argv[0], "mark") == 0;
 
 	if (argc > 1 && strcmp(argv[1], "--help") == 0) {
@@ -278,7 +280,7 @@ static int run_control(int argc, char **argv)
 	if (argc != 3 || !is_number(argv[1]) || atoi(argv[1]) == 0) {
 		fprintf(stderr, "fragtrace: usage: fragtrace %s\n",
 			is_mark ? "mark PID LABEL"
-				: "ctl PID pause|resume|flush|stats|max-size=SIZE");
+				: "ctl PID pause|resume|flush|stats|rotate|max-size=SIZE");
 		return LA_OWN_FAILURE;
 	}
 	if (is_mark)
@@ -289,7 +291,8 @@ static int run_control(int argc, char **argv)
 	if (strncmp(argv[2], "max-size=", 9) == 0)
 		return control(atoi(argv[1]), CO_CONTROL_MAX_SIZE, argv[2] + 9);
 	fprintf(stderr,
-		"fragtrace: ctl knows pause, resume, flush, stats and max-size=SIZE, not %s\n",
+		"fragtrace: ctl knows pause, resume, flush, stats, rotate and max-size=SIZE, not "
+		"%s\n",
 		argv[2]);
 	return LA_OWN_FAILURE;
 }

@@ -22,7 +22,6 @@ import os
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -32,19 +31,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from fttest import Failed, Suite, analyze_json, check, check_equal, environment, kill_group, launcher, query, tool  # noqa: E402
 from recordings import recordings_in  # noqa: E402
 from robust import helper, opened, rows_of, warn  # noqa: E402
+from witness import BOOKS, ENDING, FIRST_SIZE, FORKING, LANE_SIZES, N_CHILDREN, N_RESIDUES, N_THREADS, OUTPUT, STATUS, STEADY, Lane, processes_of  # noqa: E402
 
 RUNS = int(os.environ.get("KILL_RUNS", "10"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
 JOBS = int(os.environ.get("KILL_JOBS", "4"))
 LOSS_MS = int(os.environ.get("KILL_LOSS_MS", "0"))
-
-# As in witness.c.
-N_THREADS, N_CHILDREN = 4, 8
-FIRST_SIZE, LANE_SIZES, N_RESIDUES = 20480, 1024, 997
-STATUS, OUTPUT = 7, b"all done\n"
-STEADY, FORKING, ENDING = 1, 2, 3
-BOOKS = struct.Struct("QQ" + "QQQQQ" * (N_THREADS + N_CHILDREN))
-Lane = collections.namedtuple("Lane", "pid begun returned dying freed")
 
 PHASES = ("start-up", "steady", "fork", "commit", "shutdown")
 TARGETS = ("program", "collector")
@@ -87,17 +79,6 @@ class Books:
         now = time.monotonic()
         if not self.history or now - self.history[-1][0] >= 0.01:
             self.history.append((now, [lane.returned for lane in self.lanes()]))
-
-
-def processes_of(folder, comm):
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open("/proc/%s/comm" % pid) as file:
-                if file.read().strip() != comm:
-                    continue
-            with open("/proc/%s/environ" % pid, "rb") as env:
-                if os.fsencode(folder) + b"/" in env.read():
-                    yield int(pid)
 
 
 class Run:

@@ -4,7 +4,8 @@
  *
  *	test-witness BOOKS MS
  *
- * N_THREADS threads allocate and free for MS milliseconds; then children are forked that do the
+ * N_THREADS threads allocate and free for MS milliseconds (0: until somebody else sets the phase in
+ * BOOKS); then children are forked that do the
  * same for a moment, while the threads go on; then it ends with status 7. A block's size says whose
  * it is: FIRST_SIZE + lane * LANE_SIZES + (number of the call modulo N_RESIDUES). Each lane counts
  * in BOOKS (mapped shared) before each call and after it has returned.
@@ -146,6 +147,8 @@ int main(int argc, char **argv)
 			return 98;
 	}
 	nap_ms(strtol(argv[2], NULL, 10));
+	while (!strtol(argv[2], NULL, 10) && books->phase == STEADY)
+		nap_ms(2);
 	books->phase = FORKING;
 	if (fork_children() < 0)
 		return 96;
