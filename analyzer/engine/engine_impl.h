@@ -44,11 +44,11 @@ struct site_errors {
 	uint64_t samples;
 };
 
-/* What was found out about an event ahead of it. */
-enum { ENGINE_AHEAD = 32 };
+/* What was found out about events ahead of them, by index of the event in its chunk. */
+enum { ENGINE_AHEAD = 256 };
 struct engine_ahead {
-	const struct fa_page *page; /* of the layout; NULL: unknown */
-	uint32_t tag;		    /* of the address that dies, or is born */
+	const struct fa_page *pages[ENGINE_AHEAD]; /* of the layout; NULL: unknown */
+	uint32_t tags[ENGINE_AHEAD];		   /* of the address that dies, or is born */
 };
 
 struct fa_names;
@@ -62,7 +62,7 @@ struct fa_engine {
 	struct fa_inheritance inheritance;
 
 	struct fa_heap heap;
-	struct engine_ahead ahead[ENGINE_AHEAD]; /* by index of the event in its chunk */
+	struct engine_ahead ahead;
 	struct fa_totals totals;
 	void *sites_memory;
 	struct site_account *sites;	 /* n_stacks, aligned to a cache line within sites_memory */

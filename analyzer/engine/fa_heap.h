@@ -95,8 +95,9 @@ HEAP_PREFETCH fa_heap_prefetch_slot(const struct fa_heap *heap, uint32_t tag)
 	__builtin_prefetch(&heap->slots[heap_home(heap, tag)]);
 }
 
-/* Some events later: the block that the slot names, if it is near its home, as nearly all are. */
-HEAP_PREFETCH fa_heap_prefetch_block(const struct fa_heap *heap, uint32_t tag)
+/* Some events later: the block that the slot names, to be prefetched, if it is near its home, as
+ * nearly all are; or NULL. */
+static inline const struct fa_block *fa_heap_near(const struct fa_heap *heap, uint32_t tag)
 {
 	enum { NEAR = 4 };
 	size_t mask = ((size_t)1 << heap->bits) - 1, home = heap_home(heap, tag);
@@ -105,12 +106,11 @@ HEAP_PREFETCH fa_heap_prefetch_block(const struct fa_heap *heap, uint32_t tag)
 		const struct heap_slot *slot = &heap->slots[i & mask];
 
 		if (!slot->block)
-			return;
-		if (slot->tag == tag) {
-			__builtin_prefetch(heap_block(heap, slot->block - 1), 1);
-			return;
-		}
+			return NULL;
+		if (slot->tag == tag)
+			return heap_block(heap, slot->block - 1);
 	}
+	return NULL;
 }
 
 #endif

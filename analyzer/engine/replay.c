@@ -3,8 +3,8 @@
  * Replay: events -> live heap, totals, sites -> steps
  *
  * The inner loop of everything offline. An event costs one look-up in the heap and one in the site
- * table; both are prefetched a few events ahead, because with a large heap each would be a cache
- * miss.
+ * table; both are asked for some groups of events ahead, because with a large heap each would be a
+ * cache miss.
  */
 #include <stdlib.h>
 
@@ -13,14 +13,9 @@
 #include "feed.h"
 #include "ft_cleanup.h"
 
-/* How many events ahead. */
-enum {
-	PREFETCH_SLOT = 24,
-	PREFETCH_BLOCK = 12,
-	PREFETCH_LAYOUT = 16,
-	PREFETCH_ENTRY = 10,
-	PREFETCH_SITES = 5
-};
+/* Events whose memory is asked for together. */
+enum { GROUP = 64 };
+_Static_assert(ENGINE_AHEAD == 4 * GROUP, "three groups ahead of the one at hand");
 
 /* ---- sites -------------------------------------------------------------------------------------
  */
@@ -406,58 +401,104 @@ static inline uint64_t sought(const struct ft_event *event)
 	return event->kind == FT_EVENT_REALLOC ? event->old_address : event->address;
 }
 
-static inline struct engine_ahead *ahead_of(struct fa_engine *engine, size_t i)
+/* gcc drops calls to functions that only prefetch, unless they are inlined before it sees that. */
+#define LOOK_AHEAD static inline __attribute__((always_inline)) void
+
+/*
+ * Each step is a short loop of its own over a group: a processor that waits for a line, or for the
+ * translation of an address, looks only so many instructions ahead for others to ask for.
+ */
+LOOK_AHEAD look_ahead_tags(struct fa_engine *engine, const struct ft_event *events, size_t from,
+			   size_t to)
 {
-	return &engine->ahead[i % ENGINE_AHEAD];
+	for (size_t i = from; i < to; i++)
+		engine->ahead.tags[i % ENGINE_AHEAD] = heap_tag(sought(&events[i]));
 }
 
-static inline void prefetch_layout(struct fa_engine *engine, const struct ft_event *events,
-				   size_t i, size_t n)
+LOOK_AHEAD look_ahead_slots(struct fa_engine *engine, size_t from, size_t to)
 {
-	if (i + PREFETCH_LAYOUT < n) {
-		const struct ft_event *ahead = &events[i + PREFETCH_LAYOUT];
+	for (size_t i = from; i < to; i++)
+		fa_heap_prefetch_slot(&engine->heap, engine->ahead.tags[i % ENGINE_AHEAD]);
+}
 
-		ahead_of(engine, i + PREFETCH_LAYOUT)->page =
+LOOK_AHEAD look_ahead_blocks(struct fa_engine *engine, const struct ft_event *events, size_t from,
+			     size_t to)
+{
+	const struct fa_block *blocks[GROUP];
+	size_t n = 0;
+
+	for (size_t i = from; i < to; i++) {
+		blocks[n] = fa_heap_near(&engine->heap, engine->ahead.tags[i % ENGINE_AHEAD]);
+		n += blocks[n] && events[i].kind != FT_EVENT_ALLOC;
+	}
+	for (size_t k = 0; k < n; k++)
+		__builtin_prefetch(blocks[k], 1);
+}
+
+LOOK_AHEAD look_ahead_accounts(struct fa_engine *engine, const struct ft_event *events, size_t from,
+			       size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		if (events[i].stack && events[i].stack < engine->n_stacks)
+			__builtin_prefetch(&engine->sites[events[i].stack], 1);
+}
+
+/* What the layout has of a group of events, in three steps of a group each. */
+LOOK_AHEAD look_ahead_pages(struct fa_engine *engine, const struct ft_event *events, size_t from,
+			    size_t to)
+{
+	for (size_t i = from; i < to; i++) {
+		const struct ft_event *ahead = &events[i];
+
+		engine->ahead.pages[i % ENGINE_AHEAD] =
 			fa_layout_prefetch(engine->layout, sought(ahead));
 		/* A birth away from its first page, or a move. */
 		if (ahead->kind != FT_EVENT_FREE &&
 		    (sought(ahead) ^ (ahead->address + ahead->usable)) >> FA_PAGE_SHIFT)
 			fa_layout_prefetch(engine->layout, ahead->address + ahead->usable);
 	}
-	if (i + PREFETCH_ENTRY < n)
-		fa_layout_prefetch_entry(engine->layout,
-					 ahead_of(engine, i + PREFETCH_ENTRY)->page);
-	if (i + PREFETCH_SITES < n)
-		fa_layout_prefetch_sites(engine->layout,
-					 ahead_of(engine, i + PREFETCH_SITES)->page);
+}
+
+LOOK_AHEAD look_ahead_entries(struct fa_engine *engine, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		fa_layout_prefetch_entry(engine->layout, engine->ahead.pages[i % ENGINE_AHEAD]);
+}
+
+LOOK_AHEAD look_ahead_sites(struct fa_engine *engine, size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		fa_layout_prefetch_sites(engine->layout, engine->ahead.pages[i % ENGINE_AHEAD]);
+}
+
+/* Start to fetch what the events after events[i..i + GROUP) want; i is a multiple of GROUP. */
+static void __attribute__((noinline))
+look_ahead(struct fa_engine *engine, const struct ft_event *events, size_t i, size_t n)
+{
+	size_t at[ENGINE_AHEAD / GROUP + 1];
+
+	for (size_t k = 0; k <= ENGINE_AHEAD / GROUP; k++)
+		at[k] = i + k * GROUP < n ? i + k * GROUP : n;
+	look_ahead_tags(engine, events, at[3], at[4]);
+	look_ahead_slots(engine, at[3], at[4]);
+	look_ahead_blocks(engine, events, at[2], at[3]);
+	look_ahead_accounts(engine, events, at[2], at[3]);
+	if (engine->has_layout) {
+		look_ahead_pages(engine, events, at[3], at[4]);
+		look_ahead_entries(engine, at[2], at[3]);
+		look_ahead_sites(engine, at[1], at[2]);
+	}
 }
 
 /* Before the first event of a chunk: nothing was looked at ahead. */
-static void prefetch_begin(struct fa_engine *engine, const struct ft_event *events, size_t n)
+static void look_ahead_begin(struct fa_engine *engine, const struct ft_event *events, size_t n)
 {
-	for (size_t i = 0; i < PREFETCH_SLOT && i < n; i++)
-		*ahead_of(engine, i) = (struct engine_ahead){.tag = heap_tag(sought(&events[i]))};
-}
+	size_t end = n < 3 * GROUP ? n : 3 * GROUP;
 
-HEAP_PREFETCH prefetch(struct fa_engine *engine, const struct ft_event *events, size_t i, size_t n)
-{
-	const struct fa_heap *heap = &engine->heap;
-
-	if (i + PREFETCH_SLOT < n) {
-		struct engine_ahead *ahead = ahead_of(engine, i + PREFETCH_SLOT);
-
-		ahead->tag = heap_tag(sought(&events[i + PREFETCH_SLOT]));
-		ahead->page = NULL;
-		fa_heap_prefetch_slot(heap, ahead->tag);
-	}
-	if (i + PREFETCH_BLOCK < n) {
-		const struct ft_event *ahead = &events[i + PREFETCH_BLOCK];
-
-		if (ahead->kind != FT_EVENT_ALLOC)
-			fa_heap_prefetch_block(heap, ahead_of(engine, i + PREFETCH_BLOCK)->tag);
-		if (ahead->stack && ahead->stack < engine->n_stacks)
-			__builtin_prefetch(&engine->sites[ahead->stack], 1);
-	}
+	look_ahead_tags(engine, events, 0, end);
+	look_ahead_slots(engine, 0, end);
+	for (size_t i = 0; i < end; i++)
+		engine->ahead.pages[i] = NULL;
 }
 
 /* Blocks from before the window. */
@@ -611,7 +652,9 @@ static size_t find_stop(const struct fa_engine *engine, const struct ft_event *e
 static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_event *events,
 				     size_t n, bool *inside)
 {
-	prefetch_begin(engine, events, n);
+	size_t ahead = 0; /* where events begin that were not looked at */
+
+	look_ahead_begin(engine, events, n);
 	for (size_t i = 0; i < n;) {
 		const struct ft_event *event = &events[i];
 
@@ -632,11 +675,17 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 
 		size_t stop = find_stop(engine, events, i, n, *inside);
 
-		for (; i < stop; i++) {
-			prefetch(engine, events, i, n);
-			if (engine->has_layout)
-				prefetch_layout(engine, events, i, n);
-			FT_TRY(replay_event(engine, &events[i], ahead_of(engine, i)->tag));
+		while (i < stop) {
+			if (i == ahead) {
+				look_ahead(engine, events, i, n);
+				ahead += GROUP;
+			}
+
+			size_t end = stop < ahead ? stop : ahead;
+
+			for (; i < end; i++)
+				FT_TRY(replay_event(engine, &events[i],
+						    engine->ahead.tags[i % ENGINE_AHEAD]));
 		}
 	}
 	return NULL;
