@@ -8,9 +8,13 @@
 #include "ft_columns.h"
 #include "ft_model.h"
 
+/* The tables of a chunk begin small, so that they stay in the caches when there are few stacks and
+ * addresses, and grow: at least a quarter of the slots is empty. */
 enum {
 	CODE_SLOTS = 1024,
+	STACK_SLOTS_LEAST = 1024,
 	STACK_SLOTS = 2 * MODEL_EVENTS,
+	ADDRESS_SLOTS_LEAST = 8192,
 	ADDRESS_SLOTS = 4 * MODEL_EVENTS,
 	PREFETCH_AHEAD = 16,
 };
@@ -36,13 +40,17 @@ struct ft_encoder {
 	} codes[CODE_SLOTS];
 	unsigned n_codes;
 
-	struct {
+	struct stack_slot {
 		uint32_t stack, index; /* index 0: empty */
-	} stacks[STACK_SLOTS];
+	} * stacks, *other_stacks;
 	uint32_t stack_mask;
 
-	struct address_slot addresses[ADDRESS_SLOTS];
-	uint32_t address_mask;
+	struct address_slot *addresses, *other_addresses;
+	uint32_t address_mask, n_addresses;
+
+	/* Each table is in the one half or the other. */
+	struct stack_slot stack_slots[2][STACK_SLOTS];
+	struct address_slot address_slots[2][ADDRESS_SLOTS];
 };
 
 static const uint8_t column_row_bytes[COL_N] = {
@@ -65,6 +73,10 @@ struct ft_encoder *ft_encoder_create(int level)
 
 	if (!encoder)
 		return NULL;
+	encoder->stacks = encoder->stack_slots[0];
+	encoder->other_stacks = encoder->stack_slots[1];
+	encoder->addresses = encoder->address_slots[0];
+	encoder->other_addresses = encoder->address_slots[1];
 	encoder->packer = ft_packer_create(level);
 	if (!encoder->packer) {
 		ft_encoder_destroy(encoder);
@@ -83,22 +95,16 @@ void ft_encoder_destroy(struct ft_encoder *encoder)
 	free(encoder);
 }
 
-static uint32_t table_mask(size_t n, size_t most)
+/* The mask of a table that had this mask and n entries, for the next chunk. */
+static uint32_t shrunk(uint32_t mask, uint32_t n, uint32_t least)
 {
-	size_t slots = 64;
-
-	while (slots < n && slots < most)
-		slots *= 2;
-	return (uint32_t)slots - 1;
+	while (mask >= least && n < mask / 8 * 3)
+		mask /= 2;
+	return mask < least ? least - 1 : mask;
 }
 
-static bool encoder_reset(struct ft_encoder *encoder, const struct ft_event *events, size_t n)
+static bool encoder_reset(struct ft_encoder *encoder, size_t n)
 {
-	size_t n_addresses = n;
-
-	for (size_t i = 0; i < n; i++)
-		n_addresses += events[i].kind == FT_EVENT_REALLOC;
-
 	for (size_t i = 0; i < COL_N; i++) {
 		struct ft_column_out *column = &encoder->columns[i];
 		size_t need = column_row_bytes[i] * n + FT_COLUMN_PAD;
@@ -112,12 +118,15 @@ static bool encoder_reset(struct ft_encoder *encoder, const struct ft_event *eve
 		if (!column->data)
 			return false;
 	}
+	/* The last chunk tells how many there will be. */
+	encoder->stack_mask =
+		shrunk(encoder->stack_mask, encoder->model.n_stacks, STACK_SLOTS_LEAST);
+	encoder->address_mask =
+		shrunk(encoder->address_mask, encoder->n_addresses, ADDRESS_SLOTS_LEAST);
+	encoder->n_addresses = 0;
 	ft_model_reset(&encoder->model);
 	memset(encoder->codes, 0, sizeof(encoder->codes));
 	encoder->n_codes = 0;
-	/* At least a quarter of the slots stays empty. */
-	encoder->stack_mask = table_mask(n + n / 3, STACK_SLOTS);
-	encoder->address_mask = table_mask(n_addresses + n_addresses / 3, ADDRESS_SLOTS);
 	memset(encoder->stacks, 0, (encoder->stack_mask + 1) * sizeof(encoder->stacks[0]));
 	memset(encoder->addresses, 0, (encoder->address_mask + 1) * sizeof(encoder->addresses[0]));
 	return true;
@@ -128,6 +137,31 @@ static inline size_t address_home(const struct ft_encoder *encoder, uint64_t add
 	uint64_t hash = (address ^ address >> 29) * UINT64_C(0x9e3779b97f4a7c15);
 
 	return hash >> 32 & encoder->address_mask;
+}
+
+static inline bool is_empty(const struct address_slot *slot)
+{
+	return !(slot->birth | slot->death);
+}
+
+static void grow_addresses(struct ft_encoder *encoder)
+{
+	struct address_slot *from = encoder->addresses, *to = encoder->other_addresses;
+	uint32_t n = encoder->address_mask + 1, mask = 2 * n - 1;
+
+	memset(to, 0, 2 * n * sizeof(*to));
+	encoder->address_mask = mask;
+	for (uint32_t i = 0; i < n; i++) {
+		size_t at = address_home(encoder, from[i].address);
+
+		if (is_empty(&from[i]))
+			continue;
+		while (!is_empty(&to[at]))
+			at = (at + 1) & mask;
+		to[at] = from[i];
+	}
+	encoder->addresses = to;
+	encoder->other_addresses = from;
 }
 
 /* The slot of an address, or the empty one where it would go: who fills it sets the address. */
@@ -206,6 +240,31 @@ static inline void encode_code(struct ft_encoder *encoder, uint64_t code)
 							 : add_code(encoder, i, code));
 }
 
+static inline uint32_t stack_home(const struct ft_encoder *encoder, uint32_t stack)
+{
+	return (stack * UINT32_C(0x9e3779b1)) >> 8 & encoder->stack_mask;
+}
+
+static void grow_stacks(struct ft_encoder *encoder)
+{
+	struct stack_slot *from = encoder->stacks, *to = encoder->other_stacks;
+	uint32_t n = encoder->stack_mask + 1, mask = 2 * n - 1;
+
+	memset(to, 0, 2 * n * sizeof(*to));
+	encoder->stack_mask = mask;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = stack_home(encoder, from[i].stack);
+
+		if (!from[i].index)
+			continue;
+		while (to[at].index)
+			at = (at + 1) & mask;
+		to[at] = from[i];
+	}
+	encoder->stacks = to;
+	encoder->other_stacks = from;
+}
+
 /* Returns the stack's index in this chunk. */
 static inline uint32_t encode_stack(struct ft_encoder *encoder, uint64_t *code, uint32_t stack,
 				    uint32_t *one, uint32_t *two)
@@ -217,7 +276,7 @@ static inline uint32_t encode_stack(struct ft_encoder *encoder, uint64_t *code, 
 		return 0;
 	}
 
-	uint32_t i = (stack * UINT32_C(0x9e3779b1)) >> 8 & encoder->stack_mask;
+	uint32_t i = stack_home(encoder, stack);
 
 	while (encoder->stacks[i].index && encoder->stacks[i].stack != stack)
 		i = (i + 1) & encoder->stack_mask;
@@ -231,6 +290,8 @@ static inline uint32_t encode_stack(struct ft_encoder *encoder, uint64_t *code, 
 		index = ft_model_stack_add(model, stack);
 		encoder->stacks[i].stack = stack;
 		encoder->stacks[i].index = index;
+		if (index > encoder->stack_mask / 4 * 3)
+			grow_stacks(encoder);
 	} else if (model->pair_next[ft_model_pair_slot(*one, *two)] == index) {
 		set_field(code, AT_STACK, STACK_PAIR);
 	} else if (model->single_next[*one] == index) {
@@ -373,6 +434,7 @@ static inline void encode_death(struct ft_encoder *encoder, uint32_t thread, uin
 	} else {
 		ft_model_gone(model, address);
 	}
+	encoder->n_addresses += is_empty(slot);
 	*slot = (struct address_slot){.address = address, .death = model->n_deaths};
 }
 
@@ -380,6 +442,7 @@ static inline void encode_birth(struct ft_encoder *encoder, const struct ft_even
 				struct address_slot *slot)
 {
 	ft_model_born(&encoder->model, event->address, event->usable ? event->usable : event->size);
+	encoder->n_addresses += is_empty(slot);
 	slot->address = event->address;
 	slot->birth = encoder->model.n_births;
 }
@@ -454,7 +517,7 @@ static bool encode(struct ft_encoder *encoder, enum ft_columns_type type,
 	uint64_t tick = 0, seq = 0;
 	size_t run = 0;
 
-	if (!encoder_reset(encoder, events, n))
+	if (!encoder_reset(encoder, n))
 		return false;
 	*facts = (struct ft_chunk_facts){
 		.first_ns = ft_tick_floor(events[0].time_ns),
@@ -470,6 +533,9 @@ static bool encode(struct ft_encoder *encoder, enum ft_columns_type type,
 				encoder, events[i + PREFETCH_AHEAD].address)]);
 		ft_put_varint(&columns[COL_TIME], now - tick);
 		tick = now;
+		/* A realloc may need two. */
+		if (encoder->n_addresses + 2 > encoder->address_mask / 4 * 3)
+			grow_addresses(encoder);
 		if (i + 1 == n || events[i + 1].thread != events[i].thread) {
 			ft_put_varint(&columns[COL_THREAD], events[i].thread);
 			ft_put_varint(&columns[COL_THREAD], i - run);
