@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""build_web.py WEB FALLBACK OUT WORK auto|enabled: build the report's template from reports/web.
+"""build_web.py WEB FALLBACK PROGRAM.html MACHINE.html WORK auto|enabled: build the report's templates from reports/web.
 
 The sources are copied to WORK and built there, so that the source tree stays clean and several build
 directories do not meet. Packages are installed once for a package-lock.json.
@@ -8,7 +8,7 @@ directories do not meet. Packages are installed once for a package-lock.json.
 With `auto`, a machine that can't reach the packages gets FALLBACK, the report without charts, and is
 told so; `enabled` makes that an error.
 
-build_web.py --dist: put the built template into the release (called by meson dist).
+build_web.py --dist: put the built templates into the release (called by meson dist).
 """
 import os
 import shutil
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+TEMPLATES = ['program.html', 'machine.html']
 SOURCES = ['package.json', 'package-lock.json', 'tsconfig.json', 'build.mjs', 'schema.mjs']
 
 
@@ -42,27 +43,30 @@ def install(work):
 
 
 def dist():
-    built = Path(os.environ['MESON_BUILD_ROOT']) / 'reports' / 'template.html'
-    if not built.exists():
-        sys.exit('build first: the release carries the built template of the report')
     target = Path(os.environ['MESON_DIST_ROOT']) / 'reports' / 'web' / 'dist'
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(built, target / 'template.html')
+    for name in TEMPLATES:
+        built = Path(os.environ['MESON_BUILD_ROOT']) / 'reports' / name
+        if not built.exists():
+            sys.exit('build first: the release carries the built templates of the report')
+        shutil.copyfile(built, target / name)
 
 
 def main():
     if sys.argv[1:] == ['--dist']:
         dist()
         return
-    web, fallback, out, work = map(Path, sys.argv[1:5])
+    web, fallback, *out, work = map(Path, sys.argv[1:6])
     copy_sources(web, work)
     if install(work):
         subprocess.run(['node', 'build.mjs', 'dist'], cwd=work, check=True)
-        shutil.copyfile(work / 'dist' / 'template.html', out)
-    elif sys.argv[5] == 'auto':
+        for name, target in zip(TEMPLATES, out):
+            shutil.copyfile(work / 'dist' / name, target)
+    elif sys.argv[6] == 'auto':
         print('report-web: npm could not install the packages; the report is built without charts. '
               'Build again with -Dreport-web=enabled when it can.', file=sys.stderr)
-        shutil.copyfile(fallback, out)
+        for target in out:
+            shutil.copyfile(fallback, target)
     else:
         sys.exit('report-web: npm could not install the packages of reports/web')
 

@@ -2,7 +2,7 @@
 /*
  * Streaming the report: see report.h
  *
- * The template (built from web/, or floor.html) holds markers `@rp:NAME@`; what lies between them
+ * A template (built from web/, or floor.html) holds markers `@rp:NAME@`; what lies between them
  * is copied, each marker is replaced as it comes. Nothing of the report is held in memory but the
  * document itself.
  */
@@ -13,10 +13,7 @@
 
 #include "rp_chunk.h"
 #include "rp_floor.h"
-
-/* The template's text, put into the program by embed.py. */
-extern const char rp_template[];
-extern const size_t rp_template_size;
+#include "rp_template.h"
 
 struct rp_writer {
 	const struct fa_doc *doc;
@@ -131,16 +128,17 @@ static struct ft_error *write_marker(struct rp_writer *w, const char *name, size
 
 bool rp_report_has_front_end(void)
 {
-	return memmem(rp_template, rp_template_size, RP_MARK "boot@", strlen(RP_MARK "boot@")) !=
-	       NULL;
+	return memmem(rp_program_template, rp_program_template_size, RP_MARK "boot@",
+		      strlen(RP_MARK "boot@")) != NULL;
 }
 
 struct ft_error *rp_report_write(const struct fa_doc *doc, const struct rp_options *options,
 				 FILE *out)
 {
 	struct rp_writer writer = {.doc = doc, .lang = RP_EN, .out = out};
-	const char *at = rp_template, *end = rp_template + rp_template_size;
-	const char *mark;
+	bool of_machine = fa_doc_section(doc, "node") != NULL;
+	const char *at = of_machine ? rp_machine_template : rp_program_template, *mark;
+	const char *end = at + (of_machine ? rp_machine_template_size : rp_program_template_size);
 
 	FT_TRY(fa_doc_check(doc));
 	if (options && options->lang) {

@@ -32,6 +32,15 @@ enum rp_word {
 	RP_INCOMPLETE,
 	RP_SAMPLED,
 	RP_CHARTS,
+	RP_MACHINE,
+	RP_KERNEL,
+	RP_CPUS,
+	RP_ZONES,
+	RP_ZONE,
+	RP_MANAGED,
+	RP_FREE,
+	RP_HUGE,
+	RP_ADVICE,
 	RP_N_WORDS
 };
 
@@ -58,6 +67,15 @@ static const char *const words[][RP_N_WORDS] = {
 			[RP_SAMPLED] = "All figures are estimates: the recording is a sample.",
 			[RP_CHARTS] = "The charts of this page need JavaScript; everything they "
 				      "show is inside this file.",
+			[RP_MACHINE] = "Memory of a machine",
+			[RP_KERNEL] = "Linux",
+			[RP_CPUS] = "CPUs",
+			[RP_ZONES] = "How much of the memory is free, and in what pieces?",
+			[RP_ZONE] = "Zone",
+			[RP_MANAGED] = "Managed",
+			[RP_FREE] = "Free at the end",
+			[RP_HUGE] = "Free pages of 2 MiB",
+			[RP_ADVICE] = "What can be done?",
 		},
 	[RP_ZH] =
 		{
@@ -79,6 +97,15 @@ static const char *const words[][RP_N_WORDS] = {
 			[RP_INCOMPLETE] = "记录被中断：数字只涵盖中断之前的部分。",
 			[RP_SAMPLED] = "所有数字都是估计值：该记录只是样本。",
 			[RP_CHARTS] = "图表需要 JavaScript；所有数据都在本文件内。",
+			[RP_MACHINE] = "一台机器的内存",
+			[RP_KERNEL] = "Linux",
+			[RP_CPUS] = "CPU 数",
+			[RP_ZONES] = "有多少内存空闲，分成多大的块？",
+			[RP_ZONE] = "区域",
+			[RP_MANAGED] = "管理的内存",
+			[RP_FREE] = "结束时空闲",
+			[RP_HUGE] = "空闲的 2 MiB 页",
+			[RP_ADVICE] = "可以做什么？",
 		},
 };
 
@@ -319,6 +346,59 @@ static void put_leaks(FILE *out, const struct fa_value *leaks, const char *const
 	fputs("</tbody>\n</table>\n", out);
 }
 
+/* ---- a machine ------------------------------------------------------------------------------- */
+
+static void put_pages(FILE *out, uint64_t pages)
+{
+	put_bytes(out, pages * 4096);
+}
+
+static void put_zone(FILE *out, const struct fa_value *zone)
+{
+	const struct fa_value *last = fa_value_get(zone, "last");
+	uint64_t node;
+
+	if (!fa_value_u64(zone, "managed_pages"))
+		return;
+	fputs("<tr><td>", out);
+	if (is_u64(fa_value_get(zone, "node"), &node))
+		fprintf(out, "%" PRIu64 " ", node);
+	put_text(out, fa_value_get(zone, "name"));
+	fputs("</td>", out);
+	put_number_cell(out, fa_value_get(zone, "managed_pages"), put_pages);
+	put_number_cell(out, fa_value_get(last, "free_pages"), put_pages);
+	put_number_cell(out, fa_value_get(last, "huge_blocks"), put_count);
+	fputs("</tr>\n", out);
+}
+
+static void put_machine(FILE *out, const struct fa_value *node, const char *const *word)
+{
+	fprintf(out, "<h1>%s</h1>\n<dl class=\"facts\">\n<div><dt>%s</dt><dd>", word[RP_MACHINE],
+		word[RP_KERNEL]);
+	put_text(out, fa_value_get(node, "kernel"));
+	fputs("</dd></div>\n", out);
+	put_fact(out, word[RP_CPUS], fa_value_get(node, "cpus"), put_count);
+	put_fact(out, word[RP_DURATION], fa_value_get(node, "duration_ns"), put_duration);
+	fprintf(out,
+		"</dl>\n<h2>%s</h2>\n<table>\n<thead><tr><th scope=\"col\">%s</th>"
+		"<th scope=\"col\">%s</th><th scope=\"col\">%s</th><th scope=\"col\">%s</th></tr>"
+		"</thead>\n<tbody>\n",
+		word[RP_ZONES], word[RP_ZONE], word[RP_MANAGED], word[RP_FREE], word[RP_HUGE]);
+	for (const struct fa_value *zone = items(fa_value_get(node, "zones")); zone;
+	     zone = zone->next)
+		put_zone(out, zone);
+	fprintf(out, "</tbody>\n</table>\n<h2>%s</h2>\n<ul>\n", word[RP_ADVICE]);
+	for (const struct fa_value *advice = items(fa_value_get(node, "advice")); advice;
+	     advice = advice->next) {
+		fputs("<li>", out);
+		put_text(out, fa_value_get(advice, "text"));
+		fputs("</li>\n", out);
+	}
+	fputs("</ul>\n", out);
+}
+
+/* ---- the page -------------------------------------------------------------------------------- */
+
 static void put_title(FILE *out, const struct fa_value *summary)
 {
 	const struct fa_value *program = fa_value_get(summary, "program");
@@ -342,21 +422,32 @@ static struct ft_error *parse(const struct fa_doc *doc, const char *section, str
 struct ft_error *rp_floor_title(const struct fa_doc *doc, FILE *out)
 {
 	ft_auto_arena struct ft_arena arena;
-	const struct fa_value *summary;
+	const struct fa_value *summary, *node;
 
 	ft_arena_init(&arena);
 	FT_TRY(parse(doc, "summary", &arena, &summary));
-	put_title(out, summary);
+	FT_TRY(parse(doc, "node", &arena, &node));
+	if (node) {
+		fputs("Linux ", out);
+		put_text(out, fa_value_get(node, "kernel"));
+	} else {
+		put_title(out, summary);
+	}
 	return NULL;
 }
 
 struct ft_error *rp_floor_write(const struct fa_doc *doc, enum rp_lang lang, FILE *out)
 {
 	const char *const *word = words[lang];
-	const struct fa_value *summary, *leaks;
+	const struct fa_value *summary, *leaks, *node;
 	ft_auto_arena struct ft_arena arena;
 
 	ft_arena_init(&arena);
+	FT_TRY(parse(doc, "node", &arena, &node));
+	if (node) {
+		put_machine(out, node, word);
+		return NULL;
+	}
 	FT_TRY(parse(doc, "summary", &arena, &summary));
 	FT_TRY(parse(doc, "leaks", &arena, &leaks));
 

@@ -132,6 +132,8 @@ int cli_analyse(const struct cli_options *options, const char *const *passes,
 /* The same up to the moment that --at names, "peak" or a time. */
 int cli_analyse_moment(const struct cli_options *options, const char *const *passes,
 		       struct cli_analysis *ret);
+/* The same for the recording of a machine: the section `node`. */
+int cli_analyse_node(const struct cli_options *options, struct cli_analysis *ret);
 /* What the small tables know, at once: the pass `summary` without a replay. Says nothing when that
  * is not to be had; false then. */
 bool cli_glance(const struct cli_options *options, struct cli_analysis *ret);

@@ -283,25 +283,34 @@ static void print_text(const struct fa_doc *doc, const struct fa_value *node)
 	print_held(node);
 }
 
+int cli_analyse_node(const struct cli_options *options, struct cli_analysis *ret)
+{
+	struct ft_error *error;
+
+	*ret = (struct cli_analysis){0};
+	ft_arena_init(&ret->arena);
+	error = ft_reader_open(options->path,
+			       FT_READER_NODE | (options->no_wait ? FT_READER_NO_WAIT : 0),
+			       &ret->reader);
+	if (!error)
+		error = fa_doc_create(&ret->doc);
+	if (!error)
+		error = fa_node_analyse(ret->reader, &(struct fa_node_options){.top = options->top},
+					ret->doc);
+	if (!error)
+		return CLI_OK;
+	cli_analysis_deinit(ret);
+	return cli_fail_input(error);
+}
+
 int verb_node(const struct cli_verb *verb, const struct cli_options *options)
 {
 	static const char *const prefixes[] = {"node.", NULL};
-	struct cli_analysis a = {0};
-	struct ft_error *error;
+	struct cli_analysis a;
+	int status = cli_analyse_node(options, &a);
 
-	ft_arena_init(&a.arena);
-	error = ft_reader_open(options->path,
-			       FT_READER_NODE | (options->no_wait ? FT_READER_NO_WAIT : 0),
-			       &a.reader);
-	if (!error)
-		error = fa_doc_create(&a.doc);
-	if (!error)
-		error = fa_node_analyse(a.reader, &(struct fa_node_options){.top = options->top},
-					a.doc);
-	if (error) {
-		cli_analysis_deinit(&a);
-		return cli_fail_input(error);
-	}
+	if (status != CLI_OK)
+		return status;
 	if (options->json && options->series)
 		cli_print_json_columns(&a, "node", prefixes);
 	else if (options->json)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* fraganalyze report: every pass, one HTML file; of two recordings, what changed as well. */
+/* fraganalyze report: every pass, one HTML file; of two recordings, what changed as well; of a
+ * machine's recording, its memory. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,30 @@ static struct ft_error *add_diff(struct cli_analysis *older, struct cli_analysis
 	return fa_doc_check(newer->doc);
 }
 
+/* What can't be opened is said when it is opened to be read. */
+static bool is_of_machine(const char *path)
+{
+	struct ft_reader *reader = NULL;
+	struct ft_error *error =
+		ft_reader_open(path, FT_READER_ANY_KIND | FT_READER_NO_WAIT, &reader);
+	bool is = !error && ft_reader_is_node(reader);
+
+	ft_error_destroy(error);
+	ft_reader_close(reader);
+	return is;
+}
+
+static int analyse_machine(const struct cli_options *options, struct cli_analysis *ret)
+{
+	if (options->from || options->to || options->per || options->n_suppressions) {
+		cli_warn("report: %s is a recording of a machine's memory: it has no window, marks "
+			 "or suppressions",
+			 options->path);
+		return CLI_USAGE;
+	}
+	return cli_analyse_node(options, ret);
+}
+
 /* The document of the recording; with two of them that of the newer, and the diff. */
 static int analyse(const struct cli_verb *verb, const struct cli_options *options,
 		   struct cli_analysis *ret)
@@ -52,7 +77,8 @@ static int analyse(const struct cli_verb *verb, const struct cli_options *option
 	int status;
 
 	if (!options->second_path)
-		return cli_analyse(options, verb->passes, ret);
+		return is_of_machine(options->path) ? analyse_machine(options, ret)
+						    : cli_analyse(options, verb->passes, ret);
 	status = cli_analyse(options, older_passes, &older);
 	if (status != CLI_OK)
 		return status;

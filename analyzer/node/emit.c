@@ -443,6 +443,8 @@ void na_emit(const struct na_node *node, const struct fa_node_options *options, 
 		       node->n_moments ? node->moments[node->n_moments - 1].time_ns -
 						 node->moments[0].time_ns
 				       : 0);
+	fa_json_kv_u64(json, "last_ns",
+		       node->n_moments ? node->moments[node->n_moments - 1].time_ns : 0);
 	fa_json_key(json, "sources");
 	fa_json_array_begin(json);
 	ft_error_destroy(ft_reader_node_sources(reader, emit_source, json));

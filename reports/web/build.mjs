@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * build.mjs OUTDIR: bundle the front end into OUTDIR/template.html
+ * build.mjs OUTDIR: bundle the front end into OUTDIR/program.html and OUTDIR/machine.html
  *
- * The template is what report.c streams: everything of the page but the data. Scripts and styles are
- * inlined, and named in the content security policy by their hash, so that nothing else can run.
+ * A template is what report.c streams: everything of the page but the data. Scripts and styles are
+ * inlined, and named in the content security policy by their hash, so that nothing else can run. The
+ * page about a program and that about a machine have a script each: neither carries the other's.
  */
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
@@ -42,33 +43,35 @@ async function bundle(entry) {
 
 const hash = (text) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
-const [style, theme, app] = await Promise.all([
-	bundle('style.css'),
-	bundle('theme.ts'),
-	bundle('main.tsx'),
-]);
-
-for (const [name, text] of Object.entries({ style, theme, app })) {
-	if (text.includes('@rp:')) throw new Error(`${name} contains a marker of the template`);
-	if (/<\/(script|style)/i.test(text)) throw new Error(`${name} would end its element`);
-}
-if (app.length > APP_LIMIT) throw new Error(`the app is ${app.length} bytes, over ${APP_LIMIT}`);
-
-const policy = [
-	"default-src 'none'",
-	`script-src ${hash(theme)} ${hash(app)}`,
-	`style-src ${hash(style)}`,
-	'img-src data: blob:',
-	'worker-src blob:',
-].join('; ');
+const pages = ['program', 'machine'];
+const [style, theme, ...apps] = await Promise.all(
+	['style.css', 'theme.ts', ...pages.map((page) => `${page}.tsx`)].map(bundle),
+);
+const shell = readFileSync(join(here, 'src', 'page.html'), 'utf8');
 
 mkdirSync(out, { recursive: true });
-writeFileSync(
-	join(out, 'template.html'),
-	readFileSync(join(here, 'src', 'page.html'), 'utf8')
-		.replace('@build:policy@', () => policy)
-		.replace('@build:style@', () => style)
-		.replace('@build:theme@', () => theme)
-		.replace('@build:app@', () => app),
-);
-console.log(`report front end: app ${app.length} bytes, style ${style.length} bytes`);
+for (const [i, app] of apps.entries()) {
+	for (const [name, text] of Object.entries({ style, theme, app })) {
+		if (text.includes('@rp:')) throw new Error(`${name} contains a marker of the template`);
+		if (/<\/(script|style)/i.test(text)) throw new Error(`${name} would end its element`);
+	}
+	if (app.length > APP_LIMIT) throw new Error(`the ${pages[i]}'s app is ${app.length} bytes, over ${APP_LIMIT}`);
+
+	const policy = [
+		"default-src 'none'",
+		`script-src ${hash(theme)} ${hash(app)}`,
+		`style-src ${hash(style)}`,
+		'img-src data: blob:',
+		'worker-src blob:',
+	].join('; ');
+
+	writeFileSync(
+		join(out, `${pages[i]}.html`),
+		shell
+			.replace('@build:policy@', () => policy)
+			.replace('@build:style@', () => style)
+			.replace('@build:theme@', () => theme)
+			.replace('@build:app@', () => app),
+	);
+	console.log(`report front end: the ${pages[i]}'s app ${app.length} bytes, style ${style.length} bytes`);
+}

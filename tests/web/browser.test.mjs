@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { axe, decodePng, file, fixtures, open, settle } from './page.mjs';
 import './sections.test.mjs';
 
-for (const kind of ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec'])
+for (const kind of ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec', 'machine'])
 	test(`${kind}: opens without error, message, violation or request`, async () => {
 		const page = await open(file(kind));
 		assert.equal(await page.locator('.damaged').count(), 0);
@@ -383,6 +383,8 @@ for (const [kind, hash] of [
 	['sampled', '#v=1&theme=light'],
 	['codec', '#v=1&theme=light'],
 	['hostile', '#v=1&theme=light'],
+	['machine', '#v=1&theme=light'],
+	['machine', '#v=1&theme=dark&lang=zh'],
 ])
 	test(`accessibility: ${kind} ${hash.slice(5)} has no axe violation`, async () => {
 		const page = await open(file(kind), { hash });
@@ -392,14 +394,15 @@ for (const [kind, hash] of [
 	});
 
 test('a small screen needs no sideways scrolling, in both languages', async () => {
-	for (const lang of ['en', 'zh']) {
-		const page = await open(file('soak'), {
-			hash: `#v=1&lang=${lang}&s=1&r=10000000000000-35000000000000`,
-			context: { viewport: { width: 390, height: 800 } },
-		});
-		assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390, lang);
-		await page.finish();
-	}
+	for (const kind of ['soak', 'machine'])
+		for (const lang of ['en', 'zh']) {
+			const page = await open(file(kind), {
+				hash: `#v=1&lang=${lang}${kind === 'soak' ? '&s=1&r=10000000000000-35000000000000' : ''}`,
+				context: { viewport: { width: 390, height: 800 } },
+			});
+			assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390, `${kind} ${lang}`);
+			await page.finish();
+		}
 });
 
 test('the report prints', async () => {

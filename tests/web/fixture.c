@@ -712,12 +712,10 @@ static void emit_unavailable(struct fa_doc *doc)
 	}
 }
 
-static struct ft_error *write_fixture(const struct fixture *f, FILE *out)
+static void emit_program(const struct fixture *f, struct fa_doc *doc)
 {
 	bool empty = strcmp(f->kind, "empty") == 0;
-	struct fa_doc *doc;
 
-	FT_TRY(fa_doc_create(&doc));
 	emit_summary(f, doc);
 	emit_leaks(f, doc, empty);
 	emit_threads(f, doc, empty);
@@ -740,6 +738,18 @@ static struct ft_error *write_fixture(const struct fixture *f, FILE *out)
 		}
 		emit_flame(f, doc);
 	}
+}
+
+static struct ft_error *write_fixture(const struct fixture *f, FILE *out)
+{
+	struct fa_doc *doc;
+
+	FT_TRY(fa_doc_create(&doc));
+	if (strcmp(f->kind, "machine") == 0)
+		fixture_machine(f, doc);
+	else
+		emit_program(f, doc);
+
 	struct ft_error *error = rp_report_write(doc, NULL, out);
 	fa_doc_destroy(doc);
 	return error;
@@ -762,6 +772,7 @@ int main(int argc, char **argv)
 		 .program = "cacheserver",
 		 .duration_ns = 12 * HOUR - 120 * SEC,
 		 .diff = true},
+		{.kind = "machine", .duration_ns = 64 * SEC},
 	};
 
 	for (size_t i = 0; argc == 3 && i < ARRAY(kinds); i++) {
@@ -777,7 +788,8 @@ int main(int argc, char **argv)
 			fprintf(stderr, "fixture: %s\n", error->message);
 		return error ? 1 : 0;
 	}
-	fputs("usage: fixture soak|quarter|hostile|empty|lost|sampled|diff|codec OUT.html\n",
+	fputs("usage: fixture soak|quarter|hostile|empty|lost|sampled|diff|codec|machine "
+	      "OUT.html\n",
 	      stderr);
 	return 2;
 }

@@ -45,4 +45,7 @@ void fixture_lifetimes(const struct fixture *f, struct fa_doc *doc); /* lifetime
 void fixture_errors(const struct fixture *f, struct fa_doc *doc);
 void fixture_diff(const struct fixture *f, struct fa_doc *doc);
 
+/* fixture_machine.c */
+void fixture_machine(const struct fixture *f, struct fa_doc *doc); /* node, which stands alone */
+
 #endif

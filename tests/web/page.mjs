@@ -95,13 +95,16 @@ export async function settle(page) {
 	);
 }
 
-/* What axe finds on the page as it stands; every box is opened first. */
+/* What axe finds on the page as it stands; every box is opened first, and of the long tables, whose rows are alike,
+ * the first rows are looked at. The page is of no use afterwards. */
 export async function axe(page) {
-	for (const summary of await page.locator('details:not([open]) > summary').all())
-		if (await summary.isVisible()) await summary.click();
+	await page.evaluate(() => {
+		for (const box of document.querySelectorAll('details:not([open])')) if (box.checkVisibility()) box.open = true;
+	});
 	await settle(page);
 	await page.evaluate(axeSource);
 	return page.evaluate(async () => {
+		for (const row of document.querySelectorAll('.twin tbody tr:nth-child(n + 5)')) row.remove();
 		const tags = ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'];
 		const result = await window.axe.run(document, { runOnly: { type: 'tag', values: tags } });
 		if (result.passes.length < 10) return ['axe looked at next to nothing'];

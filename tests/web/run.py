@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
-KINDS = ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec']
+KINDS = ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec', 'machine']
 CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome']
 
 
@@ -74,7 +74,10 @@ def schema(work, web, fragtrace, fraganalyze, program):
         subprocess.run([fragtrace, 'run', '-o', recording, *options, '--', program],
                        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     head = "import type { Document } from './schema';\nexport const document: Document = "
-    cases = {'full': [full], 'sample': [sample], 'diff': [full, sample]}
+    machine = folder / 'machine.frag'
+    subprocess.run([fragtrace, 'node', '-q', '-o', machine, '--interval', '50ms', '--duration', '200ms', '--kpageflags'],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cases = {'full': [full], 'sample': [sample], 'diff': [full, sample], 'machine': [machine]}
     texts = {}
     for name, files in cases.items():
         texts[name] = subprocess.run([fraganalyze, 'report', '--json', *files], check=True,

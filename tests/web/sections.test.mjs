@@ -319,3 +319,33 @@ test('a section is copied as a table and as a picture', async () => {
 	}
 	await page.finish();
 });
+
+test('machine: what is free, in what pieces, and what would help', async () => {
+	const page = await open(file('machine'));
+	assert.match(await page.locator('#verdict-h').innerText(), /Compact the memory/);
+	assert.match(await page.locator('h1.program').innerText(), /Linux 6\.18\.0/);
+	/* the zone that the machine is mostly made of; the empty one is not offered */
+	assert.equal((await model(page, 'zones')).zone, 'Normal');
+	assert.equal((await model(page, 'zones')).unusable, 63 / 64);
+	assert.equal((await model(page, 'zones')).max, (63 * 16) << 10);
+	assert.deepEqual(await page.locator('#zones .switch button').allInnerTexts(), ['0 DMA', '0 Normal']);
+	await page.locator('#zones .switch button').first().click();
+	await settle(page);
+	assert.equal((await model(page, 'zones')).unusable, 0);
+	await page.locator('#zones .switch button').last().click();
+	await settle(page);
+	/* single pages in the lowest row, blocks of 4 MiB in the highest, none of the sizes between */
+	await inside(page, '#zones-free');
+	const { width } = await page.locator('#zones-free').boundingBox();
+	const row = (top, height) => pixels(page, '#zones-free', [66 + width * 0.3, top, width * 0.5, height], HOLE);
+	assert.equal(await row(2, 12), 0);
+	assert.ok((await row(20, 148)) > 0.98);
+	assert.equal(await row(176, 12), 0);
+	assert.match(await page.locator('#advice').innerText(), /1668 pages of 2 MiB more \(32 to 1,700\)/);
+	assert.match(await page.locator('#advice').innerText(), /100 MiB moved/);
+	assert.match(await page.locator('#blocks .answer').innerText(), /512 of 2,048 pageblocks/);
+	assert.match(await page.locator('#demand .answer').innerText(), /4,321 did not/);
+	assert.match(await page.locator('#sources').innerText(), /not permitted/);
+	assert.equal(await page.locator('#leaks, #timeline').count(), 0);
+	await page.finish();
+});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* A reporter for node:test that writes flat TAP: one line a test, what went wrong as comments. */
+/* A reporter for node:test that writes flat TAP: one line a test, how long it took and what went wrong as comments. */
 export default async function* tap(source) {
 	let n = 0;
 	yield 'TAP version 13\n';
@@ -9,6 +9,7 @@ export default async function* tap(source) {
 		const name = data.name.replace(/[#\\]/g, ' ');
 		const skip = data.skip !== undefined && data.skip !== false ? ` # SKIP ${data.skip}` : '';
 		yield `${type === 'test:pass' ? 'ok' : 'not ok'} ${n} - ${name}${skip}\n`;
+		yield `# ${(data.details.duration_ms / 1000).toFixed(1)} s\n`;
 		if (type === 'test:fail') {
 			const error = data.details?.error;
 			const text = String(error?.cause?.stack ?? error?.cause ?? error?.stack ?? error);

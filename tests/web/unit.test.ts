@@ -26,6 +26,7 @@ import { returnable, window } from '../../reports/web/src/sections/Pages';
 import { prepare, resample } from '../../reports/web/src/sections/Timeline';
 import { clampRange, formatHash, parseHash, span } from '../../reports/web/src/store';
 import { en, zh } from '../../reports/web/src/strings';
+import { machineEn, machineZh } from '../../reports/web/src/strings-machine';
 
 const fixtures = process.env.WEB_FIXTURES!;
 
@@ -191,12 +192,17 @@ test('a range stays inside the run, and the whole run is no range', () => {
 });
 
 test('every text exists in both languages with the same parameters', () => {
-	assert.deepEqual(Object.keys(zh).sort(), Object.keys(en).sort());
 	const parameters = (s: string) => [...new Set(s.match(/\{\d\}/g) ?? [])].sort().join();
-	for (const key of Object.keys(en) as (keyof typeof en)[]) {
-		assert.notEqual(zh[key].trim(), '', key);
-		assert.equal(parameters(zh[key]), parameters(en[key]), key);
+	const texts: [Record<string, string>, Record<string, string>][] = [[en, zh], [machineEn, machineZh]];
+	for (const [english, chinese] of texts) {
+		assert.deepEqual(Object.keys(chinese).sort(), Object.keys(english).sort());
+		for (const key of Object.keys(english)) {
+			assert.notEqual(chinese[key]!.trim(), '', key);
+			assert.equal(parameters(chinese[key]!), parameters(english[key]!), key);
+		}
 	}
+	/* a page adds its own texts, and replaces none */
+	assert.deepEqual(Object.keys(machineEn).filter((key) => key in en), []);
 });
 
 test('lines reach a contrast of 3:1 and text of 4.5:1 in both themes', () => {

@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { countParts } from './container';
 import { SCHEMA, stackText, type Doc } from './doc';
-import { address, bytes, clock, count, duration, percent, visible, wallClock } from './format';
+import { address, bytes, clock, count, percent, visible } from './format';
 import { t, tOr, type Key } from './i18n';
 import { hook } from './model';
 import { siteOf } from './names';
@@ -13,23 +13,7 @@ import { Boundary } from './parts/Boundary';
 import { Overview } from './parts/Overview';
 import { copyText } from './parts/Section';
 import { Tip } from './parts/Tip';
-import { Flame } from './sections/Flame';
-import { Frag } from './sections/Frag';
-import { HeapMap } from './sections/HeapMap';
-import { Leaks } from './sections/Leaks';
-import { Compact } from './sections/Compact';
-import { Diff } from './sections/Diff';
-import { Errors } from './sections/Errors';
-import { Lifetimes } from './sections/Lifetimes';
-import { Orders } from './sections/Orders';
-import { Holes, Pages } from './sections/Pages';
-import { Pins } from './sections/Pins';
-import { Quality } from './sections/Quality';
-import { Remedies } from './sections/Remedies';
-import { Threads, threadTitles } from './sections/Threads';
-import { Timeline } from './sections/Timeline';
-import { Verdict } from './sections/Verdict';
-import { Waterfall } from './sections/Waterfall';
+import { threadTitles } from './sections/Threads';
 import {
 	addresses,
 	lang,
@@ -54,34 +38,16 @@ import {
 	zoomAt,
 } from './store';
 
-/* In the order of an engineer's questions. Two halves that follow one another share a row. */
-const SECTIONS: [string, (props: { doc: Doc }) => JSX.Element | null][] = [
-	['timeline', Timeline],
-	['diff', Diff],
-	['leaks', Leaks],
-	['flame', Flame],
-	['threads', Threads],
-	['rss', Waterfall],
-	['map', HeapMap],
-	['pages', Pages],
-	['holes', Holes],
-	['pins', Pins],
-	['remedies', Remedies],
-	['frag', Frag],
-	['orders', Orders],
-	['compact', Compact],
-	['lifetimes', Lifetimes],
-	['errors', Errors],
-	['quality', Quality],
-];
-
-function sectionsOf(doc: Doc): string[] {
-	const held: Record<string, unknown> = {
-		diff: doc.diff, leaks: doc.leaks, flame: doc.flame, threads: doc.threads, lifetimes: doc.lifetimes,
-		errors: doc.errors, quality: doc.quality, timeline: doc.summary,
-	};
-	return SECTIONS.map(([id]) => id).filter((id) => !(id in held) || held[id]);
+/* What a page is about: its sections, in the order of an engineer's questions, and what stands above them. */
+export interface Page {
+	sections: [string, (props: { doc: Doc }) => JSX.Element | null][];
+	/* is there anything in it, of this document? */
+	has: (doc: Doc, section: string) => boolean;
+	Title: (props: { doc: Doc }) => JSX.Element | null;
+	First: (props: { doc: Doc }) => JSX.Element | null;
 }
+
+const sectionsOf = (page: Page, doc: Doc) => page.sections.map(([id]) => id).filter((id) => page.has(doc, id));
 
 /* Links to sections must not overwrite the hash: it holds what the reader selected. */
 function jump(id: string): void {
@@ -101,21 +67,21 @@ function onClick(event: MouseEvent): void {
 	jump(link.getAttribute('href')!.slice(1));
 }
 
-export function App({ doc }: { doc: Doc }) {
+export function App({ doc, page }: { doc: Doc; page: Page }) {
 	const [help, setHelp] = useState(false);
-	useKeyboard(doc, () => setHelp((on) => !on), () => setHelp(false));
+	useKeyboard(page, doc, () => setHelp((on) => !on), () => setHelp(false));
 	return (
 		<div onClick={onClick}>
-			<a class="skip" href="#timeline" data-jump>
+			<a class="skip" href={`#${page.sections[0]![0]}`} data-jump>
 				{t('skip')}
 			</a>
-			<Header doc={doc} onHelp={() => setHelp(true)} />
+			<Header doc={doc} page={page} onHelp={() => setHelp(true)} />
 			<main class="page">
 				<Banners doc={doc} />
 				<Boundary>
-					<Verdict doc={doc} />
+					<page.First doc={doc} />
 				</Boundary>
-				{SECTIONS.map(([, Part]) => (
+				{page.sections.map(([, Part]) => (
 					<Boundary>
 						<Part doc={doc} />
 					</Boundary>
@@ -136,8 +102,7 @@ export function App({ doc }: { doc: Doc }) {
 
 /* ---- header ---------------------------------------------------------------------------------- */
 
-function Header({ doc, onHelp }: { doc: Doc; onHelp: () => void }) {
-	const summary = doc.summary;
+function Header({ doc, page, onHelp }: { doc: Doc; page: Page; onHelp: () => void }) {
 	return (
 		<header class="top">
 			<div class="top-row">
@@ -150,21 +115,7 @@ function Header({ doc, onHelp }: { doc: Doc; onHelp: () => void }) {
 					</svg>
 					<span class="brand-name">fragtrace</span>
 				</div>
-				{summary && (
-					<h1 class="program">
-						<span class="program-name">{visible(summary.program.name)}</span>
-						<span class="program-facts">
-							{[
-								summary.program.pid === null ? '' : t('pid', summary.program.pid),
-								wallClock(summary.recording.started_realtime_ns, lang.value),
-								duration(summary.duration_ns),
-								t('events', count(summary.totals.events)),
-							]
-								.filter((part) => part !== '')
-								.join(' · ')}
-						</span>
-					</h1>
-				)}
+				<page.Title doc={doc} />
 				<div class="top-tools">
 					<input
 						id="search"
@@ -196,7 +147,7 @@ function Header({ doc, onHelp }: { doc: Doc; onHelp: () => void }) {
 			</div>
 			<div class="nav-row">
 				<nav aria-label={t('nav')}>
-					{sectionsOf(doc).map((id) => (
+					{sectionsOf(page, doc).map((id) => (
 						<a href={`#${id}`} data-jump>
 							{t(`${id}.nav` as Key)}
 						</a>
@@ -377,7 +328,7 @@ function stepRow(doc: Doc, by: number): void {
 	announce(siteOf(doc, site.value)?.name ?? '');
 }
 
-function useKeyboard(doc: Doc, toggleHelp: () => void, closeHelp: () => void): void {
+function useKeyboard(page: Page, doc: Doc, toggleHelp: () => void, closeHelp: () => void): void {
 	useEffect(() => {
 		let going = false;
 		const onKey = (event: KeyboardEvent) => {
@@ -394,7 +345,7 @@ function useKeyboard(doc: Doc, toggleHelp: () => void, closeHelp: () => void): v
 			if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
 			if (!singleKeys.value && event.key.length === 1) return;
 			if (going && /^[0-9]$/.test(event.key)) {
-				const id = sectionsOf(doc)[event.key === '0' ? 9 : Number(event.key) - 1];
+				const id = sectionsOf(page, doc)[event.key === '0' ? 9 : Number(event.key) - 1];
 				if (id) jump(id);
 				going = false;
 				event.preventDefault();

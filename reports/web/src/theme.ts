@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The first script of the page: sets the theme before the first paint, so that a dark page never
- * flashes white. Everything else waits for main.tsx.
+ * flashes white. Everything else waits for start.tsx.
  */
 const named = /[#&]theme=(light|dark)/.exec(location.hash)?.[1];
 let stored: string | null = null;

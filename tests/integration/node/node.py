@@ -9,6 +9,7 @@ size that docs/MODELS.md states; without it nothing of the machine is changed.
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -60,6 +61,26 @@ def samples(scratch):
                         .check_status(0).stdout)["columns"]
     check_equal(len(series["node.free_blocks"]),
                 len(series["node.time_ns"]) * len(document["zones"]) * 11, "free blocks")
+
+
+@suite.case("the report of a machine's recording is a page about the machine", 60)
+def report(scratch):
+    path, _ = node(scratch, "--interval", "50ms", "--duration", "150ms")
+    page = os.path.join(scratch, "node.html")
+    run([tool("FRAGANALYZE"), "report", path]).check_status(0)
+    with open(page, encoding="utf-8") as f:
+        html = re.sub(r"<script.*?</script>", "", f.read(), flags=re.S)
+    # What reads without JavaScript.
+    for words in ("Memory of a machine", "Normal", "vm.min_free_kbytes"):
+        check(words in html, "%r on the page" % words)
+    check("Every block was freed" not in html, "the page speaks of blocks")
+    document = json.loads(run([tool("FRAGANALYZE"), "report", "--json", path]).check_status(0).stdout)
+    check_equal(sorted(document), ["node", "schema"], "sections")
+    check_equal(document["node"], {k: v for k, v in analyze_json("node", path).items() if k != "schema"}, "the section")
+    # An option that is about programs is refused, and nothing is overwritten.
+    result = run([tool("FRAGANALYZE"), "report", "--from", "1s", "--force", path]).check_status(2)
+    check(b"machine" in result.stderr, "says %r" % result.stderr)
+    run([tool("FRAGANALYZE"), "report", path]).check_status(2)
 
 
 @suite.case("what is missing is said", 60)

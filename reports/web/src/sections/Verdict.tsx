@@ -18,7 +18,7 @@ interface CardProps {
 	href: string;
 }
 
-function Card({ label, value, sub, title, tone, href }: CardProps) {
+export function Card({ label, value, sub, title, tone, href }: CardProps) {
 	return (
 		<a class={`card ${tone ? `tone-${tone}` : ''}`} href={href} title={title} data-jump>
 			<span class="card-label">{label}</span>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Start: read the boot block, then put the application in the place of the floor. */
 import { render } from 'preact';
-import { App } from './app';
+import { App, type Page } from './app';
 import { Columns, readBoot } from './container';
 import { toDoc, type Boot } from './doc';
 import { t } from './i18n';
@@ -17,7 +17,8 @@ function complain(text: string): void {
 	document.getElementById('app')!.append(note);
 }
 
-async function start(): Promise<void> {
+export async function start(page: Page): Promise<void> {
+	Object.assign(window, { __report: hook });
 	if (typeof DecompressionStream === 'undefined') {
 		complain(t('banner.browser'));
 		return;
@@ -30,14 +31,11 @@ async function start(): Promise<void> {
 		return;
 	}
 	const doc = toDoc(boot, new Columns(boot.columns));
-	startStore(doc.summary?.duration_ns ?? 1, doc.lang, {
+	startStore(doc.summary?.duration_ns ?? doc.node?.last_ns ?? 1, doc.lang, {
 		key: (id) => siteKey(doc, id),
 		id: (key) => siteByKey(doc, key),
 	});
-	render(<App doc={doc} />, document.getElementById('app')!);
+	render(<App doc={doc} page={page} />, document.getElementById('app')!);
 	document.getElementById('floor')!.hidden = true;
 	hook.ready = true;
 }
-
-Object.assign(window, { __report: hook });
-void start();
