@@ -295,6 +295,62 @@ static void emit_indices(struct fa_doc *doc)
 	fa_doc_column(doc, "frag.pin_shapley", FA_U64, pins, 5 * N_PINS);
 }
 
+static void emit_slab_figures(struct fa_json *json, uint64_t scale)
+{
+	fa_json_kv_u64(json, "slabs", 10 * scale);
+	fa_json_kv_u64(json, "full_slabs", 4 * scale);
+	fa_json_kv_u64(json, "slots", 640 * scale);
+	fa_json_kv_u64(json, "blocks", 480 * scale);
+	fa_json_kv_u64(json, "free_bytes", (uint64_t)(5 * MIB) * scale);
+	fa_json_kv_u64(json, "compact_gain_bytes", (uint64_t)(3 * MIB) * scale);
+	fa_json_kv_u64(json, "mesh_gain_bytes", (uint64_t)MIB * scale);
+}
+
+/* Of an allocator that has slabs: a quarter of all slots is free. */
+static void emit_slabs(const struct fixture *f, struct fa_json *json)
+{
+	fa_json_kv_string(json, "allocator", "jemalloc");
+	fa_json_key(json, "slabs");
+	fa_json_object_begin(json);
+	emit_slab_figures(json, 3);
+	fa_json_kv_u64(json, "bytes", (uint64_t)(60 * MIB));
+	for (const char *const *key =
+		     (const char *const[]){"large_blocks", "large_bytes", "unplaced_blocks",
+					   "unplaced_bytes", NULL};
+	     *key; key++)
+		fa_json_kv_u64(json, *key, 0);
+	fa_json_key(json, "classes");
+	fa_json_array_begin(json);
+	for (uint64_t i = 1; i <= 2; i++) {
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "size", 64 * i);
+		fa_json_kv_u64(json, "slab_bytes", 4096 * i);
+		emit_slab_figures(json, i);
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	fa_json_key(json, "sites");
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < 2; i++) {
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "site", i + 1);
+		fa_json_kv_string(json, "name", fixture_site(f, i));
+		fa_json_kv_u64(json, "sole", (uint64_t)(4 * MIB));
+		fa_json_kv_u64(json, "shapley", (uint64_t)((10 - 5 * (double)i) * MIB));
+		fa_json_kv_u64(json, "any", (uint64_t)(12 * MIB));
+		fa_json_kv_u64(json, "slabs_sole", 7);
+		fixture_stack(json, "stack", i, f->hostile);
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	fa_json_key(json, "other");
+	fa_json_object_begin(json);
+	fa_json_kv_u64(json, "sites", 0);
+	fa_json_kv_u64(json, "shapley", 0);
+	fa_json_object_end(json);
+	fa_json_object_end(json);
+}
+
 void fixture_frag(const struct fixture *f, struct fa_doc *doc)
 {
 	bool quarter = strcmp(f->kind, "quarter") == 0;
@@ -376,6 +432,8 @@ void fixture_frag(const struct fixture *f, struct fa_doc *doc)
 	}
 	fa_json_array_end(json);
 	emit_examples(f, json);
+	if (quarter)
+		emit_slabs(f, json);
 	fa_json_key(json, "verdict");
 	fa_json_object_begin(json);
 	fa_json_kv_string(json, "code", "pinned");

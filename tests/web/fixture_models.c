@@ -225,7 +225,7 @@ static void emit_call(struct fa_json *json, const char *key, uint64_t time_ns, s
 
 void fixture_errors(const struct fixture *f, struct fa_doc *doc)
 {
-	static const char *const kinds[] = {"double_free", "interior_free"};
+	static const char *const kinds[] = {"double_free", "interior_free", "invalid_free"};
 	bool any = strcmp(f->kind, "soak") == 0 || f->hostile;
 	struct fa_json *json = fa_doc_begin(doc, "errors");
 
@@ -244,12 +244,22 @@ void fixture_errors(const struct fixture *f, struct fa_doc *doc)
 		fa_json_kv_u64(json, "thread", 3);
 		fa_json_kv_string(json, "call", "free");
 		fa_json_kv_u64(json, "count", i + 1);
-		if (i)
+		if (i == 1)
 			fa_json_kv_u64(json, "offset", 16);
 		else
 			fa_json_kv_null(json, "offset");
+		fa_json_kv_string(json, "region", i == 2 ? "file" : NULL);
+		fa_json_kv_string(json, "mapping",
+				  i < 2	       ? NULL
+				  : f->hostile ? fixture_hostile_name
+					       : "/usr/share/dict/words");
+		fa_json_kv_null(json, "given_bytes");
+		fa_json_kv_null(json, "block_bytes");
 		fixture_stack(json, "stack", i, f->hostile);
-		emit_call(json, "allocated", HOUR, 2 + i, f->hostile);
+		if (i == 2)
+			fa_json_kv_null(json, "allocated");
+		else
+			emit_call(json, "allocated", HOUR, 2 + i, f->hostile);
 		if (i)
 			fa_json_kv_null(json, "freed");
 		else

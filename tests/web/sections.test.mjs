@@ -207,12 +207,14 @@ test('lifetimes: the median, the two cells, and the sites of a cell', async () =
 
 test('bad frees: three calls of each, by search too', async () => {
 	const page = await open(file('soak'));
-	assert.match(await page.locator('#errors .answer').innerText(), /3 bad frees from 2 places: double free 1, free inside a block 2/);
+	assert.match(await page.locator('#errors .answer').innerText(), /6 bad frees from 3 places: double free 1, free inside a block 2, free of an unknown address 3/);
 	const text = await page.locator('#errors .calls').innerText();
 	for (const part of ['The bad call', 'Allocated', 'Freed before', 'src/cache.c:212', 'src/tls.c:305'])
 		assert.ok(text.includes(part), part);
 	await page.locator('#errors .bad-head').nth(1).click();
 	await page.locator('#errors .calls', { hasText: '16 bytes inside the block' }).waitFor();
+	await page.locator('#errors .bad-head').nth(2).click();
+	await page.locator('#errors .calls', { hasText: 'a mapped file · /usr/share/dict/words' }).waitFor();
 	await page.finish();
 	const none = await open(file('sampled'));
 	assert.match(await none.locator('#errors').innerText(), /not all frees were looked at/);
@@ -348,4 +350,18 @@ test('machine: what is free, in what pieces, and what would help', async () => {
 	assert.match(await page.locator('#sources').innerText(), /not permitted/);
 	assert.equal(await page.locator('#leaks, #timeline').count(), 0);
 	await page.finish();
+});
+
+test('slabs: free slots by size, and who keeps them; nothing of it where the allocator has none', async () => {
+	const page = await open(file('quarter'));
+	assert.match(await page.locator('#slots .answer').innerText(), /15\.0 MiB \(25 %\) of 30 slabs of jemalloc are free slots; 9\.00 MiB would/);
+	assert.equal(await page.locator('#slots rect:not(.bar-hit)').count(), 2);
+	await page.locator('#slots .site-name').first().click();
+	await settle(page);
+	assert.equal(await page.locator('#slots tr.chosen').count(), 1);
+	assert.equal(await page.locator('#leaks tbody.chosen').getAttribute('data-site'), '1');
+	await page.finish();
+	const none = await open(file('soak'));
+	assert.equal(await none.locator('#slots, nav a[href="#slots"]').count(), 0);
+	await none.finish();
 });

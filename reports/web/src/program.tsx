@@ -17,6 +17,7 @@ import { Holes, Pages } from './sections/Pages';
 import { Pins } from './sections/Pins';
 import { Quality } from './sections/Quality';
 import { Remedies } from './sections/Remedies';
+import { Slots } from './sections/Slots';
 import { Threads } from './sections/Threads';
 import { Timeline } from './sections/Timeline';
 import { Verdict } from './sections/Verdict';
@@ -48,7 +49,7 @@ function Title({ doc }: { doc: Doc }) {
 function has(doc: Doc, section: string): boolean {
 	const held: Record<string, unknown> = {
 		diff: doc.diff, leaks: doc.leaks, flame: doc.flame, threads: doc.threads, lifetimes: doc.lifetimes,
-		errors: doc.errors, quality: doc.quality, timeline: doc.summary,
+		errors: doc.errors, quality: doc.quality, timeline: doc.summary, slots: doc.frag?.slabs,
 	};
 	return !(section in held) || Boolean(held[section]);
 }
@@ -66,6 +67,7 @@ const page: Page = {
 		['pages', Pages],
 		['holes', Holes],
 		['pins', Pins],
+		['slots', Slots],
 		['remedies', Remedies],
 		['frag', Frag],
 		['orders', Orders],

@@ -2,7 +2,7 @@
 /* Did the program free what it must not? Each bad call, with the calls that made and freed the block. */
 import { useState } from 'preact/hooks';
 import { stackText, type Doc, type ErrorCall, type HeapError } from '../doc';
-import { address, clock, count, visible } from '../format';
+import { address, bytes, clock, count, visible } from '../format';
 import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { copyText, Section, TableTwin } from '../parts/Section';
@@ -87,6 +87,15 @@ export function Errors({ doc }: { doc: Doc }) {
 	);
 }
 
+/* Of an invalid free the region and what it is called; of a wrong size both sizes. */
+function whatLiesThere({ kind, region, mapping, offset, given_bytes, block_bytes }: HeapError): string {
+	if (kind === 'bad_size' && typeof given_bytes === 'number')
+		return t('errors.sizes', bytes(given_bytes), bytes(block_bytes));
+	if (!region) return '';
+	const name = mapping ? visible(mapping) : region === 'stack' && offset ? t('errors.stack.of', offset) : '';
+	return [t('errors.region', tOr('errors.region', region)), name].filter((part) => part !== '').join(' · ');
+}
+
 function Calls({ error }: { error: HeapError }) {
 	const parts: [string, ErrorCall | null][] = [
 		[t('errors.here'), error],
@@ -102,6 +111,7 @@ function Calls({ error }: { error: HeapError }) {
 						{error.offset !== null && call === error && error.kind === 'interior_free' && (
 							<p class="muted">{t('errors.offset', count(error.offset))}</p>
 						)}
+						{call === error && whatLiesThere(error) && <p class="muted">{whatLiesThere(error)}</p>}
 						<Stack stack={call.stack} />
 						<button type="button" onClick={() => void copyText(stackText(call.stack))}>{t('stack.copy')}</button>
 					</div>
