@@ -443,7 +443,7 @@ LOOK_AHEAD look_ahead_accounts(struct fa_engine *engine, const struct ft_event *
 			__builtin_prefetch(&engine->sites[events[i].stack], 1);
 }
 
-/* What the layout has of a group of events, in three steps of a group each. */
+/* What the layout has of a group of events, in two steps of a group each. */
 LOOK_AHEAD look_ahead_pages(struct fa_engine *engine, const struct ft_event *events, size_t from,
 			    size_t to)
 {
@@ -459,16 +459,10 @@ LOOK_AHEAD look_ahead_pages(struct fa_engine *engine, const struct ft_event *eve
 	}
 }
 
-LOOK_AHEAD look_ahead_entries(struct fa_engine *engine, size_t from, size_t to)
-{
-	for (size_t i = from; i < to; i++)
-		fa_layout_prefetch_entry(engine->layout, engine->ahead.pages[i % ENGINE_AHEAD]);
-}
-
 LOOK_AHEAD look_ahead_sites(struct fa_engine *engine, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
-		fa_layout_prefetch_sites(engine->layout, engine->ahead.pages[i % ENGINE_AHEAD]);
+		fa_layout_prefetch_sites(engine->ahead.pages[i % ENGINE_AHEAD]);
 }
 
 /* Start to fetch what the events after events[i..i + GROUP) want; i is a multiple of GROUP. */
@@ -485,8 +479,7 @@ look_ahead(struct fa_engine *engine, const struct ft_event *events, size_t i, si
 	look_ahead_accounts(engine, events, at[2], at[3]);
 	if (engine->has_layout) {
 		look_ahead_pages(engine, events, at[3], at[4]);
-		look_ahead_entries(engine, at[2], at[3]);
-		look_ahead_sites(engine, at[1], at[2]);
+		look_ahead_sites(engine, at[2], at[3]);
 	}
 }
 

@@ -24,13 +24,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fa_pool.h"
 #include "fa_regions.h"
 #include "fa_ufi.h"
 #include "ft_error.h"
 #include "ft_map.h"
 
 /* Sizes by the 8 bytes below 256, above that eight to each power of two. */
-enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 64, FA_HOLES_RECENT_CELLS = 2048 };
+enum { FA_HOLE_BINS = 32 + 8 * 40, FA_HOLES_RECENT = 1024, FA_HOLES_SMALL = 512 };
 
 static inline unsigned fa_hole_bin(uint64_t size)
 {
@@ -71,20 +72,21 @@ struct fa_holes {
 	struct {
 		uint64_t key; /* + 1; 0: none */
 		size_t leaf;
-	} recent[FA_HOLES_RECENT]; /* leaves found lately, by the low bits of their key */
-	struct {
-		uint64_t key; /* + 1; 0: none */
-		struct fa_holes_cell *cell;
-	} recent_cells[FA_HOLES_RECENT_CELLS]; /* likewise: what the fast path finds */
-	struct fa_holes_cell **cells;	       /* 64 KiB each, in slabs */
+	} recent[FA_HOLES_RECENT];    /* leaves found lately, by the low bits of their key */
+	struct fa_pool pool;	      /* slabs */
+	struct fa_holes_cell **cells; /* 64 KiB each, in slabs */
 	size_t n_cells, n_slabs, slab_room;
-	/* By cell: no hole that starts in it is larger, and one is as large unless bit 0 is set. */
+	/* By cell: no hole of a page or more that starts in it is larger, and one is as large
+	 * unless bit 0 is set; 0: there is none. */
 	uint64_t *bounds;
+	/* By size / 8: holes smaller than a page. [0] counts nothing. */
+	uint32_t small[FA_HOLES_SMALL];
 	struct ft_map upper[7]; /* which leaves are in use: 64-ary bitmap tree over them */
 	uint64_t (*fine)[8];	/* bits of pages that need one for 8 bytes */
 	size_t n_fine, fine_room;
 	uint64_t free_fine;
 	struct fa_regions regions; /* ever in use, in units of 64 KiB */
+	/* Not those of holes smaller than a page by size, nor n_holes: fa_holes_totals(). */
 	struct fa_hole_totals totals;
 };
 
@@ -104,6 +106,9 @@ void fa_holes_remove(struct fa_holes *holes, uint64_t start, uint64_t end);
 
 /* An update at `address` is coming soon: start to fetch its bits. */
 void fa_holes_prefetch(struct fa_holes *holes, uint64_t address);
+
+/* All figures, as they are now; valid until the next update. */
+const struct fa_hole_totals *fa_holes_totals(struct fa_holes *holes);
 
 /* Size of the largest hole; 0 without holes. Amortised: looks again only where the largest one
  * went. */

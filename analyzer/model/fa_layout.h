@@ -56,26 +56,17 @@ static inline bool fa_layout_refused(const struct fa_layout *layout, uint64_t ad
 }
 
 /* A block whose bytes begin near `address` comes or goes soon: start to fetch its records. Returns
- * what fa_layout_prefetch_entry() and then, later, fa_layout_prefetch_sites() want; NULL: nothing.
- */
+ * what fa_layout_prefetch_sites() wants, some updates later; NULL: nothing. */
 static inline const struct fa_page *fa_layout_prefetch(struct fa_layout *layout, uint64_t address)
 {
 	fa_holes_prefetch(&layout->holes, address);
 	return fa_pagemap_prefetch(&layout->pages, address);
 }
 
-static inline void fa_layout_prefetch_entry(const struct fa_layout *layout,
-					    const struct fa_page *page)
+static inline void fa_layout_prefetch_sites(const struct fa_page *page)
 {
 	if (page)
-		fa_pagemap_prefetch_entry(&layout->pages, page);
-}
-
-static inline void fa_layout_prefetch_sites(const struct fa_layout *layout,
-					    const struct fa_page *page)
-{
-	if (page)
-		fa_pagemap_prefetch_sites(&layout->pages, page);
+		fa_pagemap_prefetch_sites(page);
 }
 
 /* Pages with live bytes, and free ones between them. */

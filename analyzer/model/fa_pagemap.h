@@ -30,7 +30,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fa_pool.h"
 #include "fa_residency.h"
+#include "fa_sparse.h"
 #include "ft_error.h"
 #include "ft_map.h"
 
@@ -39,7 +41,7 @@ enum {
 	FA_HUGE_SHIFT = 21,
 	FA_OCCUPANCY = 11, /* empty, then ten deciles: [0, 10 %) without empty, ... [90, 100 %] */
 	FA_PAGE_SITES = 3, /* sites that a page record holds itself */
-	FA_PAGE_RECENT = 4096,
+	FA_PAGE_LISTS = 16,
 };
 
 /* All values are exact after each add and remove. */
@@ -54,7 +56,6 @@ struct fa_page_totals {
 };
 
 struct fa_page; /* 28 bytes, in groups of 16 neighbours */
-struct fa_page_spill;
 
 /* The pages that one block covers alone. */
 struct fa_page_span {
@@ -66,16 +67,12 @@ struct fa_page_span {
 struct fa_pagemap {
 	unsigned shift;
 	bool with_sites;
-	struct ft_map groups;  /* page / 16 -> index of the group */
-	struct fa_page **slab; /* groups, FA_SLAB to an allocation */
+	struct fa_sparse groups; /* page / 16 -> index of the group + 1 */
+	struct fa_page **slab;	 /* groups, FA_SLAB to an allocation */
 	size_t n_groups, n_slabs, slab_room;
-	struct {
-		uint64_t key; /* + 1; 0: none */
-		struct fa_page *group;
-	} recent[FA_PAGE_RECENT];     /* groups found lately, by the low bits of their key */
-	struct fa_page_spill *spills; /* pages with more than FA_PAGE_SITES sites */
-	size_t n_spills, spill_room;
-	uint32_t free_spill;	/* list of unused entries, UINT32_MAX ends it */
+	struct fa_pool pool;		 /* slabs, and lists of pages with many sites */
+	void *free_lists[FA_PAGE_LISTS]; /* by room: unused ones; each begins with the next */
+	size_t list_bytes;
 	uint64_t *keys;		/* by group: page / 16 */
 	struct ft_map span_map; /* first page -> index of the span */
 	struct fa_page_span *spans;
@@ -99,11 +96,9 @@ struct ft_error *fa_pagemap_add(struct fa_pagemap *map, uint64_t start, uint64_t
 void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uint32_t site);
 
 /* An update at `address` is coming: start to fetch its record, and return it, or NULL. It stays
- * where it is. Some updates later, when it should be there, fetch what hangs on it, and then what
- * hangs on that. */
+ * where it is. Some updates later, when it should be there, fetch what hangs on it. */
 const struct fa_page *fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address);
-void fa_pagemap_prefetch_entry(const struct fa_pagemap *map, const struct fa_page *page);
-void fa_pagemap_prefetch_sites(const struct fa_pagemap *map, const struct fa_page *page);
+void fa_pagemap_prefetch_sites(const struct fa_page *page);
 
 /* Live bytes of the page that holds `address` as far as it has a record; interior pages of one
  * block read as 0. For tests and close-ups. */

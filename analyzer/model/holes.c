@@ -47,8 +47,7 @@ void fa_holes_init(struct fa_holes *holes, unsigned phase)
 
 void fa_holes_deinit(struct fa_holes *holes)
 {
-	for (size_t i = 0; i < holes->n_slabs; i++)
-		free(holes->cells[i]);
+	fa_pool_deinit(&holes->pool);
 	for (unsigned l = 0; l < N_UPPER; l++)
 		ft_map_deinit(&holes->upper[l]);
 	ft_map_deinit(&holes->leaf_map);
@@ -145,7 +144,7 @@ static struct fa_holes_cell *cell_at(const struct fa_holes *h, size_t index)
 	return &h->cells[index / CELL_SLAB][index % CELL_SLAB];
 }
 
-static struct fa_holes_leaf *leaf_find(struct fa_holes *h, uint64_t key)
+static inline struct fa_holes_leaf *leaf_find(struct fa_holes *h, uint64_t key)
 {
 	unsigned slot = (unsigned)key % FA_HOLES_RECENT;
 
@@ -186,35 +185,18 @@ static struct fa_holes_leaf *leaf_make(struct fa_holes *h, uint64_t key)
 }
 
 /* Index + 1 of the cell, or 0. */
-static uint32_t cell_index(struct fa_holes *h, uint64_t pos)
+static inline uint32_t cell_index(struct fa_holes *h, uint64_t pos)
 {
 	const struct fa_holes_leaf *leaf = leaf_find(h, pos >> LEAF_SHIFT);
 
 	return leaf ? leaf->cell[(pos >> CELL_SHIFT) & (LEAF_CELLS - 1)] : 0;
 }
 
-static struct fa_holes_cell *cell_find(struct fa_holes *h, uint64_t pos)
+static inline struct fa_holes_cell *cell_find(struct fa_holes *h, uint64_t pos)
 {
 	uint32_t index = cell_index(h, pos);
 
 	return index ? cell_at(h, index - 1) : NULL;
-}
-
-/* The same, found faster the next time. Cells stay where they are. */
-static inline struct fa_holes_cell *cell_recall(struct fa_holes *h, uint64_t pos)
-{
-	uint64_t key = pos >> CELL_SHIFT;
-	unsigned slot = (unsigned)key % FA_HOLES_RECENT_CELLS;
-
-	if (__builtin_expect(h->recent_cells[slot].key != key + 1, 0)) {
-		struct fa_holes_cell *cell = cell_find(h, pos);
-
-		if (!cell)
-			return NULL;
-		h->recent_cells[slot].key = key + 1;
-		h->recent_cells[slot].cell = cell;
-	}
-	return h->recent_cells[slot].cell;
 }
 
 static struct fa_holes_cell *cell_make(struct fa_holes *h, uint64_t pos)
@@ -244,7 +226,8 @@ static struct fa_holes_cell *cell_make(struct fa_holes *h, uint64_t pos)
 			h->bounds = bounds;
 			h->slab_room = room;
 		}
-		h->cells[h->n_slabs] = calloc(CELL_SLAB, sizeof(struct fa_holes_cell));
+		h->cells[h->n_slabs] =
+			fa_pool_take(&h->pool, CELL_SLAB * sizeof(struct fa_holes_cell));
 		if (!h->cells[h->n_slabs])
 			return NULL;
 		h->n_slabs++;
@@ -546,27 +529,27 @@ static void hole_count(struct fa_holes *h, uint64_t pos, uint64_t end_pos, uint6
 	if (!size || !same_region(h, start, end))
 		return;
 
-	unsigned bin = fa_hole_bin(size);
-
-	h->totals.n_holes += one;
 	h->totals.hole_bytes += one * size;
+	if (size < PAGE) {
+		h->small[size / 8] += (uint32_t)one;
+		return;
+	}
+
+	unsigned bin = fa_hole_bin(size);
+	uint64_t first, last;
+
 	h->totals.bin_holes[bin] += one;
 	h->totals.bin_bytes[bin] += one * size;
-
-	if (size >= PAGE) {
-		uint64_t first, last;
-
-		if (whole_pages(start, end, &first, &last)) {
-			h->totals.free_pages += one * (last - first);
-			if (one == 1)
-				fa_orders_add(&h->totals.orders, first, last);
-			else
-				fa_orders_remove(&h->totals.orders, first, last);
-		}
-		/* The chunk begins 8 before the hole and ends 8 before its end. */
-		if (whole_pages(start - 8 + 48, end - 8, &first, &last))
-			h->totals.trim_pages += one * (last - first);
+	if (whole_pages(start, end, &first, &last)) {
+		h->totals.free_pages += one * (last - first);
+		if (one == 1)
+			fa_orders_add(&h->totals.orders, first, last);
+		else
+			fa_orders_remove(&h->totals.orders, first, last);
 	}
+	/* The chunk begins 8 before the hole and ends 8 before its end. */
+	if (whole_pages(start - 8 + 48, end - 8, &first, &last))
+		h->totals.trim_pages += one * (last - first);
 
 	uint64_t *bound = &h->bounds[cell_index(h, pos - 1) - 1];
 
@@ -663,7 +646,7 @@ static inline bool look_near(struct fa_holes *h, uint64_t from, uint64_t to, boo
 
 	if ((from ^ (to - 1)) >> PAGE_SHIFT || (from | to) & 15)
 		return false;
-	n->cell = cell_recall(h, from);
+	n->cell = cell_find(h, from);
 	if (!n->cell || n->cell->is_fine >> page & 1)
 		return false;
 	n->words = n->cell->bits[page];
@@ -692,37 +675,6 @@ static inline bool look_near(struct fa_holes *h, uint64_t from, uint64_t to, boo
 	return n->after >= n->to;
 }
 
-/* Enter (one = 1) or take back (one = -1) a hole of so many units that is smaller than a page. */
-static inline void near_count(struct fa_holes *h, uint64_t units, uint64_t one)
-{
-	unsigned bin = fa_hole_bin(units * 16);
-
-	h->totals.n_holes += one;
-	h->totals.bin_holes[bin] += one;
-	h->totals.bin_bytes[bin] += one * units * 16;
-}
-
-static inline void near_enter(struct fa_holes *h, const struct near *n, uint64_t units)
-{
-	uint64_t *bound = &h->bounds[n->cell->index];
-
-	if (!units)
-		return;
-	near_count(h, units, 1);
-	if (units * 16 >= (*bound & ~(uint64_t)STALE))
-		*bound = units * 16;
-}
-
-static inline void near_leave(struct fa_holes *h, const struct near *n, uint64_t units)
-{
-	uint64_t *bound = &h->bounds[n->cell->index];
-
-	if (!units)
-		return;
-	near_count(h, units, UINT64_MAX);
-	*bound |= units * 16 == *bound ? STALE : 0;
-}
-
 static inline void near_write(const struct near *n, bool value)
 {
 	for (unsigned unit = n->from; unit < n->to;) {
@@ -745,10 +697,10 @@ static inline bool add_near(struct fa_holes *h, uint64_t from, uint64_t to, uint
 	if (!look_near(h, from, to, true, &n) || !n.cell->is_covered ||
 	    (n.cell->tags & tags) != tags)
 		return false;
-	near_leave(h, &n, n.after - n.before);
 	near_write(&n, true);
-	near_enter(h, &n, n.from - n.before);
-	near_enter(h, &n, n.after - n.to);
+	h->small[2 * (n.after - n.before)]--;
+	h->small[2 * (n.from - n.before)]++;
+	h->small[2 * (n.after - n.to)]++;
 	h->totals.hole_bytes -= to - from;
 	return true;
 }
@@ -759,10 +711,10 @@ static inline bool remove_near(struct fa_holes *h, uint64_t from, uint64_t to)
 
 	if (!look_near(h, from, to, false, &n))
 		return false;
-	near_leave(h, &n, n.from - n.before);
-	near_leave(h, &n, n.after - n.to);
 	near_write(&n, false);
-	near_enter(h, &n, n.after - n.before);
+	h->small[2 * (n.from - n.before)]--;
+	h->small[2 * (n.after - n.to)]--;
+	h->small[2 * (n.after - n.before)]++;
 	h->totals.hole_bytes += to - from;
 	return true;
 }
@@ -804,7 +756,7 @@ struct ft_error *fa_holes_add(struct fa_holes *h, uint64_t start, uint64_t end, 
 	}
 	/* When all of the block is in one cell, of positions and of addresses. */
 	if (!((start ^ (to - 1)) >> CELL_SHIFT)) {
-		struct fa_holes_cell *cell = cell_recall(h, from);
+		struct fa_holes_cell *cell = cell_find(h, from);
 
 		cell->tags |= tags;
 		cell->is_covered = true;
@@ -840,12 +792,29 @@ void fa_holes_remove(struct fa_holes *h, uint64_t start, uint64_t end)
 void fa_holes_prefetch(struct fa_holes *h, uint64_t address)
 {
 	uint64_t pos = address + h->phase;
-	struct fa_holes_cell *cell = cell_recall(h, pos);
+	struct fa_holes_cell *cell = cell_find(h, pos);
 
 	if (!cell)
 		return;
 	__builtin_prefetch(cell->bits[page_of(pos)], 1);
 	__builtin_prefetch(cell, 1);
+}
+
+const struct fa_hole_totals *fa_holes_totals(struct fa_holes *h)
+{
+	struct fa_hole_totals *totals = &h->totals;
+	const unsigned large = fa_hole_bin(PAGE);
+
+	memset(totals->bin_holes, 0, large * sizeof(*totals->bin_holes));
+	memset(totals->bin_bytes, 0, large * sizeof(*totals->bin_bytes));
+	for (unsigned i = 1; i < FA_HOLES_SMALL; i++) {
+		totals->bin_holes[fa_hole_bin(i * 8)] += h->small[i];
+		totals->bin_bytes[fa_hole_bin(i * 8)] += UINT64_C(8) * i * h->small[i];
+	}
+	totals->n_holes = 0;
+	for (unsigned b = 0; b < FA_HOLE_BINS; b++)
+		totals->n_holes += totals->bin_holes[b];
+	return totals;
 }
 
 /* ---- queries ------------------------------------------------------------------------------------
@@ -940,9 +909,14 @@ uint64_t fa_holes_largest(struct fa_holes *h)
 			*bound = cell_largest(h, cell_at(h, index - 1),
 					      (h->leaves[l].key << LEAF_SHIFT) +
 						      ((uint64_t)c << CELL_SHIFT));
+			if (*bound < PAGE)
+				*bound = 0;
 			if (*bound > largest)
 				largest = *bound;
 		}
+	for (unsigned i = FA_HOLES_SMALL; !largest && --i;)
+		if (h->small[i])
+			largest = UINT64_C(8) * i;
 	return largest;
 }
 

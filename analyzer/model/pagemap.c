@@ -5,91 +5,97 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The place of `site` in the entry, or spill->n. */
-static inline uint32_t spill_find(const struct fa_page_spill *spill, uint32_t site)
+/* ---- lists of crowded pages --------------------------------------------------------------------
+ */
+
+/* The place of `site` in the list, or its length. */
+static inline uint32_t list_find(struct page_list list, uint32_t site)
 {
-	for (uint32_t i = 0; i < spill->n; i += SPILL_STEP) {
-		const uint32_t *sites = spill->sites + i;
+	for (uint32_t i = 0; i < list.n; i += LIST_STEP) {
+		const uint32_t *sites = list.sites + i;
 		uint32_t found = 0;
 
-		for (unsigned k = 0; k < SPILL_STEP; k++)
+		for (unsigned k = 0; k < LIST_STEP; k++)
 			found |= (uint32_t)(sites[k] == site) << k;
 		if (found) {
 			uint32_t at = i + (uint32_t)__builtin_ctz(found);
 
 			/* What is behind the last one is left from before. */
-			return at < spill->n ? at : spill->n;
+			return at < list.n ? at : list.n;
 		}
 	}
-	return spill->n;
+	return list.n;
+}
+
+/* An empty list. False when out of memory. */
+static bool list_take(struct fa_pagemap *map, uint32_t room_log2, struct page_list *ret)
+{
+	size_t bytes = (size_t)LIST_STEP * 2 * sizeof(uint32_t) << room_log2;
+	uint32_t *sites = NULL;
+
+	if (room_log2 < FA_PAGE_LISTS) {
+		sites = map->free_lists[room_log2];
+		if (sites) {
+			memcpy(&map->free_lists[room_log2], sites, sizeof(void *));
+		} else {
+			sites = fa_pool_take(&map->pool, bytes);
+			map->list_bytes += bytes;
+		}
+	}
+	*ret = (struct page_list){.sites = sites, .room_log2 = room_log2};
+	return sites;
+}
+
+static void list_give(struct fa_pagemap *map, struct page_list list)
+{
+	memcpy(list.sites, &map->free_lists[list.room_log2], sizeof(void *));
+	map->free_lists[list.room_log2] = list.sites;
 }
 
 /* Append a share. False when out of memory. */
-static bool spill_add(struct fa_page_spill *spill, uint32_t site, uint32_t share)
+static bool list_add(struct fa_pagemap *map, struct page_list *list, uint32_t site, uint32_t share)
 {
-	if (spill->n == spill->room) {
-		uint32_t room = spill->room ? spill->room * 2 : SPILL_STEP;
-		uint32_t *sites = calloc(room, 2 * sizeof(*sites));
+	if (list->n == (uint32_t)LIST_STEP << list->room_log2) {
+		struct page_list bigger;
 
-		if (!sites)
+		if (!list_take(map, list->room_log2 + 1, &bigger))
 			return false;
-		if (spill->n) {
-			memcpy(sites, spill->sites, spill->n * sizeof(*sites));
-			memcpy(sites + room, spill_shares(spill), spill->n * sizeof(*sites));
-		}
-		free(spill->sites);
-		spill->sites = sites;
-		spill->room = room;
+		memcpy(bigger.sites, list->sites, list->n * sizeof(*list->sites));
+		memcpy(list_shares(bigger), list_shares(*list), list->n * sizeof(*list->sites));
+		bigger.n = list->n;
+		list_give(map, *list);
+		*list = bigger;
 	}
-	spill->sites[spill->n] = site;
-	spill_shares(spill)[spill->n++] = share;
+	list->sites[list->n] = site;
+	list_shares(*list)[list->n++] = share;
 	return true;
 }
+
+/* ---- records -----------------------------------------------------------------------------------
+ */
 
 void fa_pagemap_init(struct fa_pagemap *map, unsigned shift, bool with_sites)
 {
 	*map = (struct fa_pagemap){.shift = shift, .with_sites = with_sites};
-	map->free_spill = UINT32_MAX;
 }
 
 void fa_pagemap_deinit(struct fa_pagemap *map)
 {
-	for (size_t i = 0; i < map->n_slabs; i++)
-		free(map->slab[i]);
+	fa_pool_deinit(&map->pool);
 	free(map->slab);
-	for (size_t i = 0; i < map->n_spills; i++)
-		free(map->spills[i].sites);
-	free(map->spills);
 	free(map->keys);
 	free(map->spans);
 	ft_map_deinit(&map->span_map);
-	ft_map_deinit(&map->groups);
+	fa_sparse_deinit(&map->groups);
 	*map = (struct fa_pagemap){0};
 }
 
 /* The record of `page`, or NULL when it never had a block's edge. */
-static struct fa_page *page_find(const struct fa_pagemap *map, uint64_t page)
+static inline struct fa_page *page_find(struct fa_pagemap *map, uint64_t page)
 {
-	const uint64_t *index = ft_map_get(&map->groups, page >> GROUP_SHIFT);
+	uint32_t index = fa_sparse_get(&map->groups, page >> GROUP_SHIFT);
 
-	return index ? &group_at(map, *index)[page & (GROUP - 1)] : NULL;
-}
-
-/* The same, found faster the next time. */
-static struct fa_page *page_recall(struct fa_pagemap *map, uint64_t page)
-{
-	uint64_t key = page >> GROUP_SHIFT;
-	unsigned slot = (unsigned)key % FA_PAGE_RECENT;
-
-	if (map->recent[slot].key != key + 1) {
-		const uint64_t *index = ft_map_get(&map->groups, key);
-
-		if (!index)
-			return NULL;
-		map->recent[slot].key = key + 1;
-		map->recent[slot].group = group_at(map, *index);
-	}
-	return &map->recent[slot].group[page & (GROUP - 1)];
+	return index ? &group_at(map, index - 1)[page & (GROUP - 1)] : NULL;
 }
 
 static bool slab_grow(struct fa_pagemap *map)
@@ -109,56 +115,27 @@ static bool slab_grow(struct fa_pagemap *map)
 		map->slab = slab;
 		map->slab_room = room;
 	}
-	map->slab[map->n_slabs] = calloc((size_t)FA_SLAB * GROUP, sizeof(struct fa_page));
+	map->slab[map->n_slabs] =
+		fa_pool_take(&map->pool, (size_t)FA_SLAB * GROUP * sizeof(struct fa_page));
 	return map->slab[map->n_slabs] && ++map->n_slabs;
 }
 
 static struct fa_page *page_make(struct fa_pagemap *map, uint64_t page)
 {
-	struct fa_page *found = page_recall(map, page);
+	struct fa_page *found = page_find(map, page);
 
 	if (found)
 		return found;
 	if (map->n_groups == map->n_slabs * FA_SLAB && !slab_grow(map))
 		return NULL;
 
-	uint64_t *index = ft_map_put(&map->groups, page >> GROUP_SHIFT, NULL);
+	uint32_t *index = fa_sparse_make(&map->groups, page >> GROUP_SHIFT);
 
 	if (!index)
 		return NULL;
-	*index = map->n_groups;
 	map->keys[map->n_groups++] = page >> GROUP_SHIFT;
-	return page_recall(map, page);
-}
-
-static struct fa_page_spill *spill_take(struct fa_pagemap *map, uint32_t *index)
-{
-	if (map->free_spill == UINT32_MAX) {
-		if (map->n_spills == map->spill_room) {
-			size_t room = map->spill_room ? map->spill_room * 2 : 64;
-			struct fa_page_spill *spills = realloc(map->spills, room * sizeof(*spills));
-
-			if (!spills)
-				return NULL;
-			map->spills = spills;
-			map->spill_room = room;
-		}
-		map->spills[map->n_spills] = (struct fa_page_spill){.next_free = UINT32_MAX};
-		map->free_spill = (uint32_t)map->n_spills++;
-	}
-
-	struct fa_page_spill *spill = &map->spills[map->free_spill];
-
-	*index = map->free_spill;
-	map->free_spill = spill->next_free;
-	spill->n = 0;
-	return spill;
-}
-
-static void spill_give(struct fa_pagemap *map, uint32_t index)
-{
-	map->spills[index].next_free = map->free_spill;
-	map->free_spill = index;
+	*index = (uint32_t)map->n_groups;
+	return page_find(map, page);
 }
 
 /* What `bytes` of one block are in a share. */
@@ -170,7 +147,7 @@ static uint32_t share_of(const struct fa_pagemap *map, uint32_t bytes)
 /* Account a share more of `site` on the page. False when out of memory, nothing changed then. */
 static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t site, uint32_t share)
 {
-	struct fa_page_spill *spill;
+	struct page_list list;
 
 	if (page->n_sites != SPILLED) {
 		for (unsigned i = 0; i < page->n_sites; i++)
@@ -183,29 +160,26 @@ static bool sites_add(struct fa_pagemap *map, struct fa_page *page, uint32_t sit
 			page->share[page->n_sites++] = share;
 			return true;
 		}
-
-		uint32_t index;
-
-		spill = spill_take(map, &index);
-		if (!spill)
+		if (!list_take(map, 0, &list))
 			return false;
 		for (unsigned i = 0; i < FA_PAGE_SITES; i++)
-			if (!spill_add(spill, page->site[i], page->share[i])) {
-				spill_give(map, index);
-				return false;
-			}
+			list_add(map, &list, page->site[i], page->share[i]);
 		page->n_sites = SPILLED;
-		page->site[0] = index;
+	} else {
+		list = list_of(page);
 	}
 
-	spill = &map->spills[page->site[0]];
+	uint32_t at = list_find(list, site);
 
-	uint32_t at = spill_find(spill, site);
+	if (at < list.n) {
+		list_shares(list)[at] += share;
+		return true;
+	}
 
-	if (at == spill->n)
-		return spill_add(spill, site, share);
-	spill_shares(spill)[at] += share;
-	return true;
+	bool added = list_add(map, &list, site, share);
+
+	list_keep(page, list);
+	return added;
 }
 
 static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t site,
@@ -226,28 +200,28 @@ static void sites_remove(struct fa_pagemap *map, struct fa_page *page, uint32_t 
 		return;
 	}
 
-	uint32_t index = page->site[0];
-	struct fa_page_spill *spill = &map->spills[index];
+	struct page_list list = list_of(page);
+	uint32_t at = list_find(list, site), *shares = list_shares(list);
 
-	uint32_t at = spill_find(spill, site), *shares = spill_shares(spill);
-
-	if (at < spill->n) {
-		shares[at] -= share;
-		if (!shares[at]) {
-			spill->n--;
-			spill->sites[at] = spill->sites[spill->n];
-			shares[at] = shares[spill->n];
-		}
-	}
-	if (spill->n > FA_PAGE_SITES)
+	if (at == list.n)
 		return;
+	shares[at] -= share;
+	if (shares[at])
+		return;
+	list.n--;
+	list.sites[at] = list.sites[list.n];
+	shares[at] = shares[list.n];
+	if (list.n > FA_PAGE_SITES) {
+		list_keep(page, list);
+		return;
+	}
 	/* The record can hold them again. */
-	page->n_sites = spill->n;
-	for (uint32_t i = 0; i < spill->n; i++) {
-		page->site[i] = spill->sites[i];
+	page->n_sites = list.n;
+	for (uint32_t i = 0; i < list.n; i++) {
+		page->site[i] = list.sites[i];
 		page->share[i] = shares[i];
 	}
-	spill_give(map, index);
+	list_give(map, list);
 }
 
 static unsigned decile(const struct fa_pagemap *map, uint32_t live)
@@ -309,7 +283,7 @@ static bool edge_add(struct fa_pagemap *map, struct fa_page *page, uint32_t byte
 
 static void edge_remove(struct fa_pagemap *map, uint64_t number, uint32_t bytes, uint32_t site)
 {
-	struct fa_page *page = page_recall(map, number);
+	struct fa_page *page = page_find(map, number);
 
 	if (!page || page->live < bytes)
 		return;
@@ -416,38 +390,37 @@ void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uin
 
 const struct fa_page *fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address)
 {
-	const struct fa_page *page = page_recall(map, address >> map->shift);
+	const struct fa_page *page = page_find(map, address >> map->shift);
 
 	if (page)
 		__builtin_prefetch(page, 1);
 	return page;
 }
 
-void fa_pagemap_prefetch_entry(const struct fa_pagemap *map, const struct fa_page *page)
-{
-	if (page->n_sites == SPILLED)
-		__builtin_prefetch(&map->spills[page->site[0]], 1);
-}
-
-void fa_pagemap_prefetch_sites(const struct fa_pagemap *map, const struct fa_page *page)
+void fa_pagemap_prefetch_sites(const struct fa_page *page)
 {
 	enum { LINE = 64 / sizeof(uint32_t) };
 
 	if (page->n_sites != SPILLED)
 		return;
 
-	const struct fa_page_spill *spill = &map->spills[page->site[0]];
+	struct page_list list = list_of(page);
 
-	/* At most 513 sites; mostly two or three lines. */
-	for (uint32_t i = 0; i < spill->n; i += LINE) {
-		__builtin_prefetch(spill->sites + i, 1);
-		__builtin_prefetch(spill_shares(spill) + i, 1);
+	/* At most 513 sites; mostly one or two lines. */
+	__builtin_prefetch(list.sites, 1);
+	if (list.room_log2)
+		__builtin_prefetch(list_shares(list), 1);
+	for (uint32_t i = LINE; i < list.n; i += LINE) {
+		__builtin_prefetch(list.sites + i, 1);
+		__builtin_prefetch(list_shares(list) + i, 1);
 	}
 }
 
 uint32_t fa_pagemap_live(const struct fa_pagemap *map, uint64_t address)
 {
-	const struct fa_page *page = page_find(map, address >> map->shift);
+	/* Searching only moves the memory of the leaves found lately. */
+	const struct fa_page *page =
+		page_find((struct fa_pagemap *)(uintptr_t)map, address >> map->shift);
 
 	return page ? page->live : 0;
 }
@@ -529,13 +502,13 @@ static bool page_check(const struct fa_pagemap *map, const struct fa_page *page)
 	if (!map->with_sites)
 		return true;
 	if (page->n_sites == SPILLED) {
-		struct fa_page_spill *spill = &map->spills[page->site[0]];
+		struct page_list list = list_of(page);
 
-		if (spill->n <= FA_PAGE_SITES)
+		if (list.n <= FA_PAGE_SITES)
 			return false;
-		for (uint32_t i = 0; i < spill->n; i++) {
-			bytes += spill_shares(spill)[i] & SHARE_BYTES;
-			if (!spill_shares(spill)[i])
+		for (uint32_t i = 0; i < list.n; i++) {
+			bytes += list_shares(list)[i] & SHARE_BYTES;
+			if (!list_shares(list)[i])
 				return false;
 		}
 	} else {
@@ -578,15 +551,9 @@ bool fa_pagemap_check(const struct fa_pagemap *map)
 
 size_t fa_pagemap_memory(const struct fa_pagemap *map)
 {
-	size_t bytes = map->n_slabs * FA_SLAB * GROUP * sizeof(struct fa_page) +
-		       map->slab_room * sizeof(*map->slab) +
-		       map->groups.n_slots * sizeof(*map->groups.slots) +
-		       map->spill_room * sizeof(*map->spills) +
-		       map->n_slabs * FA_SLAB * sizeof(*map->keys) +
-		       map->span_room * sizeof(*map->spans) +
-		       map->span_map.n_slots * sizeof(*map->span_map.slots);
-
-	for (size_t i = 0; i < map->n_spills; i++)
-		bytes += map->spills[i].room * 2 * sizeof(*map->spills[i].sites);
-	return bytes;
+	return map->n_slabs * FA_SLAB * GROUP * sizeof(struct fa_page) +
+	       map->slab_room * sizeof(*map->slab) + fa_sparse_memory(&map->groups) +
+	       map->list_bytes + map->n_slabs * FA_SLAB * sizeof(*map->keys) +
+	       map->span_room * sizeof(*map->spans) +
+	       map->span_map.n_slots * sizeof(*map->span_map.slots);
 }

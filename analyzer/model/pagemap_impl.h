@@ -8,6 +8,8 @@
 #ifndef PAGEMAP_IMPL_H
 #define PAGEMAP_IMPL_H
 
+#include <string.h>
+
 #include "fa_pagemap.h"
 
 enum { GROUP_SHIFT = 4, GROUP = 1 << GROUP_SHIFT, FA_SLAB = 256, SPILLED = 255 };
@@ -15,7 +17,7 @@ enum { GROUP_SHIFT = 4, GROUP = 1 << GROUP_SHIFT, FA_SLAB = 256, SPILLED = 255 }
 struct fa_page {
 	uint32_t live : 22;   /* bytes; a 2 MiB page fits */
 	uint32_t absent : 1;  /* live > 0, and known not to be resident */
-	uint32_t n_sites : 8; /* 0..FA_PAGE_SITES, or SPILLED: site[0] is then an index of spills */
+	uint32_t n_sites : 8; /* 0..FA_PAGE_SITES, or SPILLED: see below */
 	uint32_t site[FA_PAGE_SITES];
 	uint32_t share[FA_PAGE_SITES]; /* bytes | blocks << SHARE_BLOCKS */
 };
@@ -25,20 +27,39 @@ _Static_assert(sizeof(struct fa_page) == 28, "with fa_holes at most 64 bytes a p
  * have bytes on a 4 KiB page; on larger pages blocks are not counted. */
 enum { SHARE_BLOCKS = 22, SHARE_BYTES = (1 << SHARE_BLOCKS) - 1 };
 
-/* The sites of a crowded page, in no order. Sites and shares are apart, so that looking for a site
- * goes through half of the lines. 4 KiB pages hold at most 128 malloc blocks, so that a walk is
- * short. */
-enum { SPILL_STEP = 8 };
+/*
+ * The sites of a crowded page are a list of its own, in no order; site[0] and site[1] of the record
+ * are then its address, site[2] its length and room. Sites and shares are apart, so that looking
+ * for a site goes through half of the lines. 4 KiB pages hold at most 128 malloc blocks, so that a
+ * walk is short.
+ */
+enum { LIST_STEP = 8, LIST_ROOM_BITS = 5 };
 
-struct fa_page_spill {
-	uint32_t *sites;  /* `room`, and as many shares behind them; kept for the next user */
-	uint32_t n, room; /* in use; a multiple of SPILL_STEP */
-	uint32_t next_free;
+struct page_list {
+	uint32_t *sites; /* LIST_STEP << room_log2, and as many shares behind them */
+	uint32_t n, room_log2;
 };
 
-static inline uint32_t *spill_shares(const struct fa_page_spill *spill)
+static inline struct page_list list_of(const struct fa_page *page)
 {
-	return spill->sites + spill->room;
+	struct page_list list = {
+		.n = page->site[2] >> LIST_ROOM_BITS,
+		.room_log2 = page->site[2] & ((1 << LIST_ROOM_BITS) - 1),
+	};
+
+	memcpy(&list.sites, page->site, sizeof(list.sites));
+	return list;
+}
+
+static inline void list_keep(struct fa_page *page, struct page_list list)
+{
+	memcpy(page->site, &list.sites, sizeof(list.sites));
+	page->site[2] = list.n << LIST_ROOM_BITS | list.room_log2;
+}
+
+static inline uint32_t *list_shares(struct page_list list)
+{
+	return list.sites + ((size_t)LIST_STEP << list.room_log2);
 }
 
 static inline struct fa_page *group_at(const struct fa_pagemap *map, size_t index)

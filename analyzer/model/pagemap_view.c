@@ -60,11 +60,11 @@ static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, 
 	if (page->absent || !page->n_sites || (!free_bytes && page->n_sites > 1))
 		return;
 	if (page->n_sites == SPILLED) {
-		struct fa_page_spill *spill = &map->spills[page->site[0]];
-		struct deal deal = deal_open(pins, n, number, free_bytes, spill->n);
+		struct page_list list = list_of(page);
+		struct deal deal = deal_open(pins, n, number, free_bytes, list.n);
 
-		for (uint32_t i = 0; i < spill->n; i++)
-			deal_next(&deal, spill->sites[i]);
+		for (uint32_t i = 0; i < list.n; i++)
+			deal_next(&deal, list.sites[i]);
 	} else {
 		struct deal deal = deal_open(pins, n, number, free_bytes, page->n_sites);
 
@@ -73,20 +73,17 @@ static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, 
 	}
 }
 
-/* Start to fetch what hangs on the pages of group `g`: their entries, or what is behind those. */
-static void group_prefetch(const struct fa_pagemap *map, size_t g, bool behind)
+/* Start to fetch what hangs on the pages of group `g`. */
+static inline __attribute__((always_inline)) void group_prefetch(const struct fa_pagemap *map,
+								 size_t g)
 {
 	if (g >= map->n_groups)
 		return;
 	for (unsigned i = 0; i < GROUP; i++) {
 		const struct fa_page *page = &group_at(map, g)[i];
 
-		if (page->n_sites != SPILLED)
-			continue;
-
-		const struct fa_page_spill *spill = &map->spills[page->site[0]];
-
-		__builtin_prefetch(behind ? (const void *)spill->sites : spill);
+		if (page->n_sites == SPILLED)
+			__builtin_prefetch(list_of(page).sites);
 	}
 }
 
@@ -95,8 +92,7 @@ void fa_pagemap_pins(const struct fa_pagemap *map, struct fa_pin *pins, size_t n
 	for (size_t g = 0; g < map->n_groups; g++) {
 		const struct fa_page *group = group_at(map, g);
 
-		group_prefetch(map, g + 2, false);
-		group_prefetch(map, g + 1, true);
+		group_prefetch(map, g + 1);
 		for (unsigned i = 0; i < GROUP; i++)
 			if (group[i].live)
 				page_pins(map, &group[i], (map->keys[g] << GROUP_SHIFT) + i, pins,
@@ -137,10 +133,10 @@ void fa_pagemap_visit(const struct fa_pagemap *map,
 			if (!page->live)
 				continue;
 			if (page->n_sites == SPILLED) {
-				struct fa_page_spill *spill = &map->spills[page->site[0]];
+				struct page_list list = list_of(page);
 
-				for (uint32_t k = 0; k < spill->n; k++)
-					view_add(&view, spill->sites[k], spill_shares(spill)[k]);
+				for (uint32_t k = 0; k < list.n; k++)
+					view_add(&view, list.sites[k], list_shares(list)[k]);
 			} else {
 				for (unsigned k = 0; k < page->n_sites; k++)
 					view_add(&view, page->site[k], page->share[k]);
@@ -251,10 +247,10 @@ static bool coarse_group(struct coarse *c, const struct stretch *stretch)
 			continue;
 		coarse_add(c, (stretch->first + i) >> up, page->live);
 		if (page->n_sites == SPILLED) {
-			struct fa_page_spill *spill = &c->map->spills[page->site[0]];
+			struct page_list list = list_of(page);
 
-			for (uint32_t k = 0; k < spill->n; k++)
-				if (!coarse_site(c, spill->sites[k]))
+			for (uint32_t k = 0; k < list.n; k++)
+				if (!coarse_site(c, list.sites[k]))
 					return false;
 		} else {
 			for (unsigned k = 0; k < page->n_sites; k++)

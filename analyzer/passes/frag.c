@@ -158,7 +158,7 @@ static struct ft_error *useful_open(struct frag *frag, uint32_t k)
 
 	moment->k = k;
 	moment->due = frag->n_requests + FRAG_USEFUL_REQUESTS;
-	memcpy(moment->hole_bytes, frag->layout->holes.totals.bin_bytes,
+	memcpy(moment->hole_bytes, fa_holes_totals(&frag->layout->holes)->bin_bytes,
 	       sizeof(moment->hole_bytes));
 	memcpy(moment->requests, frag->requests, sizeof(moment->requests));
 	if (frag->request_due == UINT64_MAX)
@@ -324,7 +324,7 @@ static struct ft_error *frag_on_tick(struct fa_pass *pass, uint32_t tick, uint64
 	struct frag_series *series = &frag->series;
 	const struct fa_page_totals *pages = &frag->layout->pages.totals,
 				    *mapped = &frag->layout->mapped.totals;
-	const struct fa_hole_totals *holes = &frag->layout->holes.totals;
+	const struct fa_hole_totals *holes = fa_holes_totals(&frag->layout->holes);
 	const struct fa_totals *heap = fa_engine_totals(engine);
 	uint32_t k = series->n;
 	bool is_last = tick + 1 == fa_engine_n_ticks(engine);

@@ -528,7 +528,7 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 	}
 	moment->pages = frag->layout->pages.totals;
 	moment->mapped = frag->layout->mapped.totals;
-	moment->holes = frag->layout->holes.totals;
+	moment->holes = *fa_holes_totals(&frag->layout->holes);
 	moment->largest_hole = fa_holes_largest(&frag->layout->holes);
 	moment->extents = moment->pages.live_bytes + moment->mapped.live_bytes;
 	if (moment->sampled) {

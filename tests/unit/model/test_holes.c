@@ -28,11 +28,11 @@ START_TEST(a_freed_block_between_two_is_one_hole)
 	add(&holes, 0x5008, 0x5028);
 	add(&holes, 0x5028, 0x5128);
 	add(&holes, 0x5128, 0x5148);
-	ck_assert_uint_eq(holes.totals.n_holes, 0);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 0);
 	fa_holes_remove(&holes, 0x5028, 0x5128);
-	ck_assert_uint_eq(holes.totals.n_holes, 1);
-	ck_assert_uint_eq(holes.totals.hole_bytes, 256);
-	ck_assert_uint_eq(holes.totals.bin_holes[fa_hole_bin(256)], 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->hole_bytes, 256);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->bin_holes[fa_hole_bin(256)], 1);
 	ck_assert_uint_eq(fa_holes_largest(&holes), 256);
 	ck_assert(fa_holes_next(&holes, &cursor, &start, &end));
 	ck_assert_uint_eq(start, 0x5028);
@@ -40,7 +40,7 @@ START_TEST(a_freed_block_between_two_is_one_hole)
 	ck_assert(!fa_holes_next(&holes, &cursor, &start, &end));
 	/* Neighbours die: the hole is at the edge of the heap now, and no hole. */
 	fa_holes_remove(&holes, 0x5128, 0x5148);
-	ck_assert_uint_eq(holes.totals.n_holes, 0);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 0);
 	ck_assert_uint_eq(fa_holes_largest(&holes), 0);
 	fa_holes_deinit(&holes);
 }
@@ -56,11 +56,11 @@ START_TEST(scattered_quarter_is_unusable_above_order_0)
 		add(&holes, 0x400000 + p * 4096, 0x400000 + (p + 1) * 4096);
 	for (uint64_t p = 1; p < 1025; p += 4)
 		fa_holes_remove(&holes, 0x400000 + p * 4096, 0x400000 + (p + 1) * 4096);
-	ck_assert_uint_eq(holes.totals.hole_bytes, 1 << 20);
-	ck_assert_uint_eq(holes.totals.free_pages, 256);
-	ck_assert_uint_eq(holes.totals.orders.n[0], 256);
-	ck_assert(fa_uf_index(&holes.totals.orders, 0) == 0);
-	ck_assert(fa_uf_index(&holes.totals.orders, 1) == 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->hole_bytes, 1 << 20);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->free_pages, 256);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->orders.n[0], 256);
+	ck_assert(fa_uf_index(&fa_holes_totals(&holes)->orders, 0) == 0);
+	ck_assert(fa_uf_index(&fa_holes_totals(&holes)->orders, 1) == 1);
 	fa_holes_deinit(&holes);
 }
 END_TEST
@@ -75,11 +75,11 @@ START_TEST(clustered_quarter_is_usable)
 		add(&holes, 0x400000 + p * 4096, 0x400000 + (p + 1) * 4096);
 	for (uint64_t p = 256; p < 512; p++)
 		fa_holes_remove(&holes, 0x400000 + p * 4096, 0x400000 + (p + 1) * 4096);
-	ck_assert_uint_eq(holes.totals.hole_bytes, 1 << 20);
-	ck_assert_uint_eq(holes.totals.n_holes, 1);
-	ck_assert_uint_eq(holes.totals.orders.n[8], 1);
-	ck_assert(fa_uf_index(&holes.totals.orders, 8) == 0);
-	ck_assert(fa_uf_index(&holes.totals.orders, 9) == 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->hole_bytes, 1 << 20);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->orders.n[8], 1);
+	ck_assert(fa_uf_index(&fa_holes_totals(&holes)->orders, 8) == 0);
+	ck_assert(fa_uf_index(&fa_holes_totals(&holes)->orders, 9) == 1);
 	ck_assert_uint_eq(fa_holes_largest(&holes), 1 << 20);
 	fa_holes_deinit(&holes);
 }
@@ -96,9 +96,9 @@ START_TEST(trim_spares_the_page_of_the_chunk_header)
 	add(&holes, 0x23008, 0x23028);
 	fa_holes_remove(&holes, 0x20008, 0x23008);
 	/* [0x20030, 0x23000): pages 0x21 and 0x22; page 0x20 keeps the header. */
-	ck_assert_uint_eq(holes.totals.trim_pages, 2);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->trim_pages, 2);
 	/* Free pages: 0x21, 0x22 as well; the hole ends 8 bytes into 0x23. */
-	ck_assert_uint_eq(holes.totals.free_pages, 2);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->free_pages, 2);
 	fa_holes_deinit(&holes);
 }
 END_TEST
@@ -110,15 +110,15 @@ START_TEST(space_never_used_is_no_hole)
 	fa_holes_init(&holes, 8);
 	add(&holes, 0x100008, 0x100028);
 	add(&holes, 0x7f0000000018, 0x7f0000000038);
-	ck_assert_uint_eq(holes.totals.n_holes, 0);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 0);
 	ck_assert_uint_eq(holes.regions.n, 2);
 	/* Half a MiB apart, and what is between was in use once. */
 	add(&holes, 0x180008, 0x180028);
-	ck_assert_uint_eq(holes.totals.n_holes, 0);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 0);
 	add(&holes, 0x100028, 0x180008);
 	fa_holes_remove(&holes, 0x100028, 0x180008);
-	ck_assert_uint_eq(holes.totals.n_holes, 1);
-	ck_assert_uint_eq(holes.totals.hole_bytes, 0x180008 - 0x100028);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->hole_bytes, 0x180008 - 0x100028);
 	ck_assert_uint_eq(holes.regions.n, 2);
 	fa_holes_deinit(&holes);
 }
@@ -145,8 +145,8 @@ START_TEST(overlapping_blocks_are_refused)
 		ck_assert_ptr_null(fa_holes_add(&holes, bad[i][0], bad[i][1], 0, &refused));
 		ck_assert_msg(refused, "block %zu", i);
 	}
-	ck_assert_uint_eq(holes.totals.n_holes, 1);
-	ck_assert_uint_eq(holes.totals.hole_bytes, 32);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->hole_bytes, 32);
 	fa_holes_deinit(&holes);
 }
 END_TEST
@@ -199,7 +199,7 @@ static void reference_check(const struct reference *ref, struct fa_holes *holes)
 		last = g;
 	}
 	ck_assert(!fa_holes_next(holes, &cursor, &start, &end));
-	ck_assert_mem_eq(&want, &holes->totals, sizeof(want));
+	ck_assert_mem_eq(&want, fa_holes_totals(holes), sizeof(want));
 	ck_assert_uint_eq(fa_holes_largest(holes), largest);
 }
 

@@ -424,7 +424,7 @@ START_TEST(a_partial_page_costs_at_most_64_bytes)
 		ck_assert_ptr_null(
 			fa_holes_add(&holes, p * 4096 + 56, p * 4096 + 120, 0, &refused));
 	}
-	ck_assert_uint_eq(holes.totals.n_holes, n - 1);
+	ck_assert_uint_eq(fa_holes_totals(&holes)->n_holes, n - 1);
 	ck_assert_uint_le(fa_pagemap_memory(&map) + fa_holes_memory(&holes), n * 64);
 	fa_pagemap_deinit(&map);
 	fa_holes_deinit(&holes);
