@@ -637,12 +637,60 @@ struct near {
 	unsigned before, after; /* end of the block before it, begin of the one after it */
 };
 
+enum { PAGE_UNITS = PAGE >> 4 };
+
+/* End of the last set stretch below unit `to` of a page, or 0. */
+static inline unsigned units_last(const uint64_t *words, unsigned to)
+{
+	unsigned w = to >> 6;
+	uint64_t found = to & 63 ? words[w] & ((UINT64_C(1) << (to & 63)) - 1) : 0;
+
+	while (!found && w)
+		found = words[--w];
+	return found ? w * 64 + 64 - (unsigned)__builtin_clzll(found) : 0;
+}
+
+/* First set unit >= from, which is in the page; or PAGE_UNITS. */
+static inline unsigned units_first(const uint64_t *words, unsigned from)
+{
+	unsigned w = from >> 6;
+	uint64_t found = words[w] & (UINT64_MAX << (from & 63));
+
+	while (!found && w < 3)
+		found = words[++w];
+	return found ? w * 64 + (unsigned)__builtin_ctzll(found) : PAGE_UNITS;
+}
+
+static inline void units_write(uint64_t *words, unsigned from, unsigned to, bool value)
+{
+	for (unsigned unit = from; unit < to;) {
+		unsigned bit = unit & 63, room = 64 - bit, left = to - unit;
+		unsigned m = room < left ? room : left;
+		uint64_t mask = (UINT64_MAX >> (64 - m)) << bit;
+
+		if (value)
+			words[unit >> 6] |= mask;
+		else
+			words[unit >> 6] &= ~mask;
+		unit += m;
+	}
+}
+
+static inline unsigned unit_of(uint64_t pos)
+{
+	return (unsigned)(pos & (PAGE - 1)) >> 4;
+}
+
+static inline bool has_tags(const struct fa_holes_cell *cell, uint8_t tags)
+{
+	return cell->is_covered && (cell->tags & tags) == tags;
+}
+
 /* False: look for the neighbours elsewhere. `clear`: nothing may be set in the block's place. */
 static inline bool look_near(struct fa_holes *h, uint64_t from, uint64_t to, bool clear,
 			     struct near *n)
 {
-	unsigned page = page_of(from), w;
-	uint64_t found;
+	unsigned page = page_of(from);
 
 	if ((from ^ (to - 1)) >> PAGE_SHIFT || (from | to) & 15)
 		return false;
@@ -650,54 +698,22 @@ static inline bool look_near(struct fa_holes *h, uint64_t from, uint64_t to, boo
 	if (!n->cell || n->cell->is_fine >> page & 1)
 		return false;
 	n->words = n->cell->bits[page];
-	n->from = (unsigned)(from & (PAGE - 1)) >> 4;
-	n->to = ((unsigned)((to - 1) & (PAGE - 1)) >> 4) + 1;
-
-	w = n->from >> 6;
-	found = n->words[w] & ((UINT64_C(1) << (n->from & 63)) - 1);
-	while (!found && w)
-		found = n->words[--w];
-	if (!found)
+	n->from = unit_of(from);
+	n->to = unit_of(to - 1) + 1;
+	n->before = units_last(n->words, n->from);
+	if (!n->before || n->to == PAGE_UNITS)
 		return false;
-	n->before = w * 64 + 64 - (unsigned)__builtin_clzll(found);
-
-	unsigned next = clear ? n->from : n->to;
-
-	if (next == PAGE >> 4)
-		return false;
-	w = next >> 6;
-	found = n->words[w] & (UINT64_MAX << (next & 63));
-	while (!found && w < 3)
-		found = n->words[++w];
-	if (!found)
-		return false;
-	n->after = w * 64 + (unsigned)__builtin_ctzll(found);
-	return n->after >= n->to;
-}
-
-static inline void near_write(const struct near *n, bool value)
-{
-	for (unsigned unit = n->from; unit < n->to;) {
-		unsigned bit = unit & 63, room = 64 - bit, left = n->to - unit;
-		unsigned m = room < left ? room : left;
-		uint64_t mask = (UINT64_MAX >> (64 - m)) << bit;
-
-		if (value)
-			n->words[unit >> 6] |= mask;
-		else
-			n->words[unit >> 6] &= ~mask;
-		unit += m;
-	}
+	n->after = units_first(n->words, clear ? n->from : n->to);
+	return n->after < PAGE_UNITS && n->after >= n->to;
 }
 
 static inline bool add_near(struct fa_holes *h, uint64_t from, uint64_t to, uint8_t tags)
 {
 	struct near n;
 
-	if (!look_near(h, from, to, true, &n) || !n.cell->is_covered ||
-	    (n.cell->tags & tags) != tags)
+	if (!look_near(h, from, to, true, &n) || !has_tags(n.cell, tags))
 		return false;
-	near_write(&n, true);
+	units_write(n.words, n.from, n.to, true);
 	h->small[2 * (n.after - n.before)]--;
 	h->small[2 * (n.from - n.before)]++;
 	h->small[2 * (n.after - n.to)]++;
@@ -711,11 +727,100 @@ static inline bool remove_near(struct fa_holes *h, uint64_t from, uint64_t to)
 
 	if (!look_near(h, from, to, false, &n))
 		return false;
-	near_write(&n, false);
+	units_write(n.words, n.from, n.to, false);
 	h->small[2 * (n.from - n.before)]--;
 	h->small[2 * (n.after - n.to)]--;
 	h->small[2 * (n.after - n.before)]++;
 	h->totals.hole_bytes += to - from;
+	return true;
+}
+
+/* ---- from one page into another ----------------------------------------------------------------
+ *
+ * The same for a block that ends in another page than it begins, with a block before it in the one
+ * and after it in the other. Only the hole that is there without it can be larger than a page.
+ */
+
+struct far {
+	struct fa_holes_cell *head, *tail;
+	unsigned page;		/* of its begin */
+	uint64_t *first, *last; /* bits of both pages */
+	unsigned from, before;	/* in units, of the first page */
+	unsigned to, after;	/* of the last one */
+};
+
+static inline bool look_far(struct fa_holes *h, uint64_t from, uint64_t to, bool clear,
+			    struct far *f)
+{
+	unsigned page = page_of(from), last = page_of(to - 1);
+
+	if (!((from ^ (to - 1)) >> PAGE_SHIFT) || (from | to) & 15)
+		return false;
+	f->head = f->tail = cell_find(h, from);
+	if (!f->head)
+		return false;
+	if ((from ^ (to - 1)) >> CELL_SHIFT) {
+		if (((to - 1) >> PAGE_SHIFT) - (from >> PAGE_SHIFT) > 1)
+			return false;
+		f->tail = cell_find(h, to - 1);
+		if (!f->tail)
+			return false;
+	} else if (clear && f->head->used & ((1u << last) - 1) & ~((2u << page) - 1)) {
+		return false; /* something begins or ends between its edges */
+	}
+	if (f->head->is_fine >> page & 1 || f->tail->is_fine >> last & 1)
+		return false;
+	f->page = page;
+	f->first = f->head->bits[page];
+	f->last = f->tail->bits[last];
+	f->from = unit_of(from);
+	f->to = unit_of(to - 1) + 1;
+	f->before = units_last(f->first, f->from);
+	if (!f->before || f->to == PAGE_UNITS)
+		return false;
+	if (clear && (f->head->spans >> page & 1 || units_first(f->first, f->from) < PAGE_UNITS))
+		return false;
+	f->after = units_first(f->last, clear ? 0 : f->to);
+	return f->after < PAGE_UNITS && f->after >= f->to;
+}
+
+/* Enter (one = 1) or take back (one = -1) the hole in place of the block, and the other way round
+ * those beside it. */
+static inline void far_count(struct fa_holes *h, uint64_t from, uint64_t to, const struct far *f,
+			     uint64_t one)
+{
+	uint64_t before = (f->from - f->before) * UINT64_C(16);
+	uint64_t after = (f->after - f->to) * UINT64_C(16);
+
+	hole_count(h, from - before, to + after, one);
+	h->small[before / 8] -= (uint32_t)one;
+	h->small[after / 8] -= (uint32_t)one;
+	h->totals.hole_bytes -= one * (before + after);
+}
+
+static inline bool add_far(struct fa_holes *h, uint64_t from, uint64_t to, uint8_t tags)
+{
+	struct far f;
+
+	if (!look_far(h, from, to, true, &f) || !has_tags(f.head, tags) || !has_tags(f.tail, tags))
+		return false;
+	far_count(h, from, to, &f, UINT64_MAX);
+	units_write(f.first, f.from, PAGE_UNITS, true);
+	units_write(f.last, 0, f.to, true);
+	f.head->spans |= (uint16_t)(1u << f.page);
+	return true;
+}
+
+static inline bool remove_far(struct fa_holes *h, uint64_t from, uint64_t to)
+{
+	struct far f;
+
+	if (!look_far(h, from, to, false, &f))
+		return false;
+	units_write(f.first, f.from, PAGE_UNITS, false);
+	units_write(f.last, 0, f.to, false);
+	f.head->spans &= (uint16_t) ~(1u << f.page);
+	far_count(h, from, to, &f, 1);
 	return true;
 }
 
@@ -727,7 +832,7 @@ struct ft_error *fa_holes_add(struct fa_holes *h, uint64_t start, uint64_t end, 
 	bool inside;
 
 	*refused = start >= end || (start | end) & 7 || to < from;
-	if (*refused || add_near(h, from, to, tags))
+	if (*refused || add_near(h, from, to, tags) || add_far(h, from, to, tags))
 		return NULL;
 
 	bool has_before = prev_covered(h, from, &before, &inside);
@@ -774,7 +879,7 @@ void fa_holes_remove(struct fa_holes *h, uint64_t start, uint64_t end)
 	uint64_t from = start + h->phase, to = end + h->phase, before, after;
 	bool inside;
 
-	if (remove_near(h, from, to))
+	if (remove_near(h, from, to) || remove_far(h, from, to))
 		return;
 
 	bool has_before = prev_covered(h, from, &before, &inside);

@@ -4,19 +4,38 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* ---- lists of crowded pages --------------------------------------------------------------------
  */
+
+/* Which of LIST_STEP sites are `site`, as bits. */
+static inline uint32_t list_match(const uint32_t *sites, uint32_t site)
+{
+#ifdef __SSE2__
+	const __m128i want = _mm_set1_epi32((int)site);
+	__m128i low = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)sites), want);
+	__m128i high = _mm_cmpeq_epi32(_mm_loadu_si128((const __m128i *)(sites + 4)), want);
+
+	low = _mm_packs_epi32(low, high);
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, _mm_setzero_si128()));
+#else
+	uint32_t found = 0;
+
+	for (unsigned k = 0; k < LIST_STEP; k++)
+		found |= (uint32_t)(sites[k] == site) << k;
+	return found;
+#endif
+}
 
 /* The place of `site` in the list, or its length. */
 static inline uint32_t list_find(struct page_list list, uint32_t site)
 {
 	for (uint32_t i = 0; i < list.n; i += LIST_STEP) {
-		const uint32_t *sites = list.sites + i;
-		uint32_t found = 0;
+		uint32_t found = list_match(list.sites + i, site);
 
-		for (unsigned k = 0; k < LIST_STEP; k++)
-			found |= (uint32_t)(sites[k] == site) << k;
 		if (found) {
 			uint32_t at = i + (uint32_t)__builtin_ctz(found);
 
