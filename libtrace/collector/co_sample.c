@@ -12,6 +12,7 @@
 
 #include "co_elf.h"
 #include "co_pages.h"
+#include "co_cgroup.h"
 #include "co_procfs.h"
 #include "ft_cleanup.h"
 
@@ -25,7 +26,7 @@ struct sampled {
 	int statm_fd;
 	int64_t started, next_rss, next_full;
 	struct co_maps maps; /* the last full sample */
-	char cgroup[512];    /* folder of the control group, "" when unknown */
+	struct co_cgroup cgroup;
 	int64_t pss, anon, swap, tracer;
 	struct co_pages pages;
 	const char *residency; /* what the recording says of it so far; NULL: nothing */
@@ -42,23 +43,15 @@ static void sampled_destroy(struct sampled *s)
 	free(s);
 }
 
-/* The cgroup v2 folder, if it is where it usually is. */
 static void find_cgroup(struct sampled *s)
 {
 	char path[64];
 	ft_auto_free char *text = NULL;
-	char *at;
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)s->session->pid);
 	text = co_procfs_read(path, 4096);
-	at = text ? strstr(text, "0::/") : NULL;
-	if (!at)
-		return;
-	at += 3;
-	at[strcspn(at, "\n")] = 0;
-	if (strstr(at, ".."))
-		return; /* outside of what this mount shows */
-	snprintf(s->cgroup, sizeof(s->cgroup), "/sys/fs/cgroup%s", at);
+	if (text)
+		co_cgroup_find(&s->cgroup, text, "/sys/fs/cgroup");
 }
 
 static struct sampled *sampled_create(struct co_session *session)
@@ -350,22 +343,12 @@ static void sample_rollup(struct sampled *s, struct rows *rows, uint64_t time_ns
 
 static void sample_cgroup(struct sampled *s, struct rows *rows, uint64_t time_ns)
 {
-	static const char *const keys[] = {"memory.current", "memory.max"};
+	int64_t used = co_cgroup_used(&s->cgroup), limit = co_cgroup_limit(&s->cgroup);
 
-	for (size_t i = 0; s->cgroup[0] && i < sizeof(keys) / sizeof(keys[0]); i++) {
-		char path[600];
-		ft_auto_free char *text = NULL;
-		char *end;
-		long long value;
-
-		snprintf(path, sizeof(path), "%s/%s", s->cgroup, keys[i]);
-		text = co_procfs_read(path, 64);
-		if (!text)
-			continue;
-		value = strtoll(text, &end, 10);
-		if (end != text) /* "max": no limit, no row */
-			rows_add(rows, co_op_sample(time_ns, "cgroup", keys[i], value));
-	}
+	if (used >= 0)
+		rows_add(rows, co_op_sample(time_ns, "cgroup", "memory.current", used));
+	if (limit >= 0)
+		rows_add(rows, co_op_sample(time_ns, "cgroup", "memory.max", limit));
 }
 
 static bool is_announced(struct co_session *session, const struct co_map *map)

@@ -230,4 +230,43 @@ def namespace(scratch):
     check_equal((document["quality"]["unknown_frees"], document["errors"]["errors"]), (0, []), "frees of nobody's block and errors")
 
 
+def runtimes(scratch, mode, *plugins):
+    """(the image, by plugin and number of the size: (call, made, dropped))"""
+    paths = [os.path.join(os.environ["FT_HELPERS"], "libtest-runtime-%s.so" % name) for name in plugins]
+    if not all(os.path.exists(path) for path in paths):
+        skip("libc++ is not installed")
+    image = play(scratch, [helper("test-runtimes"), mode, *paths], tool("PRELOAD"))
+    run([tool("FRAGANALYZE"), "resolve", image.path]).check_status(0)
+    rows = rows_of(query(image.path, "SELECT requested, min(api) AS call, max(api) AS other, count(*) AS n, count(died_seq) AS died"
+                                     " FROM allocation WHERE requested BETWEEN 50000 AND 50999 GROUP BY requested"))
+    check(all(row["call"] == row["other"] for row in rows), repr(rows))
+    return image, {(plugins[(int(row["requested"]) - 50000) // 100], int(row["requested"]) % 100):
+                   (row["call"], int(row["n"]), int(row["died"])) for row in rows}
+
+
+def check_runtimes(image, found, mode, plugins):
+    sizes = (0, 1, 2, 3, 4, 5, 6, 7) if mode == "all" else (0, 1, 6, 7)
+    check_equal(found, {(name, n): ("operator new[]" if n % 2 else "operator new", 10, 0 if n >= 6 else 10)
+                        for name in plugins for n in sizes}, "blocks by call")
+    document = analyze_json("report", image.path)
+    check_equal((document["errors"]["errors"], document["quality"]["unknown_frees"]), ([], 0), "errors, unknown frees")
+
+
+@suite.case("a plugin with a libstdc++ of its own (-static-libstdc++): new and delete once, and no mismatch", 30)
+def static_runtime(scratch):
+    check_runtimes(*runtimes(scratch, "all", "static"), "all", ["static"])
+
+
+@suite.case("libc++ beside libstdc++: new and delete once, and no mismatch", 30)
+def two_runtimes(scratch):
+    check_runtimes(*runtimes(scratch, "all", "libcxx", "static"), "all", ["libcxx", "static"])
+
+
+@suite.case("a C++ runtime that a plugin hides: its calls are the malloc and free below, and no mismatch", 30)
+def hidden_runtime(scratch):
+    image, found = runtimes(scratch, "own", "hidden")
+    check_equal(found, {("hidden", n): ("malloc", 10, 0 if n >= 6 else 10) for n in (0, 1, 6, 7)}, "blocks by call")
+    check_equal(analyze_json("report", image.path)["errors"]["errors"], [], "errors")
+
+
 suite.run()

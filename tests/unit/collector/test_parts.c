@@ -9,6 +9,7 @@
 
 #include <check.h>
 
+#include "co_cgroup.h"
 #include "co_clock.h"
 #include "co_elf.h"
 #include "co_exit.h"
@@ -429,6 +430,67 @@ END_TEST
 
 /* ---- /proc ----------------------------------------------------------------------------------- */
 
+static void put_file(const char *folder, const char *name, const char *text)
+{
+	char path[300];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	file = fopen(path, "w");
+	ck_assert_ptr_nonnull(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+START_TEST(the_lowest_limit_of_all_groups_counts)
+{
+	char root[] = "/tmp/ft-cgroup-XXXXXX", folder[200], command[240];
+	struct co_cgroup group;
+
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	snprintf(command, sizeof(command), "mkdir -p %s/a/b/c %s/memory/x", root, root);
+	ck_assert_int_eq(system(command), 0);
+	put_file(root, "memory.current", "9000\n");
+	snprintf(folder, sizeof(folder), "%s/a", root);
+	put_file(folder, "memory.max", "3000\n");
+	snprintf(folder, sizeof(folder), "%s/a/b", root);
+	put_file(folder, "memory.max", "2000\n");
+	snprintf(folder, sizeof(folder), "%s/a/b/c", root);
+	put_file(folder, "memory.max", "max\n");
+	put_file(folder, "memory.current", "100\n");
+	snprintf(folder, sizeof(folder), "%s/memory/x", root);
+	put_file(folder, "memory.limit_in_bytes", "9223372036854771712\n");
+	put_file(folder, "memory.usage_in_bytes", "77\n");
+	snprintf(folder, sizeof(folder), "%s/memory", root);
+	put_file(folder, "memory.limit_in_bytes", "5000\n");
+
+	co_cgroup_find(&group, "0::/a/b/c\n", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), 2000);
+	ck_assert_int_eq(co_cgroup_used(&group), 100);
+	co_cgroup_find(&group, "1:cpu:/q\n0::/a\n", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), 3000);
+	/* Not below this mount, as in a container: what there is of it counts. */
+	co_cgroup_find(&group, "0::/elsewhere/a\n", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), -1);
+	ck_assert_int_eq(co_cgroup_used(&group), 9000);
+	co_cgroup_find(&group, "0::/\n", root);
+	ck_assert_int_eq(co_cgroup_used(&group), 9000);
+	co_cgroup_find(&group, "0::/../a\n", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), -1);
+	/* Version 1 has the memory. */
+	co_cgroup_find(&group, "5:cpu,memory,pids:/x\n4:memoryx:/a\n0::/a/b\n", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), 5000);
+	ck_assert_int_eq(co_cgroup_used(&group), 77);
+	co_cgroup_find(&group, "", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), -1);
+	co_cgroup_find(&group, "nonsense\n:\n::\n3:memory\n0::a\n", root);
+	ck_assert_int_eq(co_cgroup_limit(&group), -1);
+
+	snprintf(command, sizeof(command), "rm -r %s", root);
+	ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
 START_TEST(mappings_are_classified)
 {
 	static const char smaps[] =
@@ -689,6 +751,7 @@ int main(void)
 	tcase_add_test(parts, a_start_that_contradicts_the_rate_is_not_believed);
 	tcase_add_test(parts, names_expand_and_number);
 	tcase_add_test(parts, names_are_the_programs_as_they_were_called);
+	tcase_add_test(parts, the_lowest_limit_of_all_groups_counts);
 	tcase_add_test(parts, mappings_are_classified);
 	tcase_add_test(parts, mappings_that_are_listed_twice_are_cut_to_what_is_new);
 	tcase_add_test(parts, our_own_executable_is_found_where_it_is_mapped);
