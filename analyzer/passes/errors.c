@@ -531,6 +531,57 @@ static void suppress(struct errors *e, struct fa_engine *engine)
 	e->n = kept;
 }
 
+/*
+ * A C++ runtime that a plugin has within it and hides calls malloc and free unseen. By the names on
+ * the stack, such a call is that of the outermost operator. Operators of arrays jump to the others,
+ * and operator delete to free(): then they are not on the stack.
+ */
+enum {
+	OF_NEW = 1 << FT_FAMILY_NEW | 1 << FT_FAMILY_NEW_ARRAY,
+	OF_NEW_ALIGNED = 1 << FT_FAMILY_NEW_ALIGNED | 1 << FT_FAMILY_NEW_ARRAY_ALIGNED,
+};
+
+/* The families that a call may be of, as bits. */
+static unsigned families_of(struct fa_engine *engine, unsigned api, uint32_t stack)
+{
+	static const char *const operators[] = {"operator new[](", "operator new(",
+						"operator delete[](", "operator delete("};
+	unsigned family = api < FT_API_N ? ft_api_families[api] : (unsigned)FT_FAMILY_NONE;
+	unsigned families = 1U << family;
+	struct fa_frame frames[8];
+	size_t n = 0;
+
+	if (family == FT_FAMILY_MALLOC && stack)
+		n = fa_engine_frames(engine, stack, frames, 8);
+	for (size_t i = 0; i < n && i < 8; i++) {
+		const char *name = frames[i].function ? frames[i].function : "";
+		size_t k = 0;
+
+		while (k < 4 && strncmp(name, operators[k], strlen(operators[k])) != 0)
+			k++;
+		if (k == 4)
+			break;
+		families = strstr(name, "align_val_t") ? OF_NEW_ALIGNED : OF_NEW;
+	}
+	return families;
+}
+
+/* Those that only looked like a mismatch. */
+static void drop_hidden(struct errors *e, struct fa_engine *engine)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n; i++) {
+		const struct bad_free *bad = &e->list[i];
+
+		if (strcmp(bad->kind, "mismatched_free") != 0 ||
+		    !(families_of(engine, bad->api, bad->stack) &
+		      families_of(engine, bad->allocated.api, bad->allocated.stack)))
+			e->list[n++] = *bad;
+	}
+	e->n = n;
+}
+
 static struct ft_error *errors_finish(struct fa_pass *pass)
 {
 	struct errors *e = fa_pass_state(pass);
@@ -539,6 +590,7 @@ static struct ft_error *errors_finish(struct fa_pass *pass)
 	FT_TRY(ft_reader_errors(fa_engine_reader(engine), add_row, pass));
 	if (e->n_candidates)
 		FT_TRY(look_up_candidates(e, engine));
+	drop_hidden(e, engine);
 	if (e->n)
 		qsort(e->list, e->n, sizeof(*e->list), compare_bad);
 	suppress(e, engine);

@@ -10,9 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "co_cgroup.h"
 #include "co_elf.h"
 #include "co_pages.h"
-#include "co_cgroup.h"
 #include "co_procfs.h"
 #include "ft_cleanup.h"
 

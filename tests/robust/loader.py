@@ -28,8 +28,8 @@ def library(name):
     return found or ""
 
 
-def play(scratch, argv, preload):
-    env = preload_environment(FRAGTRACE_SYMBOLIZE="0", FRAGTRACE_OUTPUT=scratch + "/%p.frag")
+def play(scratch, argv, preload, **changes):
+    env = preload_environment(FRAGTRACE_SYMBOLIZE="0", FRAGTRACE_OUTPUT=scratch + "/%p.frag", **changes)
     env["LD_PRELOAD"] = preload
     check_equal(run(argv, cwd=scratch, env=env).check_status(0).stdout, b"done\n", "stdout")
     image, = images(scratch, 1)
@@ -230,12 +230,12 @@ def namespace(scratch):
     check_equal((document["quality"]["unknown_frees"], document["errors"]["errors"]), (0, []), "frees of nobody's block and errors")
 
 
-def runtimes(scratch, mode, *plugins):
+def runtimes(scratch, mode, *plugins, **changes):
     """(the image, by plugin and number of the size: (call, made, dropped))"""
     paths = [os.path.join(os.environ["FT_HELPERS"], "libtest-runtime-%s.so" % name) for name in plugins]
     if not all(os.path.exists(path) for path in paths):
         skip("libc++ is not installed")
-    image = play(scratch, [helper("test-runtimes"), mode, *paths], tool("PRELOAD"))
+    image = play(scratch, [helper("test-runtimes"), mode, *paths], tool("PRELOAD"), **changes)
     run([tool("FRAGANALYZE"), "resolve", image.path]).check_status(0)
     rows = rows_of(query(image.path, "SELECT requested, min(api) AS call, max(api) AS other, count(*) AS n, count(died_seq) AS died"
                                      " FROM allocation WHERE requested BETWEEN 50000 AND 50999 GROUP BY requested"))
@@ -264,6 +264,10 @@ def two_runtimes(scratch):
 
 @suite.case("a C++ runtime that a plugin hides: its calls are the malloc and free below, and no mismatch", 30)
 def hidden_runtime(scratch):
+    across = os.path.join(scratch, "across")
+    os.mkdir(across)
+    image, _ = runtimes(across, "make", "hidden")
+    check_equal(analyze_json("report", image.path)["errors"]["errors"], [], "errors of blocks that the program has of it")
     image, found = runtimes(scratch, "own", "hidden")
     check_equal(found, {("hidden", n): ("malloc", 10, 0 if n >= 6 else 10) for n in (0, 1, 6, 7)}, "blocks by call")
     check_equal(analyze_json("report", image.path)["errors"]["errors"], [], "errors")
