@@ -75,6 +75,34 @@ void tr_index_reset(void)
 	atomic_store(&growing, false);
 }
 
+static size_t page_up(size_t n)
+{
+	return (n + 4095) & ~(size_t)4095;
+}
+
+void tr_index_trim(uint64_t max_nodes)
+{
+	size_t hashes = page_up(max_nodes * sizeof(uint64_t)), slots;
+	unsigned bits = bits_for(max_nodes), now;
+
+	/* A table that is being filled may be one that is to go. */
+	if (atomic_exchange(&growing, true))
+		return;
+	now = atomic_load(&tr_index.table) & 63;
+	bits = bits > now ? bits : now;
+	slots = page_up(table_bytes(bits + 1) - table_bytes(FIRST_BITS));
+	if (bits < last_bits && slots < slots_bytes) {
+		last_bits = bits;
+		tr_sys(SYS_munmap, tables + slots, slots_bytes - slots);
+		slots_bytes = slots;
+	}
+	if (hashes < hashes_bytes) {
+		tr_sys(SYS_munmap, (uintptr_t)tr_index.hashes + hashes, hashes_bytes - hashes);
+		hashes_bytes = hashes;
+	}
+	atomic_store(&growing, false);
+}
+
 size_t tr_index_memory(void)
 {
 	unsigned bits = atomic_load_explicit(&tr_index.table, memory_order_relaxed) & 63;
@@ -129,7 +157,9 @@ static uint32_t ids_end(void)
 	struct ft_segment_header *header = tr_session.header;
 	uint64_t n = atomic_load_explicit(&header->n_nodes, memory_order_acquire) + UINT64_C(1);
 
-	return (uint32_t)(n < header->max_nodes ? n : header->max_nodes);
+	uint64_t limit = atomic_load_explicit(&tr_session.node_limit, memory_order_relaxed);
+
+	return (uint32_t)(n < limit ? n : limit);
 }
 
 static void grow(uintptr_t old)
@@ -140,7 +170,7 @@ static void grow(uintptr_t old)
 
 	if (bits >= last_bits || atomic_exchange(&growing, true))
 		return;
-	if (atomic_load(&tr_index.table) == old) {
+	if (bits < last_bits && atomic_load(&tr_index.table) == old) {
 		table = table_of(bits + 1);
 		end = ids_end();
 		fill(table, 1, end);

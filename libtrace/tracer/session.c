@@ -411,7 +411,9 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp)
 	s->nodes = (struct ft_segment_node *)(void *)((char *)header + l.nodes_at);
 	s->bodies = (char *)header + l.bodies_at;
 	s->segment_bytes = l.size;
-	s->n_lanes = l.n_rings;
+	s->nodes_bytes = l.bodies_at;
+	atomic_store(&s->n_lanes, l.n_rings);
+	atomic_store(&s->node_limit, l.max_nodes);
 	s->pid = header->pid;
 	s->started_ns = (uint64_t)header->start_monotonic_ns;
 	atomic_store(&s->stalled_at, 0);
@@ -468,7 +470,10 @@ void tr_session_after_fork(void)
 		/* A handler that interrupted a hook has forked. The hook will go on here too, and
 		 * write into a segment that was not inherited: give it a private one, and leave
 		 * this child untraced. */
-		tr_sys(SYS_mmap, s->header, s->segment_bytes, PROT_READ | PROT_WRITE,
+		tr_sys(SYS_mmap, s->header, s->nodes_bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		tr_sys(SYS_mmap, s->bodies, (char *)s->header + s->segment_bytes - s->bodies,
+		       PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 		return;
 	}

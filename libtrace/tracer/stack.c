@@ -15,14 +15,15 @@
 static uint32_t new_node(uint32_t parent, uintptr_t pc, uint32_t depth)
 {
 	struct ft_segment_header *segment = tr_session.header;
+	uint64_t limit = atomic_load_explicit(&tr_session.node_limit, memory_order_relaxed);
 
 	/* Look before taking: the counter must not run away once the trie is full. */
-	if (atomic_load_explicit(&segment->n_nodes, memory_order_relaxed) + 1 >= segment->max_nodes)
+	if (atomic_load_explicit(&segment->n_nodes, memory_order_relaxed) + UINT64_C(1) >= limit)
 		return 0;
 
 	uint32_t id = atomic_fetch_add_explicit(&segment->n_nodes, 1, memory_order_relaxed) + 1;
 
-	if (id >= segment->max_nodes)
+	if (id >= limit)
 		return 0;
 	tr_session.nodes[id] = (struct ft_segment_node){.pc = pc, .parent = parent, .depth = depth};
 	if (id % 4096 == 1)

@@ -90,7 +90,7 @@ static struct tr_lane *acquire(int32_t tid)
 {
 	static _Atomic uint32_t look_at;
 	struct ft_segment_header *segment = tr_session.header;
-	uint32_t limit = segment->n_rings;
+	uint32_t limit = atomic_load(&tr_session.n_lanes);
 	uint32_t used = atomic_load_explicit(&segment->n_rings_used, memory_order_acquire);
 
 	if (used > limit)
@@ -114,6 +114,9 @@ static struct tr_lane *acquire(int32_t tid)
 	if (used < limit) {
 		uint32_t i = atomic_fetch_add(&segment->n_rings_used, 1);
 
+		/* There may be fewer by now: after the addition, which who takes them away looks
+		 * at (tr_session_make_room()). */
+		limit = atomic_load(&tr_session.n_lanes);
 		if (i < limit) {
 			struct tr_lane *lane = tr_lanes + i;
 

@@ -32,6 +32,8 @@ extern struct tr_index tr_index;
 
 size_t tr_index_bytes(uint64_t max_nodes); /* what tr_index_init() reserves */
 bool tr_index_init(uint64_t max_nodes);
+/* No node will have a number of max_nodes or more: the address space for them is given back. */
+void tr_index_trim(uint64_t max_nodes);
 void tr_index_reset(void);
 size_t tr_index_memory(void); /* in bytes: what is touched, at most */
 

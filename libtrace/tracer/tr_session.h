@@ -57,7 +57,11 @@ struct tr_session {
 	struct ft_segment_node *nodes;
 	char *bodies;
 	uint64_t segment_bytes;
-	uint32_t n_lanes;
+	uint64_t nodes_bytes; /* from the header's start to the end of the nodes that are mapped */
+	/* What is mapped here of the rings and nodes that the segment has: see
+	 * tr_session_make_room(). */
+	_Atomic uint32_t n_lanes;
+	_Atomic uint64_t node_limit;
 	uint64_t started_ns;	     /* CLOCK_MONOTONIC */
 	_Atomic uint64_t stalled_at; /* heartbeat + 1 at which a wait was given up; 0: never */
 };
@@ -82,6 +86,13 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp);
  * file, if its end is the end of the collector too: PID 1 of a namespace takes all others with it.
  * Once is enough; more calls do no harm. */
 void tr_session_goodbye(void);
+
+/*
+ * The program is about to limit its address space, or its data, to so many bytes: what is reserved
+ * and was never touched is given back, as far as it is more than an eighth of that. There are then
+ * fewer rings, and stacks that find no place in the tree travel raw.
+ */
+void tr_session_make_room(uint64_t limit);
 
 /* Tell the collector how much private memory we have touched, at most. */
 void tr_session_account(void);

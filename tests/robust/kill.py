@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""SIGKILL of the program or of the collector at random moments (TAP).
+"""SIGKILL of the program, of the collector, or of both at random moments (TAP).
 
 test-witness counts its own calls in a file. Afterwards each recording opens; with the collector alive
 it has every call that the books say had returned; with the collector dead it has the calls up to a
 moment and none after it, says that it was cut off, and the program ended as if nothing had been.
+Both are killed in one moment where a control group can be (as the kernel does with a memory.oom.group).
 
-KILL_RUNS runs (10), divided evenly among what is killed, how it was started and the phase in which it
+KILL_RUNS runs (10), and a fifth as many of both together, divided evenly among what is killed, how it was started and the phase in which it
 is killed; KILL_SEED (1) gives the moments, KILL_JOBS (4) runs are under way at a time. With
 KILL_LOSS_MS, a collector's death may cost no more than what was done in so many milliseconds; how
 much it did cost is printed in any case.
@@ -45,15 +46,41 @@ Plan = collections.namedtuple("Plan", "number phase target start steady_ms delay
 suite = Suite()
 
 
-def plans():
+def plans(targets, runs):
     rng = random.Random(SEED)
-    for number, (start, phase, target) in zip(range(RUNS), itertools.cycle(
-            (STARTS[(p + t + turn) % 2], PHASES[p], TARGETS[t])
-            for turn in range(2) for p in range(len(PHASES)) for t in range(2))):
+    for number, (start, phase, target) in zip(range(runs), itertools.cycle(
+            (STARTS[(p + t + turn) % 2], PHASES[p], targets[t])
+            for turn in range(2) for p in range(len(PHASES)) for t in range(len(targets)))):
         steady_ms = rng.randrange(300, 2500) if phase != "commit" else 2500
         longest = {"start-up": 0.08, "steady": steady_ms / 1000, "fork": 0.3, "commit": 0.01,
                    "shutdown": 0.015 if target == "program" else 0.04}
         yield Plan(number, phase, target, start, steady_ms, rng.uniform(0, longest[phase]), rng.randrange(1, 3))
+
+
+def kill_group_of(pids, name):
+    """All of them at once: those in a control group of their own. False: there can be none."""
+    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+        group = os.path.join(root, name)
+        if not os.path.exists(os.path.join(root, "cgroup.procs")):
+            continue
+        try:
+            os.mkdir(group)
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError), open(os.path.join(group, "cgroup.procs"), "w") as file:
+                    file.write(str(pid))
+            with open(os.path.join(group, "cgroup.kill"), "w") as file:
+                file.write("1")
+        except OSError:
+            return False
+        finally:
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    os.rmdir(group)
+                if not os.path.exists(group):
+                    break
+                time.sleep(0.02)
+        return True
+    return False
 
 
 class Books:
@@ -86,6 +113,7 @@ class Run:
         self.plan, self.folder = plan, folder
         self.books = Books(os.path.join(folder, "books"))
         self.end = time.monotonic() + 60
+        self.together = False
         self.in_time = False  # the target lived when it was killed
         self.loss_ms = None
         self.n_recordings = 0
@@ -119,7 +147,7 @@ class Run:
         self.wait("the moment", lambda: time.monotonic() >= end, 0.0005)
 
     def kill(self, process):
-        comm = "test-witness" if self.plan.target == "program" else "fragtrace-colle"
+        comm = "fragtrace-colle" if self.plan.target == "collector" else "test-witness"
         if self.plan.target == "program" and self.plan.start == "preload":
             pids = [process.pid] if process.poll() is None else []
         else:
@@ -133,6 +161,10 @@ class Run:
             if self.plan.target == "program":
                 pids = [pid for pid in pids if pid == self.books.pid() or not self.books.pid()]
         self.killed_at = time.monotonic()
+        if self.plan.target == "both":
+            pids = pids + list(processes_of(self.folder, "fragtrace-colle"))
+            self.in_time = bool(pids)
+            self.together = kill_group_of(pids, "ft-kill-%d-%d" % (os.getpid(), self.plan.number))
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -165,7 +197,7 @@ class Run:
 
     def check_program(self):
         killed = (-signal.SIGKILL, 128 + signal.SIGKILL)
-        if self.plan.target == "program" and self.status in killed:
+        if self.plan.target != "collector" and self.status in killed:
             return
         check_equal(self.status, STATUS, "status of the program (%r)" % self.stderr)
         check_equal(self.stdout, OUTPUT, "output of the program")
@@ -173,7 +205,7 @@ class Run:
             check_equal(self.stderr, b"", "what the program wrote to stderr")
 
     def check_recordings(self):
-        collector_dead = self.plan.target == "collector" and self.in_time
+        collector_dead = self.plan.target != "program" and self.in_time
         recorded = [(0, 0)] * (N_THREADS + N_CHILDREN)
         lanes = self.books.lanes()
         whole = set()  # pids whose recordings say that they are complete
@@ -228,8 +260,7 @@ class Run:
         return totals
 
 
-@suite.case("%d times SIGKILL of the program or the collector (seed %d)" % (RUNS, SEED), max(120, RUNS * 4))
-def kill(scratch):
+def go_all(scratch, targets, runs):
     def one(plan):
         folder = os.path.join(scratch, "run-%d" % plan.number)
         os.mkdir(folder)
@@ -245,16 +276,30 @@ def kill(scratch):
         return plan, run, failure
 
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-        results = list(pool.map(one, plans()))
-    for phase, target in itertools.product(PHASES, TARGETS):
+        results = list(pool.map(one, plans(targets, runs)))
+    for phase, target in itertools.product(PHASES, targets):
         mine = [(run, failure) for plan, run, failure in results if (plan.phase, plan.target) == (phase, target)]
+        if not mine:
+            continue
         losses = sorted(run.loss_ms for run, _ in mine if run.loss_ms is not None)
         warn("%-9s %-9s: %3d runs, %3d killed alive, %3d recordings, %d failed%s" % (
             phase, target, len(mine), sum(run.in_time for run, _ in mine), sum(run.n_recordings for run, _ in mine),
             sum(failure is not None for _, failure in mine),
             "; missing ms: median %d, most %d" % (losses[len(losses) // 2], losses[-1]) if losses else ""))
     failed = ["%s\n%s" % (json.dumps(plan._asdict()), failure) for plan, _, failure in results if failure]
-    check(not failed, "%d of %d runs failed\n%s" % (len(failed), RUNS, "\n".join(failed)))
+    check(not failed, "%d of %d runs failed\n%s" % (len(failed), runs, "\n".join(failed)))
+    return [run for _, run, _ in results]
+
+
+@suite.case("%d times SIGKILL of the program or the collector (seed %d)" % (RUNS, SEED), max(120, RUNS * 4))
+def kill(scratch):
+    go_all(scratch, TARGETS, RUNS)
+
+
+@suite.case("program and collector killed together, as a memory.oom.group is", max(120, RUNS))
+def together(scratch):
+    runs = go_all(scratch, ("both",), max(2, RUNS // 5))
+    warn("in a control group: %d of %d" % (sum(run.together for run in runs), len(runs)))
 
 
 suite.run()

@@ -8,10 +8,10 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-from fttest import (Suite, analyze_json, check, check_equal, environment, launcher, need, run, skip,  # noqa: E402
+from fttest import (Suite, analyze_json, check, check_equal, environment, launcher, need, query, run, skip,  # noqa: E402
                     tool, wait_for)
 from recordings import recordings_in  # noqa: E402
-from robust import bare, helper, images, n_collectors, sizes, tree  # noqa: E402
+from robust import bare, helper, images, n_collectors, rows_of, sizes, tree  # noqa: E402
 
 suite = Suite()
 
@@ -70,7 +70,33 @@ def inheritance(scratch):
 
 forked("fork: the child has its own recording, which names its parent's", "fork")
 forked("a raw clone, which no handler announces", "clone")
+forked("clone3 without a handler", "clone3")
 forked("a fork in a thread", "thread-fork")
+
+
+@suite.case("clone with the parent's memory: what the child does is the parent's, and so is the end", 30)
+def shared_memory(scratch):
+    bare(scratch, tree("alloc", 70001, "clone-vm", "free", "alloc", 70002, "alloc", 70003, "many", 3000, "end",
+                       "free", "alloc", 70004, "fork", "free-first", "alloc", 70005, "end"))
+    found = images(scratch, 2)
+    parent = next(image for image in found if image.origin == "start")
+    check_equal({size: n for size, n in sizes(parent).items() if size >= 70000},
+                {70001: (1, 1), 70002: (1, 0), 70003: (1, 1), 70004: (1, 0)}, "blocks")
+    check_equal((parent.losses, parent.meta["unknown_frees"], parent.process["exit_kind"]), ([], 0, "exit"), "the parent")
+
+
+@suite.case("forks in a thread that allocates, beside others that do", 60)
+def busy_fork(scratch):
+    bare(scratch, tree("alloc", 70001, "busy", 3, *(["thread-fork", "free-first", "alloc", 70002, "end"] * 4)))
+    found = images(scratch, 5)
+    for image in found:
+        check_equal((image.losses, image.process["exit_kind"]), ([], "exit"), image.name)
+        if image.origin == "start":
+            continue
+        check_equal(sizes(image)[70002], (1, 0), "what the child did")
+        rows = rows_of(query(image.path, "SELECT count(*) AS n FROM event WHERE kind = 'free'"))
+        check(int(rows[0]["n"]) >= 1, "the free of the parent's block")
+        check_equal(analyze_json("report", image.path)["errors"]["errors"], [], "errors")
 
 
 @suite.case("a daemon whose parents are gone is found by its collector", 30)

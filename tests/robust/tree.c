@@ -10,15 +10,15 @@
  *	free-first	the block of the first alloc
  *	read		waits for a line on stdin, or its end
  *	many N		N blocks of 64 bytes, freed at once
- *	fork, vfork, clone, double, thread-fork
- *			the rest of the words up to `end` is done in a child, which is waited for
- *(the one of `double` is not: its parent is gone before it begins)
- *	spawn, system	the same, in a new image of this program
- *	exec		the rest of the words in a new image, in this process
- *	_exit, quick_exit, abort, kill	the end
- *	close		closes all descriptors but 0-2
- *	chdir DIR, chroot DIR, setuid N
- *	say TEXT	on stdout, at once
+ *	hog N FILE	blocks of N bytes, written to, without end; FILE has a count of them
+ *	busy N		N threads that allocate and free 48 bytes from here on
+ *	limit WHAT N	setrlimit of AS, DATA, NOFILE or CORE, soft and hard
+ *	fill N		blocks of N bytes until there is no memory, which must come; then they are
+ *freed fork, vfork, clone, clone3, clone-vm, double, thread-fork the rest of the words up to `end`
+ *is done in a child, which is waited for (the one of `double` is not: its parent is gone before it
+ *begins) spawn, system	the same, in a new image of this program exec		the rest of the
+ *words in a new image, in this process _exit, quick_exit, abort, kill	the end close
+ *closes all descriptors but 0-2 chdir DIR, chroot DIR, setuid N say TEXT	on stdout, at once
  *	sleep MS
  *	wait-any	waitpid(-1) must find no child
  *	sigchld		a handler that counts; `no-sigchld` then says how many came
@@ -27,6 +27,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -34,6 +35,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -90,8 +93,9 @@ static char **take_child_words(char ***end)
 	int depth = 1;
 
 	for (; words < words_end; words++) {
-		static const char *const openers[] = {"fork",	     "vfork", "clone", "double",
-						      "thread-fork", "spawn", "system"};
+		static const char *const openers[] = {"fork",	"vfork",       "clone",
+						      "double", "thread-fork", "spawn",
+						      "system", "clone3",      "clone-vm"};
 
 		for (size_t i = 0; i < sizeof(openers) / sizeof(openers[0]); i++)
 			depth += strcmp(*words, openers[i]) == 0;
@@ -140,15 +144,111 @@ static char **new_argv(char **first, char **end)
 	return argv;
 }
 
+static void churn(int n)
+{
+	for (int i = 0; i < n; i++) {
+		void *volatile block = malloc(48);
+
+		free(block);
+	}
+}
+
 static void *fork_in_thread(void *argument)
 {
 	char ***range = argument;
-	pid_t pid = fork();
+	pid_t pid;
 
+	churn(1000);
+	pid = fork();
 	if (pid == 0)
 		run_child(range[0], range[1]);
+	churn(1000);
 	reap(pid);
 	return NULL;
+}
+
+static void *stay_busy(void *argument)
+{
+	for (;;)
+		churn(100);
+	return argument;
+}
+
+/* The memory is the parent's, so that only the process ends. */
+static int run_sharing(void *argument)
+{
+	char ***range = argument;
+
+	words = range[0];
+	words_end = range[1];
+	run();
+	_exit(0);
+}
+
+static void hog(size_t bytes, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	volatile unsigned long *count;
+
+	if (fd < 0 || ftruncate(fd, sizeof(*count)) < 0)
+		fail(path);
+	count = mmap(NULL, sizeof(*count), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (count == MAP_FAILED)
+		fail("mmap");
+	for (;;) {
+		char *block = malloc(bytes);
+
+		if (!block)
+			fail("malloc");
+		++*count;
+		memset(block, 1, bytes);
+	}
+}
+
+static void limit(const char *what, long value)
+{
+	static const struct {
+		const char *name;
+		int resource;
+	} limits[] = {{"AS", RLIMIT_AS},
+		      {"DATA", RLIMIT_DATA},
+		      {"NOFILE", RLIMIT_NOFILE},
+		      {"CORE", RLIMIT_CORE}};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		struct rlimit both = {(rlim_t)value, (rlim_t)value}, now;
+
+		if (strcmp(limits[i].name, what) != 0)
+			continue;
+		if (setrlimit(limits[i].resource, &both) < 0 ||
+		    getrlimit(limits[i].resource, &now) < 0 || now.rlim_cur != both.rlim_cur ||
+		    now.rlim_max != both.rlim_max)
+			fail("setrlimit");
+	}
+}
+
+/* Says how many there were. */
+static void fill(size_t bytes)
+{
+	void **first = NULL, **block;
+	char line[32];
+	int n = 0;
+
+	while ((block = malloc(bytes))) {
+		*block = first;
+		first = block;
+		if (++n > 1 << 20)
+			fail("the limit holds nothing back");
+	}
+	if (errno != ENOMEM)
+		fail("malloc");
+	while (first) {
+		block = *first;
+		free(first);
+		first = block;
+	}
+	snprintf(line, sizeof(line), "%d", n);
+	say(line);
 }
 
 static void do_child(const char *how)
@@ -178,6 +278,25 @@ static void do_child(const char *how)
 		if (pid == 0)
 			run_child(first, end);
 		reap(pid);
+	} else if (strcmp(how, "clone3") == 0) {
+		struct clone_args arguments = {.exit_signal = SIGCHLD};
+
+		pid = (pid_t)syscall(SYS_clone3, &arguments, sizeof(arguments));
+		if (pid == 0)
+			run_child(first, end);
+		reap(pid);
+	} else if (strcmp(how, "clone-vm") == 0) {
+		enum { STACK = 1 << 18 };
+		char *stack = mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				   -1, 0);
+		char **mine = words, **mine_end = words_end;
+
+		if (stack == MAP_FAILED)
+			fail("mmap");
+		pid = clone(run_sharing, stack + STACK, CLONE_VM | SIGCHLD, range);
+		reap(pid);
+		words = mine;
+		words_end = mine_end;
 	} else if (strcmp(how, "thread-fork") == 0) {
 		pthread_t thread;
 
@@ -244,6 +363,22 @@ static void run(void)
 
 				free(block);
 			}
+		} else if (strcmp(word, "hog") == 0) {
+			long bytes = next_number();
+
+			hog((size_t)bytes, next_word());
+		} else if (strcmp(word, "limit") == 0) {
+			const char *what = next_word();
+
+			limit(what, next_number());
+		} else if (strcmp(word, "fill") == 0) {
+			fill((size_t)next_number());
+		} else if (strcmp(word, "busy") == 0) {
+			pthread_t thread;
+
+			for (long n = next_number(); n > 0; n--)
+				if (pthread_create(&thread, NULL, stay_busy, NULL) != 0)
+					fail("pthread_create");
 		} else if (strcmp(word, "exec") == 0) {
 			execv("/proc/self/exe", new_argv(words, words_end));
 			fail("exec");
