@@ -24,7 +24,8 @@ static bool parse_line(const char *line, const char *controller, char *path, siz
 	if (n == 0 && list != end)
 		return false;
 	for (; n && list < end; list += strcspn(list, ",:") + 1)
-		if (strncmp(list, controller, n) == 0 && (list[n] == ',' || list[n] == ':'))
+		if (strncmp(list, controller, strlen(controller)) == 0 &&
+		    (list[n] == ',' || list[n] == ':'))
 			break;
 	if (n && list >= end)
 		return false;
