@@ -15,6 +15,7 @@
 #include "fa_engine.h"
 #include "fa_format.h"
 #include "fa_json_read.h"
+#include "ft_map.h"
 
 struct summary {
 	int64_t rss_last, rss_max; /* -1: not sampled */
@@ -347,12 +348,98 @@ static void emit_verdict(const struct fa_engine *engine, struct fa_json *json)
 	fa_json_array_end(json);
 }
 
+/* ---- marks ------------------------------------------------------------------------------------
+ */
+
+/* More marks of one label than that count operations, and are no phases. */
+enum { PHASE_MARKS = 16, MOST_MARKS = 64 };
+
+struct marks {
+	const struct summary *s;
+	struct ft_map counts; /* hash of a label -> how often */
+	struct fa_json *json;
+	size_t n, n_left_out;
+};
+
+static uint64_t hash_label(const char *label)
+{
+	uint64_t hash = 0;
+
+	for (; *label; label++)
+		hash = ft_hash_u64(hash ^ (unsigned char)*label);
+	return hash ? hash : 1;
+}
+
+static bool is_shown(const struct summary *s, const struct ft_mark_row *row)
+{
+	return row->label && row->kind && !strcmp(row->kind, "user") &&
+	       row->time_ns >= s->from_ns && row->time_ns <= s->to_ns;
+}
+
+static struct ft_error *count_mark(void *ctx, const struct ft_mark_row *row)
+{
+	struct marks *marks = ctx;
+	uint64_t *count;
+
+	if (!is_shown(marks->s, row))
+		return NULL;
+	count = ft_map_put(&marks->counts, hash_label(row->label), NULL);
+	if (!count)
+		return &ft_enomem;
+	++*count;
+	return NULL;
+}
+
+static struct ft_error *emit_mark(void *ctx, const struct ft_mark_row *row)
+{
+	struct marks *marks = ctx;
+	const uint64_t *count;
+
+	if (!is_shown(marks->s, row))
+		return NULL;
+	/* Not counted: it has come since, into a recording that goes on. */
+	count = ft_map_get(&marks->counts, hash_label(row->label));
+	if (!count || *count > PHASE_MARKS || marks->n == MOST_MARKS) {
+		marks->n_left_out++;
+		return NULL;
+	}
+	marks->n++;
+	fa_json_object_begin(marks->json);
+	fa_json_kv_u64(marks->json, "time_ns", row->time_ns);
+	fa_json_kv_string(marks->json, "label", row->label);
+	fa_json_object_end(marks->json);
+	return NULL;
+}
+
+/* The phases that the program, or somebody else, has marked. */
+static struct ft_error *emit_marks(const struct summary *s, struct ft_reader *reader,
+				   struct fa_json *json)
+{
+	struct marks marks = {.s = s, .json = json};
+	struct ft_error *error;
+
+	ft_map_init(&marks.counts);
+	fa_json_key(json, "marks");
+	fa_json_array_begin(json);
+	error = ft_reader_marks(reader, count_mark, &marks);
+	if (!error)
+		error = ft_reader_marks(reader, emit_mark, &marks);
+	fa_json_array_end(json);
+	fa_json_kv_u64(json, "marks_left_out", marks.n_left_out);
+	ft_map_deinit(&marks.counts);
+	return error;
+}
+
+/* ---- the section ------------------------------------------------------------------------------
+ */
+
 static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *doc)
 {
 	const struct summary *s = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 	struct ft_reader *reader = fa_engine_reader(engine);
 	struct ft_process_row process = {0};
+	struct ft_error *error;
 
 	FT_TRY(ft_reader_process(reader, &process));
 
@@ -370,9 +457,10 @@ static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *
 	fa_json_kv_bool(json, "complete", ft_reader_state(reader) == FT_STATE_COMPLETE);
 	emit_totals(s, engine, json);
 	fa_json_kv_u64(json, "threads", s->n_threads);
+	error = emit_marks(s, reader, json);
 	emit_verdict(engine, json);
 	fa_doc_end(doc);
-	return NULL;
+	return error;
 }
 
 const struct fa_pass_ops fa_pass_summary = {

@@ -59,6 +59,8 @@ def mark(scratch):
     image, = images(scratch, 1)
     (kind, label, seq, time_ns), = image.marks
     check_equal((kind, label), ("user", "a label; with 'quotes'"), "the mark")
+    summary = analyze_json("summary", image.path)
+    check_equal(summary["marks"], [{"time_ns": time_ns, "label": label}], "phases of the summary")
     rows = rows_of(query(image.path, "SELECT size, seq, time_ns FROM event WHERE size IN (70001, 70002)"))
     at = {int(row["size"]): (int(row["seq"]), int(row["time_ns"])) for row in rows}
     check(at[70001][0] < seq <= at[70002][0], "sequence %r of %r" % (seq, at))

@@ -306,6 +306,19 @@ static void emit_summary(const struct fixture *f, struct fa_doc *doc)
 		fa_json_object_end(json);
 	}
 	fa_json_kv_u64(json, "threads", empty ? 1 : 9);
+	fa_json_key(json, "marks");
+	fa_json_array_begin(json);
+	for (uint64_t i = 0; i < 2 && !empty; i++) {
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "time_ns", f->duration_ns / 4 * (i + 1));
+		fa_json_kv_string(json, "label",
+				  f->hostile ? fixture_hostile_name
+				  : i	     ? "load begins"
+					     : "warm");
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	fa_json_kv_u64(json, "marks_left_out", 0);
 
 	fa_json_key(json, "verdict");
 	fa_json_object_begin(json);

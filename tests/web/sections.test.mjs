@@ -205,6 +205,12 @@ test('lifetimes: the median, the two cells, and the sites of a cell', async () =
 	await page.finish();
 });
 
+test('the timeline names the phases that were marked', async () => {
+	const page = await open(file('soak'));
+	assert.deepEqual((await model(page, 'timeline')).marks.slice(0, 2), ['warm', 'load begins']);
+	await page.finish();
+});
+
 test('bad frees: three calls of each, by search too', async () => {
 	const page = await open(file('soak'));
 	assert.match(await page.locator('#errors .answer').innerText(), /6 bad frees from 3 places: double free 1, free inside a block 2, free of an unknown address 3/);

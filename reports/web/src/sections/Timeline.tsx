@@ -4,7 +4,7 @@ import { useMemo, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import type { Doc, Summary } from '../doc';
 import { alpha, lines as palette } from '../colour';
-import { bytes, clock, duration, percent } from '../format';
+import { bytes, clock, duration, percent, visible } from '../format';
 import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { largest } from '../parts/hooks';
@@ -179,6 +179,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 			max: highest,
 			min: lowest,
 			points: series.xs.length,
+			marks: events(doc).map((mark) => mark.label),
 			lines: drawn?.list.filter((line) => !line.quiet).map((line) => line.label),
 		}));
 
@@ -265,9 +266,10 @@ export function Timeline({ doc }: { doc: Doc }) {
 	);
 }
 
-/* What the findings point to, other than the peak: where a loss began, a bad free, the last threshold. */
+/* What the findings point to, other than the peak: where a loss began, a bad free; and phases that were marked. */
 function events(doc: Doc): { at: number; value: number; label: string }[] {
 	return [
+		...(doc.summary?.marks ?? []).slice(0, 24).map((mark) => ({ at: mark.time_ns, label: visible(mark.label) })),
 		...(doc.errors?.errors.slice(0, 3).map((error) => ({ at: error.time_ns, label: tOr('errors.kind', error.kind) })) ?? []),
 		...(doc.quality?.losses.slice(0, 3).map((loss) => ({ at: loss.first_ns, label: t('quality.lost') })) ?? []),
 	].map((mark) => ({ ...mark, value: 0 }));
