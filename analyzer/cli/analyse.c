@@ -13,6 +13,9 @@
 /* ---- errors ------------------------------------------------------------------------------------
  */
 
+/* Of an analysis whose oldest events go while they are read. */
+enum { MAX_TRIES = 8 };
+
 static bool progress_shown;
 
 /* A message takes the place of the progress line. */
@@ -134,6 +137,8 @@ struct ft_error *cli_open(const struct cli_options *options, struct ft_reader **
 			      (options->no_wait ? FT_READER_NO_WAIT : 0) |
 				      (options->sql ? FT_READER_ANY_KIND : 0),
 			      ret));
+	if (options->opened_before)
+		return NULL;
 	switch (ft_reader_state(*ret)) {
 	case FT_STATE_COMPLETE:
 		break;
@@ -295,22 +300,42 @@ static struct ft_error *read_suppressions(const struct cli_options *options,
 	return NULL;
 }
 
+static struct ft_error *analyse_once(const struct cli_options *options, const char *const *passes,
+				     struct cli_analysis *ret)
+{
+	*ret = (struct cli_analysis){0};
+	ft_arena_init(&ret->arena);
+	FT_TRY(read_suppressions(options, &ret->suppressions));
+	FT_TRY(cli_open(options, &ret->reader));
+	return run_engine(options, passes, ret);
+}
+
+/* The oldest events of a recording with a budget may have gone while they were read. */
+static bool is_worth_another_try(const struct cli_analysis *a, const struct ft_error *error)
+{
+	return a->reader && ft_reader_may_fold(a->reader) &&
+	       (error->kind == FT_ERROR_BUSY || error->kind == FT_ERROR_INPUT);
+}
+
 int cli_analyse(const struct cli_options *options, const char *const *passes,
 		struct cli_analysis *ret)
 {
+	struct cli_options again = *options;
 	struct ft_error *error;
 
-	*ret = (struct cli_analysis){0};
-	ft_arena_init(&ret->arena);
 	cli_catch_interrupt();
-	error = read_suppressions(options, &ret->suppressions);
-	if (!error)
-		error = cli_open(options, &ret->reader);
-	if (!error)
-		error = run_engine(options, passes, ret);
-	if (error) {
+	for (int tries = 1;; tries++) {
+		error = analyse_once(&again, passes, ret);
+		if (!error)
+			break;
+
+		bool retry = tries < MAX_TRIES && is_worth_another_try(ret, error);
+
 		cli_analysis_deinit(ret);
-		return cli_fail_input(error);
+		if (!retry)
+			return cli_fail_input(error);
+		ft_error_destroy(error);
+		again.no_wait = again.opened_before = true;
 	}
 	clear_progress();
 	return CLI_OK;

@@ -70,7 +70,8 @@ struct cli_options {
 	uint64_t max_html_bytes; /* 0: the default */
 	bool timeline_rows;	 /* export csv: moments, not sites */
 	bool sites, pages, series;
-	bool quick; /* from the small tables alone */
+	bool quick;	    /* from the small tables alone */
+	bool opened_before; /* internal: what there is to say of its state was said */
 	bool json, csv, force, no_wait, no_keyframes, ascii, plain_bytes, quiet;
 };
 

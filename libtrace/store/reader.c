@@ -9,6 +9,10 @@
  *
  * Events are fixed at open. No transaction stays open between two calls, so that a live writer can
  * reset its WAL; rows read later may therefore be of a later commit than the events.
+ *
+ * A live recording with a budget loses its oldest events while it is read. It is copied into memory
+ * at open, in one short transaction, if it is not too large for that; what is in a larger one goes
+ * so slowly that who meets a gap (FT_ERROR_BUSY) can begin again.
  */
 #include "ft_reader.h"
 
@@ -32,6 +36,7 @@ enum {
 	WAIT_CREATE_MS = 1000,
 	MAX_META = 4096,
 	MAX_VALUE_BYTES = 64 << 20, /* of a text or blob: a chunk is below 8 MiB */
+	MAX_COPY_BYTES = 256 << 20, /* of a live recording: read in a fraction of a second */
 };
 
 static struct ft_error *harden(struct ft_reader *reader)
@@ -269,6 +274,52 @@ static struct ft_error *open_once(struct ft_reader *reader, bool writer_lives)
 	return again ? error : NULL;
 }
 
+bool ft_reader_may_fold(const struct ft_reader *reader)
+{
+	struct ft_reader *r = (struct ft_reader *)(uintptr_t)reader;
+
+	return reader->state == FT_STATE_RECORDING && (ft_reader_meta_int(r, "max_bytes", 0) > 0 ||
+						       ft_reader_meta_int(r, "max_age_ns", 0) > 0);
+}
+
+static struct ft_error *copy_pages(struct ft_reader *reader, sqlite3 *to)
+{
+	sqlite3_backup *backup = sqlite3_backup_init(to, "main", reader->db, "main");
+	int rc;
+
+	if (!backup)
+		return ft_db_error(to, reader->path, "cannot copy");
+	/* All in one step is all in one transaction: of one commit. */
+	rc = sqlite3_backup_step(backup, -1);
+	sqlite3_backup_finish(backup);
+	return rc == SQLITE_DONE ? NULL : ft_db_error(reader->db, reader->path, "cannot copy");
+}
+
+/* Read on in a copy that nobody folds. */
+static struct ft_error *copy_into_memory(struct ft_reader *reader)
+{
+	int64_t n_pages = 0, page_bytes = 0;
+	sqlite3 *copy = NULL;
+	struct ft_error *error;
+
+	FT_TRY(pragma_int(reader, "PRAGMA page_count", &n_pages));
+	FT_TRY(pragma_int(reader, "PRAGMA page_size", &page_bytes));
+	if (n_pages * page_bytes > MAX_COPY_BYTES)
+		return NULL;
+	error = sqlite3_open_v2(":memory:", &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+				NULL) == SQLITE_OK
+			? copy_pages(reader, copy)
+			: &ft_enomem;
+	if (error) {
+		sqlite3_close(copy);
+		return error;
+	}
+	reader_reset(reader);
+	reader->db = copy;
+	FT_TRY(harden(reader));
+	return read_fixed(reader);
+}
+
 static bool meta_is(struct ft_reader *reader, const char *key, const char *value)
 {
 	const char *text = ft_reader_meta(reader, key);
@@ -318,7 +369,8 @@ static struct ft_error *open_waiting(struct ft_reader *reader, unsigned flags)
 			reader->state = complete ? FT_STATE_COMPLETE
 					: lives	 ? FT_STATE_RECORDING
 						 : FT_STATE_CUT_OFF;
-			return error;
+			return !error && ft_reader_may_fold(reader) ? copy_into_memory(reader)
+								    : error;
 		}
 		ft_error_destroy(error);
 		reader_reset(reader);

@@ -386,6 +386,10 @@ void ft_reader_close(struct ft_reader *reader); /* NULL is fine */
 
 const char *ft_reader_path(const struct ft_reader *reader);
 enum ft_recording_state ft_reader_state(const struct ft_reader *reader);
+/* It is being written and kept within a budget: a large one may lose its oldest events while it is
+ * read, which is FT_ERROR_BUSY where it is met, or FT_ERROR_INPUT where a part of a keyframe or a
+ * roll-up is missing. Open it again then. */
+bool ft_reader_may_fold(const struct ft_reader *reader);
 /* A machine's recording: it has no events of a program. */
 bool ft_reader_is_node(const struct ft_reader *reader);
 

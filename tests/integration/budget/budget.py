@@ -9,10 +9,11 @@ import contextlib
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from fttest import Suite, analyze, analyze_json, check, check_equal, run, tool  # noqa: E402
+from fttest import Suite, analyze, analyze_json, check, check_equal, kill_group, run, tool, wait_for  # noqa: E402
 
 suite = Suite()
 
@@ -185,6 +186,36 @@ def _(scratch):
     check_equal(summary["totals"]["events"], written, "events")
     text = analyze("summary", path).stdout
     check(b"Full detail begins" in text, text)
+
+
+@suite.case("a recording that is being folded can be read, again and again", 200)
+def _(scratch):
+    path = scratch + "/p.frag"
+    # Each turn makes some thousand events and some KiB of the file: groups go many times a second.
+    program = ("import os, sys\n"
+               "n = 0\n"
+               "while not os.path.exists(sys.argv[1]):\n"
+               "    n += 1\n"
+               "    words = {str(j) * (j % 50): [j] * (n * j % 70) for j in range(3000)}\n")
+    process = subprocess.Popen([tool("FRAGTRACE"), "run", "--max-size=1M", "--no-symbols", "-o", path, "--", sys.executable, "-c",
+                                program, scratch + "/stop"], env=dict(os.environ, PYTHONMALLOC="malloc"),
+                               stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for("the first folding", lambda: os.path.exists(path) and analyze_json("summary", path)["rolled_up"])
+        begins = set()
+        for _ in range(2):
+            summary = analyze_json("summary", path)
+            begins.add(summary["detail_ns"])
+            check(summary["totals"]["events"] > 0 and not summary["complete"], summary["totals"])
+            for verb in "leaks", "frag":
+                analyze_json(verb, path)
+            analyze("report", path, "--force", "-o", scratch + "/report.html")
+            run([tool("FRAGANALYZE"), "query", path, "SELECT count(*), sum(died_seq) FROM allocation"]).check_status(0)
+        check(len(begins) > 1, "nothing was folded meanwhile")
+        open(scratch + "/stop", "w").close()
+        check_equal(process.wait(), 0, "status of the program")
+    finally:
+        kill_group(process)
 
 
 @suite.case("budgets that are none are refused", 30)
