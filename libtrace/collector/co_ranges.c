@@ -131,8 +131,22 @@ void co_ranges_cut(struct co_ranges *ranges, uint64_t start, uint64_t end, uint6
 
 void co_ranges_add(struct co_ranges *ranges, const struct co_range *range)
 {
-	co_ranges_cut(ranges, range->start, range->end, UINT64_MAX);
-	insert(ranges, range);
+	uint64_t at = range->end;
+
+	co_ranges_cut(ranges, range->start, range->end, range->born);
+	/* Between what is younger, as the word of a handler inside of a hook may come late. */
+	while (at > range->start) {
+		uint32_t i = first_below(ranges, at);
+		bool found = i < ranges->n && ranges->list[i].end > range->start;
+		uint64_t next = found ? ranges->list[i].start : range->start;
+		struct co_range part = *range;
+
+		part.start = found ? ranges->list[i].end : range->start;
+		part.end = at;
+		if (part.start < part.end)
+			insert(ranges, &part);
+		at = next;
+	}
 }
 
 uint64_t co_ranges_move(struct co_ranges *ranges, uint64_t old, uint64_t old_bytes, uint64_t early,

@@ -36,7 +36,7 @@ struct co_ranges {
 
 void co_ranges_deinit(struct co_ranges *ranges);
 
-/* [start, end) is the site's from now on, whoever had it. */
+/* [start, end) is the site's from now on, but for what was born after it. */
 void co_ranges_add(struct co_ranges *ranges, const struct co_range *range);
 
 /* Nobody has [start, end) any more, as far as it was born up to `born`. */
