@@ -105,10 +105,12 @@ START_TEST(test_as_single_units)
 		switch (rand() % 4) {
 		case 0:
 		case 1:
-			range = (struct co_range){start, start + n, now, site};
+			/* At times the word of it comes late: what is younger stays. */
+			range = (struct co_range){start, start + n, early, site};
 			co_ranges_add(&ranges, &range);
 			for (uint64_t at = start; at < start + n; at++)
-				units[at] = (struct unit){site + 1, now};
+				if (!units[at].site || units[at].born <= early)
+					units[at] = (struct unit){site + 1, early};
 			break;
 		case 2:
 			cut(&ranges, start, start + n, early);
