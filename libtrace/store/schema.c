@@ -95,7 +95,7 @@ const char ft_schema_sql[] =
 	" flags INTEGER, n_calls INTEGER NOT NULL, bytes INTEGER NOT NULL,"
 	" live_bytes INTEGER NOT NULL, live_ranges INTEGER NOT NULL,"
 	" peak_bytes INTEGER NOT NULL, advice INTEGER NOT NULL,"
-	" PRIMARY KEY(stack, call, advice)) STRICT, WITHOUT ROWID;"
+	" PRIMARY KEY(stack, call, advice)) STRICT;"
 	"CREATE TABLE loss(id INTEGER PRIMARY KEY, first_ns INTEGER NOT NULL,"
 	" last_ns INTEGER NOT NULL, thread INTEGER NOT NULL, n_events INTEGER NOT NULL,"
 	" reason TEXT NOT NULL) STRICT;"

@@ -58,7 +58,7 @@ static void record(enum ft_wire_map what, uint64_t early, struct span now, struc
 	}
 
 	/* Its nodes, modules and raw frames come before it. */
-	uint32_t stack = tr_stack(lane, frame, stamp);
+	uint32_t stack = tr_stack_inside(lane, frame, stamp);
 	uint64_t *w = tr_reserve(lane, FT_WIRE_MAP_WORDS, stamp);
 
 	if (w) {

@@ -139,11 +139,13 @@ static inline uint32_t stack_by_rules(struct tr_lane *lane, struct tr_regs regs,
 	return id;
 }
 
-/* By what FRAGTRACE_UNWIND says instead of the rules, or compared with libunwind. */
+/* By what FRAGTRACE_UNWIND says instead of the rules, or compared with libunwind, unless that is
+ * not to be asked. */
 static __attribute__((noinline)) uint32_t stack_otherwise(struct tr_lane *lane, struct tr_regs regs,
-							  uint64_t stamp)
+							  uint64_t stamp, bool ask_libunwind)
 {
-	bool wants_libunwind = tr_settings.self_check || tr_settings.unwind == FT_UNWIND_LIBUNWIND;
+	bool wants_libunwind = ask_libunwind && (tr_settings.self_check ||
+						 tr_settings.unwind == FT_UNWIND_LIBUNWIND);
 	bool has_libunwind = wants_libunwind && tr_unwind_ready(regs.rip);
 	enum ft_unwind how = tr_settings.unwind;
 	enum tr_walk_end end = TR_WALK_COMPLETE;
@@ -175,7 +177,9 @@ static __attribute__((noinline)) uint32_t stack_otherwise(struct tr_lane *lane, 
 	return node;
 }
 
-uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
+static inline __attribute__((always_inline)) uint32_t stack_of(struct tr_lane *lane,
+							       const void *frame, uint64_t stamp,
+							       bool ask_libunwind)
 {
 	/* A hook keeps a frame pointer: its caller's registers are in its frame and above it. */
 	const uintptr_t *saved = frame;
@@ -184,7 +188,7 @@ uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
 
 	tr_self.stamp = stamp;
 	if (tr_unlikely(!tr_settings.usual_stacks))
-		return stack_otherwise(lane, regs, stamp);
+		return stack_otherwise(lane, regs, stamp, ask_libunwind);
 
 	uint32_t node = stack_by_rules(lane, regs, &end);
 
@@ -196,13 +200,14 @@ uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
 
 #else
 
-uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
+static inline uint32_t stack_of(struct tr_lane *lane, const void *frame, uint64_t stamp,
+				bool ask_libunwind)
 {
 	uintptr_t caller = ((const uintptr_t *)frame)[1];
 	size_t n = 0;
 
 	tr_self.stamp = stamp;
-	if (tr_settings.unwind != FT_UNWIND_NONE)
+	if (ask_libunwind && tr_settings.unwind != FT_UNWIND_NONE)
 		n = tr_unwind(caller, lane->pcs, TR_MAX_DEPTH);
 	if (!n)
 		lane->pcs[n++] = caller;
@@ -210,3 +215,13 @@ uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
 }
 
 #endif
+
+uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp)
+{
+	return stack_of(lane, frame, stamp, true);
+}
+
+uint32_t tr_stack_inside(struct tr_lane *lane, const void *frame, uint64_t stamp)
+{
+	return stack_of(lane, frame, stamp, false);
+}

@@ -22,4 +22,8 @@
  * the ring itself, or 0 when both are full. Before tr_reserve() for the event. */
 uint32_t tr_stack(struct tr_lane *lane, const void *frame, uint64_t stamp);
 
+/* The same for a call that an allocator makes while it holds its locks: libunwind, which allocates,
+ * is not asked, whatever FRAGTRACE_UNWIND and the self-check say. */
+uint32_t tr_stack_inside(struct tr_lane *lane, const void *frame, uint64_t stamp);
+
 #endif
