@@ -28,11 +28,11 @@ enum {
 };
 
 struct fa_holes_cell {
-	uint16_t used;	  /* pages with any bit */
-	uint16_t is_fine; /* pages with a bit for 8 bytes */
-	uint16_t spans;	  /* pages whose last block goes on beyond their end */
-	uint8_t tags;	  /* that the cell's region is known to have */
-	bool is_covered;  /* whether the cell is known to be in a region */
+	uint16_t used;		      /* pages with any bit */
+	uint16_t is_fine;	      /* pages with a bit for 8 bytes */
+	uint16_t spans;		      /* pages whose last block goes on beyond their end */
+	uint8_t tags;		      /* that the cell's region is known to have */
+	bool is_covered;	      /* whether the cell is known to be in a region */
 	uint64_t bits[CELL_PAGES][4]; /* a bit for 16 bytes; of a fine page [0] indexes `fine` */
 };
 
