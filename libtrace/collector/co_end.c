@@ -111,7 +111,6 @@ static void write_gaps(struct co_session *session, uint64_t end_ns)
 /* Losses that no record could tell of any more. */
 static void write_losses(struct co_session *session, uint64_t end_ns)
 {
-
 	for (uint32_t i = 0; i < session->segment.n_rings && session->rings[i].open; i++) {
 		const struct co_ring *ring = &session->rings[i];
 		const struct ft_ring_header *header = ring->consumer.header;

@@ -52,7 +52,6 @@ export const machineEn = {
 	'blocks.type': 'Type',
 	'blocks.first': 'At the start',
 	'blocks.last': 'At the end',
-	'blocks.pages': 'Pages',
 
 	'demand.nav': 'Demand',
 	'demand.q': 'Did somebody go without?',
@@ -178,7 +177,6 @@ export const machineZh: Record<keyof typeof machineEn, string> = {
 	'blocks.type': '类型',
 	'blocks.first': '开始时',
 	'blocks.last': '结束时',
-	'blocks.pages': '页数',
 
 	'demand.nav': '需求',
 	'demand.q': '有请求没有得到满足吗？',
