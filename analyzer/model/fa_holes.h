@@ -117,6 +117,10 @@ uint64_t fa_holes_largest(struct fa_holes *holes);
 /* Visit the holes in address order: from *cursor (0 first). */
 bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start, uint64_t *end);
 
+/* The same of those that are a page or larger, at the cost of these alone. */
+bool fa_holes_next_large(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start,
+			 uint64_t *end);
+
 /* Start of the first live extent that begins at or after `from`, which is in none. */
 bool fa_holes_first(const struct fa_holes *holes, uint64_t from, uint64_t *start);
 /* End of the last live extent below `to`, which is in none. */

@@ -23,6 +23,36 @@ bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *sta
 	return false;
 }
 
+bool fa_holes_next_large(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start,
+			 uint64_t *end)
+{
+	struct fa_holes *h = (struct fa_holes *)(uintptr_t)holes;
+	uint64_t at, stop;
+
+	while (fa_holes_next_covered(h, *cursor, &at)) {
+		uint32_t index = cell_index(h, at);
+		uint64_t gap;
+
+		/* A hole belongs to the cell of the byte before it. */
+		if (index && !h->bounds[index - 1]) {
+			*cursor = (at | ((UINT64_C(1) << CELL_SHIFT) - 1)) + 1;
+			if (!*cursor)
+				return false;
+			continue;
+		}
+		gap = fa_holes_covered_end(h, at, UINT64_MAX);
+		if (!fa_holes_next_covered(h, gap, &stop))
+			return false;
+		*cursor = stop;
+		if (stop - gap < PAGE || !same_region(h, gap - h->phase, stop - h->phase))
+			continue;
+		*start = gap - h->phase;
+		*end = stop - h->phase;
+		return true;
+	}
+	return false;
+}
+
 bool fa_holes_first(const struct fa_holes *holes, uint64_t from, uint64_t *start)
 {
 	struct fa_holes *h = (struct fa_holes *)(uintptr_t)holes;

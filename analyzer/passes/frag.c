@@ -308,12 +308,39 @@ static struct ft_error *pins_take(struct frag *frag, const struct fa_engine *eng
 					       .sole = pins->scratch[s].sole,
 					       .shapley = pins->scratch[s].shapley};
 	}
+	if (pins->n >= pins->next_slabs) {
+		FT_TRY(frag_slabs_gains(engine, &pins->has_slabs, &pins->mesh_gain[pins->n],
+					&pins->compact_gain[pins->n]));
+		pins->next_slabs =
+			pins->n + 1 + (uint32_t)(fa_engine_n_live(engine) / FRAG_SLABS_COST);
+	} else {
+		pins->mesh_gain[pins->n] = pins->mesh_gain[pins->n - 1];
+		pins->compact_gain[pins->n] = pins->compact_gain[pins->n - 1];
+	}
 	FT_TRY(fa_pagemap_coarse(&frag->layout->pages, FA_HUGE_SHIFT, &huge, NULL, 0));
 	pins->huge_util[pins->n] =
 		huge.live_pages
 			? 100 * (double)huge.live_bytes / (double)(huge.live_pages << FA_HUGE_SHIFT)
 			: NAN;
 	pins->time_ns[pins->n++] = time_ns;
+	return NULL;
+}
+
+/* What malloc_trim() would give back at moment k. Where there is much to look at, moments between
+ * have what the one before had. */
+static struct ft_error *series_trim(struct frag *frag, const struct fa_engine *engine, uint32_t k,
+				    bool is_last)
+{
+	struct frag_series *series = &frag->series;
+	struct frag_trim trim;
+
+	if (k < series->next_trim && !is_last) {
+		series->trimmable[k] = series->trimmable[k - 1];
+		return NULL;
+	}
+	FT_TRY(frag_trim(frag, engine, series->time_ns[k], frag->samples.has_residency, &trim));
+	series->trimmable[k] = trim.pages * PAGE;
+	series->next_trim = k + 1 + (uint32_t)(trim.cost / FRAG_TRIM_COST);
 	return NULL;
 }
 
@@ -337,7 +364,7 @@ static struct ft_error *frag_on_tick(struct fa_pass *pass, uint32_t tick, uint64
 	series->largest[k] = fa_holes_largest(&frag->layout->holes);
 	series->hole_bytes[k] = holes->hole_bytes;
 	series->pages[k] = fa_layout_held_pages(frag->layout);
-	series->trimmable[k] = holes->trim_pages * PAGE;
+	FT_TRY(series_trim(frag, engine, k, is_last));
 	series->footprint[k] = frag_footprint(frag);
 	series->internal[k] = heap->live_usable
 				      ? 100 * (double)(heap->live_usable - heap->laid_bytes) /
@@ -434,6 +461,7 @@ static void frag_deinit(struct fa_pass *pass)
 	series_deinit(&frag->series);
 	frag_samples_deinit(&frag->samples);
 	frag_moment_deinit(&frag->moment);
+	frag_arenas_deinit(&frag->by_arena);
 	free(frag->arenas);
 	free(frag->pins.cells);
 	free(frag->pins.scratch);

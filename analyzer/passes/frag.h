@@ -4,12 +4,15 @@
  *
  *	frag.c           blocks come and go, series, life cycle
  *	frag_samples.c   mappings and pages as sampled: residency, the waterfall
- *	frag_moment.c    one moment in full: sites, sets of sites, example pages, trimming, peak
+ *	frag_moment.c    one moment in full: sites, sets of sites, example pages, peak
+ *	frag_regions.c   regions: at the moment, and over time
+ *	frag_trim.c      what malloc_trim() would give back
  *	frag_sets.c      sites that pin together
  *	frag_slabs.c     slabs of allocators that have some
  *	frag_bins.c      a map of the heap
  *	frag_verdict.c   the sentence, and what would help
- *	frag_emit.c      the document
+ *	frag_emit.c      the document: facts
+ *	frag_columns.c   and series
  */
 #ifndef FRAG_H
 #define FRAG_H
@@ -32,7 +35,12 @@ enum {
 	FRAG_PAIRS = 10,
 	FRAG_EXAMPLES = 24,
 	FRAG_EXAMPLE_BLOCKS = 64,
-	FRAG_BINS = 4096, /* of the map of the moment */
+	FRAG_BINS = 4096,     /* of the map of the moment */
+	FRAG_ARENA_ROWS = 32, /* heaps over time; more are summed up in the last */
+	/* Chunks and holes looked at for one moment of the series, and blocks for one of the pins,
+	 * at most: beyond that each nth moment is looked at. */
+	FRAG_TRIM_COST = 1 << 15,
+	FRAG_SLABS_COST = 1 << 16,
 	FRAG_USEFUL_REQUESTS = 10000,
 	PAGE = 1 << FA_PAGE_SHIFT,
 };
@@ -127,8 +135,15 @@ struct frag_useful {
 	uint32_t requests[FA_HOLE_BINS]; /* before */
 };
 
+/* What malloc_trim() gives back; `top_pages` of it of the main heap's top. */
+struct frag_trim {
+	uint64_t pages, top_pages;
+	uint64_t cost; /* chunks that were looked at */
+};
+
 struct frag_series {
 	uint32_t n, stride; /* moments kept; ticks between two */
+	uint32_t next_trim; /* the moment at which it is computed again */
 	uint64_t *time_ns, *live_bytes, *pinned, *largest, *hole_bytes, *pages, *trimmable;
 	int64_t *footprint; /* -1: no sample yet */
 	double *internal, *overhead;
@@ -150,6 +165,10 @@ struct frag_pins {
 	uint32_t n, stride; /* buckets; moments between two */
 	uint64_t time_ns[FRAG_PIN_MOMENTS + 1];
 	double huge_util[FRAG_PIN_MOMENTS + 1];
+	/* Of allocators with slabs; those of the moment before where that is too long a look. */
+	uint64_t mesh_gain[FRAG_PIN_MOMENTS + 1], compact_gain[FRAG_PIN_MOMENTS + 1];
+	uint32_t next_slabs;
+	bool has_slabs;
 	struct frag_pin_cell *cells;
 	size_t n_cells, room;
 	struct fa_pin *scratch; /* n_stacks */
@@ -199,6 +218,29 @@ struct frag_region {
 	bool sampled;
 };
 
+/* While blocks and pages are visited. */
+struct frag_regions {
+	struct frag_region *items; /* by address; the last: blocks with mappings of their own */
+	size_t n, last;		   /* last: found */
+};
+
+/* Regions at some samples of pages. */
+enum { FRAG_ARENA_MAIN = 0, FRAG_ARENA_MAPPED = 1, FRAG_ARENA_TERMS = 7, FRAG_ARENA_SLACK = 6 };
+struct frag_arena_cell {
+	uint64_t key; /* FRAG_ARENA_..., or where it begins */
+	uint32_t moment;
+	enum frag_kind kind;
+	int64_t terms[FRAG_ARENA_TERMS];
+};
+struct frag_arenas {
+	uint32_t n;	     /* moments */
+	size_t stride, next; /* samples between two; the number of the next one */
+	uint64_t time_ns[FRAG_PIN_MOMENTS + 1];
+	struct frag_arena_cell *cells; /* owned */
+	size_t n_cells, room;
+	struct fa_regions ever; /* mappings of allocators other than glibc, joined */
+};
+
 /* All regions but the last, in bins of 2^shift bytes, 0 empty to 255 full. */
 struct frag_bins {
 	unsigned shift;
@@ -225,7 +267,7 @@ struct frag_moment {
 	struct fa_hole_totals holes;
 	uint64_t largest_hole, extents;
 	uint64_t resident_pages, empty_pages; /* of the heap; estimates unless sampled */
-	uint64_t trim_pages, trim_top_pages;  /* what malloc_trim() gives back; of it the top */
+	struct frag_trim trim;
 	struct frag_site *sites; /* owned; by shapley, largest first; FRAG_SITES at most */
 	size_t n_sites, n_other;
 	uint64_t other_shapley;
@@ -279,6 +321,7 @@ struct frag {
 	struct frag_series series;
 	struct frag_pins pins;
 	struct frag_samples samples;
+	struct frag_arenas by_arena;
 	struct frag_moment moment;
 
 	const char *verdict;
@@ -310,12 +353,36 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 /* What needs all series. */
 struct ft_error *frag_moment_finish(struct frag *frag, const struct fa_engine *engine);
 
+/* frag_regions.c */
+/* `sampled`: those of the last sample of pages, else what blocks ever covered. */
+struct ft_error *frag_regions_make(const struct frag *frag, bool sampled, struct frag_region **ret,
+				   size_t *n);
+/* Add a block's bytes; `own`: it has a mapping of its own. */
+void frag_regions_block(struct frag_regions *regions, bool own, const struct fa_block *block,
+			uint64_t start, uint64_t end);
+/* Add what the pages have. */
+void frag_regions_pages(const struct frag *frag, struct frag_region *regions, size_t n);
+/* At a sample that has just been applied. */
+struct ft_error *frag_arenas_take(struct frag *frag, const struct fa_engine *engine,
+				  uint64_t time_ns);
+/* The list if `json`, else the columns. */
+struct ft_error *frag_arenas_emit(const struct frag *frag, struct fa_json *json,
+				  struct fa_doc *doc);
+void frag_arenas_deinit(struct frag_arenas *arenas);
+
+/* frag_trim.c: with `sampled` what the last sample says of pages counts, else all are resident. */
+struct ft_error *frag_trim(const struct frag *frag, const struct fa_engine *engine, uint64_t at_ns,
+			   bool sampled, struct frag_trim *ret);
+
 /* frag_sets.c */
 struct ft_error *frag_find_sets(struct frag *frag);
 
 /* frag_slabs.c */
 void frag_slabs_deinit(struct frag_slabs *slabs);
 struct ft_error *frag_slabs_take(struct frag *frag, const struct fa_engine *engine);
+/* What meshing and compaction of slabs would gain now; false for allocators without slabs. */
+struct ft_error *frag_slabs_gains(const struct fa_engine *engine, bool *known, uint64_t *mesh,
+				  uint64_t *compact);
 void frag_slabs_emit(const struct frag *frag, struct fa_engine *engine, struct fa_json *json);
 
 /* frag_bins.c */
@@ -323,6 +390,10 @@ struct ft_error *frag_fill_bins(struct frag *frag);
 
 /* frag_verdict.c */
 struct ft_error *frag_judge(struct frag *frag, struct fa_engine *engine);
+
+/* frag_columns.c */
+void frag_emit_jw(const struct frag *frag, struct fa_json *json);
+void frag_emit_columns(const struct frag *frag, struct fa_doc *doc);
 
 /* frag_emit.c */
 struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc);

@@ -35,36 +35,6 @@ static uint32_t series_at(const struct frag *frag)
 	return k;
 }
 
-/* Johnstone and Wilson 1998: memory that the heap took (A) over requested live bytes (L), less 1:
- * mean over time; at the time of most L; at the time of most A; most A over most L. */
-static void emit_jw(const struct frag *frag, struct fa_json *json)
-{
-	const struct frag_series *series = &frag->series;
-	double sum = 0, most_live = 0, most_held = 0, at_live = NAN, at_held = NAN;
-	uint32_t n = 0;
-
-	for (uint32_t k = 0; k < series->n && series->time_ns[k] <= frag->moment.at_ns; k++) {
-		double held = (double)series->pages[k] * PAGE, live = (double)series->live_bytes[k];
-
-		if (live <= 0)
-			continue;
-		sum += held / live;
-		n++;
-		if (live > most_live) {
-			most_live = live;
-			at_live = held / live;
-		}
-		if (held > most_held) {
-			most_held = held;
-			at_held = held / live;
-		}
-	}
-	fa_json_kv_f64(json, "jw_f1", n ? 100 * (sum / n - 1) : NAN);
-	fa_json_kv_f64(json, "jw_f2", 100 * (at_live - 1));
-	fa_json_kv_f64(json, "jw_f3", 100 * (at_held - 1));
-	fa_json_kv_f64(json, "jw_f4", n ? 100 * (most_held / most_live - 1) : NAN);
-}
-
 static void emit_hole_hist(const struct fa_hole_totals *holes, struct fa_json *json)
 {
 	uint64_t n[FRAG_HOLE_LOG2] = {0}, bytes[FRAG_HOLE_LOG2] = {0};
@@ -141,8 +111,8 @@ static void emit_metrics(const struct frag *frag, struct fa_json *json)
 	fa_json_kv_u64(json, "hole_bytes", moment->holes.hole_bytes);
 	fa_json_kv_u64(json, "holes", moment->holes.n_holes);
 	fa_json_kv_u64(json, "empty_bytes", moment->empty_pages * PAGE);
-	kv_glibc(json, frag, "trimmable_bytes", moment->trim_pages * PAGE);
-	kv_glibc(json, frag, "trimmable_top_bytes", moment->trim_top_pages * PAGE);
+	kv_glibc(json, frag, "trimmable_bytes", moment->trim.pages * PAGE);
+	kv_glibc(json, frag, "trimmable_top_bytes", moment->trim.top_pages * PAGE);
 
 	fa_json_key(json, "uf_index");
 	fa_json_array_begin(json);
@@ -167,7 +137,7 @@ static void emit_metrics(const struct frag *frag, struct fa_json *json)
 	kv_ratio(json, "huge_util", 100 * (double)moment->huge.live_bytes,
 		 (double)moment->huge.live_pages * (1 << FA_HUGE_SHIFT));
 	fa_json_kv_u64(json, "huge_pinned_free_bytes", moment->huge.pinned_free_bytes);
-	emit_jw(frag, json);
+	frag_emit_jw(frag, json);
 	emit_redis(frag, json);
 	fa_json_object_end(json);
 }
@@ -489,102 +459,9 @@ static void emit_remedies(const struct frag *frag, struct fa_engine *engine, str
 	fa_json_array_end(json);
 }
 
-/* ---- columns -----------------------------------------------------------------------------------
+/* ---- the section
+ * ---------------------------------------------------------------------------------
  */
-
-static void emit_waterfall_columns(const struct frag *frag, struct fa_doc *doc)
-{
-	const struct frag_samples *samples = &frag->samples;
-	size_t n = samples->n_series;
-	ft_auto_free int64_t *values = calloc(n ? n : 1, sizeof(*values));
-	static const struct {
-		const char *name;
-		size_t offset;
-	} terms[] = {
-		{"waterfall.rss", offsetof(struct frag_waterfall, rss)},
-		{"waterfall.file", offsetof(struct frag_waterfall, file)},
-		{"waterfall.stack", offsetof(struct frag_waterfall, stack)},
-		{"waterfall.other", offsetof(struct frag_waterfall, other)},
-		{"waterfall.tracer", offsetof(struct frag_waterfall, tracer)},
-		{"waterfall.live_req", offsetof(struct frag_waterfall, live_req)},
-		{"waterfall.round", offsetof(struct frag_waterfall, round)},
-		{"waterfall.meta", offsetof(struct frag_waterfall, meta)},
-		{"waterfall.pin_free", offsetof(struct frag_waterfall, pin_free)},
-		{"waterfall.empty_res", offsetof(struct frag_waterfall, empty_res)},
-		{"waterfall.live_nr", offsetof(struct frag_waterfall, live_nr)},
-		{"waterfall.swap", offsetof(struct frag_waterfall, swap)},
-		{"waterfall.residual", offsetof(struct frag_waterfall, residual)},
-	};
-
-	if (!values)
-		return;
-	for (size_t i = 0; i < n; i++)
-		values[i] = (int64_t)samples->series[i].time_ns;
-	fa_doc_column(doc, "waterfall.time_ns", FA_U64, values, n);
-	for (size_t t = 0; t < sizeof(terms) / sizeof(*terms); t++) {
-		for (size_t i = 0; i < n; i++)
-			values[i] = *(const int64_t *)((const char *)&samples->series[i] +
-						       terms[t].offset);
-		fa_doc_column(doc, terms[t].name, FA_I64, values, n);
-	}
-}
-
-/* What each listed site held at the moments of the pins: a row a site. */
-static void emit_pin_columns(const struct frag *frag, struct fa_doc *doc)
-{
-	const struct frag_moment *moment = &frag->moment;
-	const struct frag_pins *pins = &frag->pins;
-	size_t n = moment->n_sites * pins->n;
-	ft_auto_free uint64_t *shapley = calloc(n ? n : 1, sizeof(*shapley));
-	ft_auto_free uint64_t *sole = calloc(n ? n : 1, sizeof(*sole));
-	ft_auto_free uint32_t *rank = calloc(frag->n_stacks, sizeof(*rank));
-
-	if (!shapley || !sole || !rank)
-		return;
-	for (size_t i = 0; i < moment->n_sites; i++)
-		rank[moment->sites[i].stack] = (uint32_t)i + 1;
-	for (size_t c = 0; c < pins->n_cells; c++) {
-		const struct frag_pin_cell *cell = &pins->cells[c];
-		size_t at;
-
-		if (!rank[cell->site])
-			continue;
-		at = (rank[cell->site] - 1) * (size_t)pins->n + cell->bucket;
-		shapley[at] = cell->shapley;
-		sole[at] = cell->sole;
-	}
-	fa_doc_column(doc, "frag.pin_time_ns", FA_U64, pins->time_ns, pins->n);
-	fa_doc_column(doc, "frag.huge_util", FA_F64, pins->huge_util, pins->n);
-	fa_doc_column(doc, "frag.pin_shapley", FA_U64, shapley, n);
-	fa_doc_column(doc, "frag.pin_sole", FA_U64, sole, n);
-}
-
-static void emit_columns(const struct frag *frag, struct fa_doc *doc)
-{
-	const struct frag_series *series = &frag->series;
-	size_t n = series->n;
-
-	fa_doc_column(doc, "frag.time_ns", FA_U64, series->time_ns, n);
-	fa_doc_column(doc, "frag.live_bytes", FA_U64, series->live_bytes, n);
-	fa_doc_column(doc, "frag.pinned_free_bytes", FA_U64, series->pinned, n);
-	fa_doc_column(doc, "frag.largest_hole", FA_U64, series->largest, n);
-	fa_doc_column(doc, "frag.hole_bytes", FA_U64, series->hole_bytes, n);
-	fa_doc_column(doc, "frag.pages", FA_U64, series->pages, n);
-	if (frag->glibc)
-		fa_doc_column(doc, "frag.trimmable_bytes", FA_U64, series->trimmable, n);
-	fa_doc_column(doc, "frag.footprint_bytes", FA_I64, series->footprint, n);
-	fa_doc_column(doc, "frag.internal_pct", FA_F64, series->internal, n);
-	fa_doc_column(doc, "frag.overhead_ratio", FA_F64, series->overhead, n);
-	fa_doc_column(doc, "frag.hole_usefulness", FA_F64, series->useful, 2 * n);
-	fa_doc_column(doc, "frag.uf_index", FA_F64, series->uf, n * FA_ORDERS);
-	fa_doc_column(doc, "frag.page_occupancy", FA_U32, series->occupancy, n * FA_OCCUPANCY);
-	fa_doc_column(doc, "frag.hole_size_bytes", FA_U64, series->hole_hist, n * FRAG_HOLE_LOG2);
-	fa_doc_column(doc, "frag.bin_live", FA_U8, frag->moment.bins.live, frag->moment.bins.n);
-	fa_doc_column(doc, "frag.bin_resident", FA_U8, frag->moment.bins.resident,
-		      frag->moment.bins.n);
-	emit_waterfall_columns(frag, doc);
-	emit_pin_columns(frag, doc);
-}
 
 struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 {
@@ -608,6 +485,7 @@ struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 	emit_waterfall(frag, json);
 	emit_closing(frag, json);
 	emit_regions(frag, json);
+	FT_TRY(frag_arenas_emit(frag, json, NULL));
 	emit_sites(frag, engine, json);
 	emit_sets(frag, engine, json);
 	frag_slabs_emit(frag, engine, json);
@@ -621,6 +499,6 @@ struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 	fa_json_kv_string(json, "text", frag->text);
 	fa_json_object_end(json);
 	fa_doc_end(doc);
-	emit_columns(frag, doc);
-	return NULL;
+	frag_emit_columns(frag, doc);
+	return frag_arenas_emit(frag, NULL, doc);
 }

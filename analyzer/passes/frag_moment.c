@@ -102,109 +102,6 @@ static void find_burst(struct frag *frag)
 	moment->has_burst = true;
 }
 
-/* ---- regions -----------------------------------------------------------------------------------
- */
-
-/* The region that holds `address`; the last one is for blocks with a mapping of their own. */
-static struct frag_region *region_at(struct frag_moment *moment, uint64_t address)
-{
-	size_t low = 0, high = moment->n_regions - 1;
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (moment->regions[mid].end <= address)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < moment->n_regions - 1 && moment->regions[low].start <= address
-		       ? &moment->regions[low]
-		       : NULL;
-}
-
-/* By the ranges of the last sample; without one by what blocks ever covered. */
-static struct ft_error *moment_regions(struct frag *frag)
-{
-	struct frag_moment *moment = &frag->moment;
-	const struct frag_samples *samples = &frag->samples;
-	size_t n = moment->sampled ? samples->n_ranges : frag->layout->holes.regions.n;
-
-	moment->regions = calloc(n + 1, sizeof(*moment->regions));
-	if (!moment->regions)
-		return &ft_enomem;
-	for (size_t i = 0; i < n; i++) {
-		struct frag_region *region = &moment->regions[i];
-
-		if (moment->sampled) {
-			region->start = samples->ranges[i].start;
-			region->end = samples->ranges[i].end;
-			region->kind = samples->ranges[i].kind;
-			region->sampled = true;
-			region->empty_res = fa_residency_count(&samples->residency,
-							       region->start >> FA_PAGE_SHIFT,
-							       region->end >> FA_PAGE_SHIFT)
-						    .resident *
-					    PAGE;
-		} else {
-			const struct fa_region *ever = &frag->layout->holes.regions.items[i];
-
-			region->start = ever->start;
-			region->end = ever->end;
-			region->kind = !frag->glibc		   ? KIND_MMAP
-				       : ever->tags & FA_TAG_ARENA ? KIND_ARENA
-								   : KIND_HEAP;
-		}
-	}
-	moment->n_regions = n + 1; /* the last: blocks with mappings of their own */
-	moment->regions[n].kind = KIND_MMAP;
-	moment->regions[n].sampled = moment->sampled;
-	return NULL;
-}
-
-struct visit {
-	struct frag *frag;
-	struct frag_region *fixed; /* all pages belong there */
-};
-
-static void region_page(void *ctx, const struct fa_page_view *page)
-{
-	struct visit *visit = ctx;
-	struct frag_region *region =
-		visit->fixed ? visit->fixed : region_at(&visit->frag->moment, page->address);
-	uint32_t known, resident;
-
-	if (!region)
-		return;
-	if (page->absent)
-		region->live_nr += page->live;
-	else
-		region->pin_free += PAGE - page->live;
-	/* `empty_res` counts down from all that was resident. */
-	fa_residency_bits(&visit->frag->samples.residency, page->address >> FA_PAGE_SHIFT, 1,
-			  &known, &resident);
-	if (resident && region->empty_res >= PAGE)
-		region->empty_res -= PAGE;
-}
-
-static void region_span(void *ctx, const struct fa_page_span *span)
-{
-	struct visit *visit = ctx;
-	struct frag_region *region =
-		visit->fixed ? visit->fixed
-			     : region_at(&visit->frag->moment, span->first << FA_PAGE_SHIFT);
-	uint64_t resident;
-
-	if (!region)
-		return;
-	region->live_nr += span->n_absent * PAGE;
-	resident = fa_residency_count(&visit->frag->samples.residency, span->first,
-				      span->first + span->n_pages)
-			   .resident *
-		   PAGE;
-	region->empty_res -= resident < region->empty_res ? resident : region->empty_res;
-}
-
 /* ---- example pages -----------------------------------------------------------------------------
  */
 
@@ -301,6 +198,7 @@ static struct ft_error *moment_blocks(struct frag *frag, const struct fa_engine 
 	struct frag_moment *moment = &frag->moment;
 	size_t n_stacks = fa_engine_n_stacks(engine), cursor = 0;
 	ft_auto_free uint32_t *rank = calloc(n_stacks, sizeof(*rank));
+	struct frag_regions regions = {moment->regions, moment->n_regions, 0};
 	struct ft_map by_page, burst_pages;
 	const struct fa_block *block;
 	struct ft_error *error;
@@ -324,18 +222,8 @@ static struct ft_error *moment_blocks(struct frag *frag, const struct fa_engine 
 		uint64_t head_end = (start | (PAGE - 1)) + 1, tail = (end - 1) & -(uint64_t)PAGE;
 		bool head_partial = fa_pagemap_partial(map, start);
 		bool tail_partial = head_end < end && fa_pagemap_partial(map, tail);
-		struct frag_region *region =
-			own ? &moment->regions[moment->n_regions - 1] : region_at(moment, start);
 
-		if (region) {
-			region->live_req += block->size;
-			region->round += block->usable - block->size;
-			region->meta += end - start - block->usable;
-			if (own && (!region->start || start < region->start))
-				region->start = start;
-			if (own && end > region->end)
-				region->end = end;
-		}
+		frag_regions_block(&regions, own, block, start, end);
 		example_block(moment, &by_page, start, block);
 		if (head_end < end)
 			example_block(moment, &by_page, tail, block);
@@ -373,127 +261,6 @@ static struct ft_error *moment_blocks(struct frag *frag, const struct fa_engine 
 	ft_map_deinit(&by_page);
 	ft_map_deinit(&burst_pages);
 	return error;
-}
-
-/* ---- what malloc_trim() gives back -------------------------------------------------------------
- */
-
-struct trim {
-	const struct frag *frag;
-	const struct fa_engine *engine;
-	struct fa_kept *kept; /* owned */
-	size_t n_kept, next;
-	uint64_t pages;
-};
-
-static bool thread_alive(const void *ctx, uint32_t thread)
-{
-	const struct trim *trim = ctx;
-	const struct fa_thread *info = fa_engine_thread(trim->engine, thread);
-
-	return !info || info->end_ns > trim->frag->moment.at_ns;
-}
-
-static uint64_t resident_pages(const struct frag *frag, uint64_t first, uint64_t last)
-{
-	struct fa_residency_count count;
-
-	if (!frag->moment.sampled)
-		return last - first;
-	count = fa_residency_count(&frag->samples.residency, first, last);
-	return count.resident + (last - first - count.known);
-}
-
-static void trim_chunk(struct trim *trim, uint64_t p, uint64_t end)
-{
-	uint64_t first, last;
-
-	if (end > p && fa_trim_pages(p, end - p, &first, &last))
-		trim->pages += resident_pages(trim->frag, first, last);
-}
-
-/* Free space from chunk p to chunk `end`, cut where caches keep a chunk. */
-static void trim_space(struct trim *trim, uint64_t p, uint64_t end)
-{
-	while (trim->next < trim->n_kept && trim->kept[trim->next].address - 16 < p)
-		trim->next++;
-	for (; trim->next < trim->n_kept && trim->kept[trim->next].address - 16 < end;
-	     trim->next++) {
-		trim_chunk(trim, p, trim->kept[trim->next].address - 16);
-		p = trim->kept[trim->next].address - 16 + trim->kept[trim->next].chunk;
-	}
-	trim_chunk(trim, p, end);
-}
-
-static int arena_order(const void *a, const void *b)
-{
-	const struct frag_arena *x = a, *y = b;
-
-	return (x->base > y->base) - (x->base < y->base);
-}
-
-/* The main heap's top: from the last block (or kept chunk) to the break, which the sample has. */
-static void trim_main_top(struct frag *frag, const struct trim *trim)
-{
-	struct frag_moment *moment = &frag->moment;
-	uint64_t heap_start = 0, brk = 0, last_end, first, last;
-
-	for (size_t i = 0; i < frag->samples.n_ranges && moment->sampled; i++)
-		if (frag->samples.ranges[i].kind == KIND_HEAP) {
-			heap_start = frag->samples.ranges[i].start;
-			brk = frag->samples.ranges[i].end;
-		}
-	if (!brk || !fa_holes_last_end(&frag->layout->holes, brk, &last_end) ||
-	    last_end <= heap_start)
-		return;
-
-	uint64_t p = last_end - 8;
-
-	for (size_t i = 0; i < trim->n_kept; i++)
-		if (trim->kept[i].address - 16 >= p && trim->kept[i].address < brk)
-			p = trim->kept[i].address - 16 + trim->kept[i].chunk;
-	if (fa_trim_top(p, brk, &first, &last))
-		moment->trim_top_pages = resident_pages(frag, first, last);
-}
-
-static struct ft_error *moment_trim(struct frag *frag, const struct fa_engine *engine)
-{
-	struct frag_moment *moment = &frag->moment;
-	struct trim trim = {.frag = frag, .engine = engine};
-	uint64_t cursor = 0, start, end;
-
-	if (!frag->glibc)
-		return NULL;
-	FT_TRY(fa_tcache_kept(&frag->tcache, thread_alive, &trim, &trim.kept, &trim.n_kept));
-	while (fa_holes_next(&frag->layout->holes, &cursor, &start, &end)) {
-		uint64_t border = (start / FRAG_ARENA_BYTES + 1) * FRAG_ARENA_BYTES;
-
-		/* Between two arenas there is the head of the second. */
-		if (border < end && (fa_holes_tags(&frag->layout->holes, start) & FA_TAG_ARENA))
-			continue;
-		trim_space(&trim, start - 8, end - 8);
-	}
-	/* Below the first block of an arena: down to where its first one ever was. */
-	if (frag->n_arenas)
-		qsort(frag->arenas, frag->n_arenas, sizeof(*frag->arenas), arena_order);
-	frag->last_arena = 0;
-	trim.next = 0;
-	for (size_t i = 0; i < frag->n_arenas; i++) {
-		const struct frag_arena *arena = &frag->arenas[i];
-		uint64_t first;
-
-		if (!fa_holes_first(&frag->layout->holes, arena->first, &first) ||
-		    first <= arena->first)
-			continue;
-		if (arena->base && first >= arena->base + FRAG_ARENA_BYTES)
-			continue;
-		trim_space(&trim, arena->first - 8, first - 8);
-	}
-	moment->trim_pages = trim.pages;
-	trim_main_top(frag, &trim);
-	moment->trim_pages += moment->trim_top_pages;
-	free(trim.kept);
-	return NULL;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------
@@ -566,17 +333,10 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 	}
 	find_burst(frag);
 	FT_TRY(moment_sites(frag, engine));
-	FT_TRY(moment_regions(frag));
+	FT_TRY(frag_regions_make(frag, moment->sampled, &moment->regions, &moment->n_regions));
 	FT_TRY(moment_blocks(frag, engine));
-
-	struct visit visit = {.frag = frag};
-
-	fa_pagemap_visit(&frag->layout->pages, region_page, &visit);
-	fa_pagemap_visit_spans(&frag->layout->pages, region_span, &visit);
-	visit.fixed = &moment->regions[moment->n_regions - 1];
-	fa_pagemap_visit(&frag->layout->mapped, region_page, &visit);
-	fa_pagemap_visit_spans(&frag->layout->mapped, region_span, &visit);
-	FT_TRY(moment_trim(frag, engine));
+	frag_regions_pages(frag, moment->regions, moment->n_regions);
+	FT_TRY(frag_trim(frag, engine, at_ns, moment->sampled, &moment->trim));
 	FT_TRY(frag_fill_bins(frag));
 	FT_TRY(frag_slabs_take(frag, engine));
 	return frag_find_sets(frag);

@@ -102,6 +102,7 @@ struct ft_error *frag_samples_load(struct frag *frag, struct fa_pass *pass)
 	if (!samples->series)
 		return &ft_enomem;
 	samples->stride = (samples->n_items + FRAG_MOMENTS - 1) / FRAG_MOMENTS;
+	frag->by_arena.stride = (samples->n_items + FRAG_PIN_MOMENTS - 1) / FRAG_PIN_MOMENTS;
 	if (samples->n_items)
 		fa_pass_alarm(pass, samples->items[0].time_ns);
 	return NULL;
@@ -168,10 +169,10 @@ static struct ft_error *glibc_ranges(struct frag *frag, const struct frag_map *m
 {
 	const struct fa_regions *regions = &frag->layout->holes.regions;
 
-	for (size_t i = 1; i < frag->n_arenas; i++) {
+	for (size_t i = 0; i < frag->n_arenas; i++) {
 		uint64_t base = frag->arenas[i].base;
 
-		if (base >= map->start && base < map->end)
+		if (base && base >= map->start && base < map->end)
 			FT_TRY(range_add(&frag->samples, base,
 					 min_u64(map->end, base + FRAG_ARENA_BYTES), KIND_ARENA));
 	}
@@ -324,7 +325,15 @@ static struct ft_error *apply_sample(struct frag *frag, const struct fa_engine *
 	    sample->time_ns >= fa_engine_detail_ns(engine))
 		samples->series[samples->n_series++] =
 			waterfall(frag, engine, sample, live, mapped);
-	return NULL;
+
+	struct frag_arenas *arenas = &frag->by_arena;
+
+	/* Those that are looked at, of many: about as many of them as there are to be. */
+	if (sample->time_ns < fa_engine_detail_ns(engine) || arenas->n > FRAG_PIN_MOMENTS ||
+	    (samples->next < arenas->next && samples->next < samples->n_items))
+		return NULL;
+	arenas->next = samples->next + arenas->stride;
+	return frag_arenas_take(frag, engine, sample->time_ns);
 }
 
 struct ft_error *frag_samples_until(struct frag *frag, struct fa_pass *pass, uint64_t time_ns)

@@ -53,6 +53,25 @@ struct ft_error *frag_slabs_take(struct frag *frag, const struct fa_engine *engi
 	return NULL;
 }
 
+struct ft_error *frag_slabs_gains(const struct fa_engine *engine, bool *known, uint64_t *mesh,
+				  uint64_t *compact)
+{
+	struct fa_slabs slabs = {0};
+	const struct fa_block *block;
+	struct ft_error *error = NULL;
+	size_t cursor = 0;
+
+	*known = fa_slabs_init(&slabs, fa_engine_allocator(engine));
+	while (*known && !error && fa_engine_next_laid(engine, &cursor, &block))
+		error = fa_slabs_add(&slabs, block->address, block->usable, block->stack);
+	if (*known && !error)
+		error = fa_slabs_finish(&slabs, NULL, 0);
+	*mesh = slabs.total.mesh_gain_bytes;
+	*compact = slabs.total.compact_gain_bytes;
+	fa_slabs_deinit(&slabs);
+	return error;
+}
+
 /* ---- the document ------------------------------------------------------------------------------
  */
 

@@ -52,7 +52,7 @@ static struct frag_remedy *remedy_add(struct frag *frag, const char *code, uint6
 
 static void remedy_trim(struct frag *frag)
 {
-	uint64_t saves = frag->moment.trim_pages * PAGE;
+	uint64_t saves = frag->moment.trim.pages * PAGE;
 	struct frag_remedy *remedy;
 	struct fa_text a;
 
@@ -66,7 +66,7 @@ static void remedy_trim(struct frag *frag)
 /* The top of the heap is given back by free() alone once it is larger than M_TRIM_THRESHOLD. */
 static void remedy_trim_threshold(struct frag *frag)
 {
-	uint64_t saves = frag->moment.trim_top_pages * PAGE;
+	uint64_t saves = frag->moment.trim.top_pages * PAGE;
 	struct frag_remedy *remedy;
 	struct fa_text a, b;
 
@@ -183,7 +183,7 @@ static void find_remedies(struct frag *frag, struct fa_engine *engine)
 
 static uint64_t trimmable(const struct frag *frag)
 {
-	return frag->moment.trim_pages * PAGE;
+	return frag->moment.trim.pages * PAGE;
 }
 
 static void say_pinned(struct frag *frag, struct fa_engine *engine, uint64_t pinned, bool rising)

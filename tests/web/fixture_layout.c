@@ -290,7 +290,7 @@ static void emit_indices(struct fa_doc *doc)
 	fa_doc_column(doc, "frag.internal_pct", FA_F64, internal, N_FRAG);
 	fa_doc_column(doc, "frag.overhead_ratio", FA_F64, ratio, N_FRAG);
 	fa_doc_column(doc, "frag.hole_usefulness", FA_F64, useful, N_FRAG * 2);
-	fa_doc_column(doc, "frag.hole_size_bytes", FA_U64, holes, N_FRAG * N_HOLE_BINS);
+	fa_doc_column(doc, "frag.hole_size_hist", FA_U64, holes, N_FRAG * N_HOLE_BINS);
 	fa_doc_column(doc, "frag.pin_time_ns", FA_U64, pin_time, N_PINS);
 	fa_doc_column(doc, "frag.pin_shapley", FA_U64, pins, 5 * N_PINS);
 }
@@ -465,7 +465,7 @@ void fixture_frag(const struct fixture *f, struct fa_doc *doc)
 	fa_doc_column(doc, "frag.hole_bytes", FA_U64, hole, N_FRAG);
 	fa_doc_column(doc, "frag.pages", FA_U64, n_pages, N_FRAG);
 	fa_doc_column(doc, "frag.uf_index", FA_F64, uf, N_FRAG * N_ORDERS);
-	fa_doc_column(doc, "frag.page_occupancy", FA_U32, occupancy, N_FRAG * N_ORDERS);
+	fa_doc_column(doc, "frag.page_occupancy_hist", FA_U32, occupancy, N_FRAG * N_ORDERS);
 	if (!quarter)
 		fixture_waterfall(doc, f->duration_ns);
 	emit_indices(doc);

@@ -296,6 +296,114 @@ START_TEST(a_sample_counts_for_the_heap_it_saw)
 }
 END_TEST
 
+static void residency(uint64_t time_ns, int64_t rss, const struct ft_page_run *runs, size_t n)
+{
+	OK(ft_writer_residency(writer, &(struct ft_residency_row){.time_ns = time_ns,
+								  .method = "pagemap",
+								  .page_bytes = 4096,
+								  .rss = rss,
+								  .runs = runs,
+								  .n_runs = n}));
+}
+
+static int64_t column_i64(const char *name, size_t index)
+{
+	return (int64_t)column_u64(name, index);
+}
+
+/* The main heap of 104 pages, of which the middle ones are freed, and an arena of 65. */
+#define ARENA UINT64_C(0x7f0000000000)
+
+static void main_and_arena(void)
+{
+	record_start("glibc");
+	for (uint64_t i = 0; i < 3; i++)
+		chunk_new(HEAP + (i > 0) * 4096 + (i > 1) * UINT64_C(409600),
+			  i == 1 ? 409600 : 4096, 1);
+	for (uint64_t i = 0; i < 2; i++)
+		event((struct ft_event){.kind = FT_EVENT_ALLOC,
+					.address = ARENA + 0x1010 + i * UINT64_C(65536),
+					.size = 65528,
+					.usable = 65528,
+					.flags = FT_EVENT_F_NON_MAIN,
+					.stack = 2});
+	chunk_free(HEAP + 4096);
+	OK(ft_writer_mapping(writer, &(struct ft_mapping_row){.time_ns = 1,
+							      .start = HEAP,
+							      .end = HEAP + UINT64_C(104) * 4096,
+							      .perms = "rw-p",
+							      .path = "[heap]",
+							      .kind = "heap",
+							      .rss = 0}));
+	OK(ft_writer_mapping(writer, &(struct ft_mapping_row){.time_ns = 1,
+							      .start = ARENA,
+							      .end = ARENA + 0x100000,
+							      .perms = "rw-p",
+							      .kind = "arena",
+							      .rss = 0}));
+}
+
+/* Of the 98 whole pages of a free chunk the kernel holds 60, then 20: no more can be given back. */
+START_TEST(what_can_be_trimmed_is_resident)
+{
+	size_t k, q;
+
+	main_and_arena();
+	residency(UINT64_C(100) * MS, 300 * 4096,
+		  (struct ft_page_run[]){{HEAP, 61, FT_PAGES_RESIDENT},
+					 {HEAP + 61 * 4096, 40, FT_PAGES_ABSENT},
+					 {HEAP + 101 * 4096, 2, FT_PAGES_RESIDENT},
+					 {HEAP + 103 * 4096, 1, FT_PAGES_ABSENT},
+
+					 {ARENA, 256, FT_PAGES_RESIDENT}},
+		  5);
+	now = UINT64_C(500) * MS;
+	chunk_new(HEAP + UINT64_C(102) * 4096, 4096, 1);
+	residency(UINT64_C(600) * MS, 200 * 4096,
+		  (struct ft_page_run[]){{HEAP, 21, FT_PAGES_RESIDENT},
+					 {HEAP + 21 * 4096, 80, FT_PAGES_ABSENT},
+					 {HEAP + 101 * 4096, 3, FT_PAGES_RESIDENT},
+					 {ARENA, 256, FT_PAGES_ABSENT}},
+		  4);
+	now = UINT64_C(1000) * MS;
+	chunk_new(ARENA + UINT64_C(0x40000), 32, 1);
+	analyze(NULL);
+
+	ck_assert_str_eq(fa_value_text(frag, "residency"), "sampled");
+	k = column_n("frag.time_ns");
+	ck_assert_uint_eq(column_n("frag.trimmable_bytes"), k);
+	/* The chunk begins where page 1 does, whose first bytes are its header. */
+	ck_assert_uint_eq(column_u64("frag.trimmable_bytes", k / 4), 59 * 4096);
+	ck_assert_uint_eq(column_u64("frag.trimmable_bytes", k - 1), 19 * 4096);
+	ck_assert_uint_eq(metric("trimmable_bytes"), 19 * 4096);
+
+	/* Two rows of two moments: the main heap, then the arena. */
+	ck_assert_uint_eq(fa_value_get(frag, "arenas")->n, 2);
+	ck_assert_str_eq(fa_value_text(fa_value_get(frag, "arenas")->first, "kind"), "main");
+	ck_assert_uint_eq(fa_value_u64(fa_value_get(frag, "arenas")->first->next, "start"), ARENA);
+	q = column_n("frag.arena_time_ns");
+	ck_assert_uint_eq(q, 2);
+	ck_assert_uint_eq(column_n("frag.arena_slack"), 2 * q);
+	ck_assert_int_eq(column_i64("frag.arena_live_req", 0), 2 * 4088);
+	ck_assert_int_eq(column_i64("frag.arena_live_req", 1), 3 * 4088);
+	ck_assert_int_eq(column_i64("frag.arena_live_req", q), 2 * 65528);
+	for (size_t i = 0; i < 2 * q; i++) {
+		uint64_t resident = (const uint64_t[]){63, 24, 256, 0}[i] * 4096;
+		int64_t sum =
+			column_i64("frag.arena_slack", i) - column_i64("frag.arena_live_nr", i);
+
+		/* The terms of each row and moment close by themselves. */
+		sum += column_i64("frag.arena_live_req", i) + column_i64("frag.arena_round", i) +
+		       column_i64("frag.arena_meta", i);
+		ck_assert_int_eq(sum, (int64_t)resident);
+		ck_assert_int_eq(column_i64("frag.arena_slack", i),
+				 column_i64("frag.arena_pin_free", i) +
+					 column_i64("frag.arena_empty_res", i));
+	}
+	done();
+}
+END_TEST
+
 /* The same survivors side by side: the rest of the heap is one hole. */
 START_TEST(clustered_survivors_leave_one_hole)
 {
@@ -387,6 +495,11 @@ START_TEST(blocks_of_other_allocators_have_no_header)
 	ck_assert_uint_eq(metric("largest_hole"), 8);
 	ck_assert(fa_value_is_null(fa_value_get(metrics, "trimmable_bytes")));
 	ck_assert_uint_eq(fa_value_u64(frag, "unplaced_blocks"), 0);
+	ck_assert_uint_eq(column_n("frag.trimmable_bytes"), 0);
+	/* One slab, half of it: nothing to compact it with. */
+	ck_assert_uint_eq(column_n("frag.mesh_gain_bytes"), column_n("frag.pin_time_ns"));
+	ck_assert_uint_eq(column_u64("frag.compact_gain_bytes", column_n("frag.pin_time_ns") - 1),
+			  fa_value_u64(fa_value_get(frag, "slabs"), "compact_gain_bytes"));
 	done();
 }
 END_TEST
@@ -491,8 +604,21 @@ START_TEST(columns_have_the_promised_shapes)
 	ck_assert_uint_le(k, 512);
 	ck_assert_uint_eq(column_n("frag.live_bytes"), k);
 	ck_assert_uint_eq(column_n("frag.pinned_free_bytes"), k);
+	ck_assert_uint_eq(column_n("frag.trimmable_bytes"), k);
+	ck_assert_uint_eq(column_n("frag.hole_size_hist"), 48 * k);
+	for (unsigned f = 0; f < 4; f++) {
+		const char *const names[] = {"frag.jw_f1", "frag.jw_f2", "frag.jw_f3",
+					     "frag.jw_f4"};
+		const char *const keys[] = {"jw_f1", "jw_f2", "jw_f3", "jw_f4"};
+		const struct fa_column *column = fa_doc_column_find(doc, names[f]);
+		double last;
+
+		ck_assert_uint_eq(column_n(names[f]), k);
+		last = ((const double *)column->data)[k - 1];
+		ck_assert(fabs(last - strtod(fa_value_get(metrics, keys[f])->text, NULL)) < 1e-6);
+	}
 	ck_assert_uint_eq(column_n("frag.uf_index"), 11 * k);
-	ck_assert_uint_eq(column_n("frag.page_occupancy"), 11 * k);
+	ck_assert_uint_eq(column_n("frag.page_occupancy_hist"), 11 * k);
 	ck_assert_uint_eq(column_u64("frag.pinned_free_bytes", k - 1), metric("pinned_free_bytes"));
 	ck_assert_uint_eq(column_u64("frag.pages", k - 1), metric("pages"));
 	ck_assert_uint_eq(column_u64("frag.largest_hole", k - 1), 160);
@@ -577,6 +703,7 @@ int main(void)
 	tcase_add_test(tc, the_largest_part_is_not_most);
 	tcase_add_test(tc, a_small_sparse_heap_is_not_called_well_filled);
 	tcase_add_test(tc, a_sample_counts_for_the_heap_it_saw);
+	tcase_add_test(tc, what_can_be_trimmed_is_resident);
 	tcase_add_test(tc, clustered_survivors_leave_one_hole);
 	tcase_add_test(tc, shares_add_up_to_what_is_pinned);
 	tcase_add_test(tc, own_mappings_leave_no_holes);

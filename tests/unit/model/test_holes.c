@@ -163,6 +163,21 @@ struct reference {
 	size_t n_grains; /* of GRAINS */
 };
 
+/* Holes of a page or more, one by one, are those that all holes have. */
+static void large_check(const struct fa_holes *holes)
+{
+	uint64_t cursor = 0, large = 0, start, end, from, to;
+
+	while (fa_holes_next(holes, &cursor, &start, &end)) {
+		if (end - start < 4096)
+			continue;
+		ck_assert(fa_holes_next_large(holes, &large, &from, &to));
+		ck_assert_uint_eq(from, start);
+		ck_assert_uint_eq(to, end);
+	}
+	ck_assert(!fa_holes_next_large(holes, &large, &from, &to));
+}
+
 static void reference_check(const struct reference *ref, struct fa_holes *holes)
 {
 	struct fa_hole_totals want = {0};
@@ -199,6 +214,7 @@ static void reference_check(const struct reference *ref, struct fa_holes *holes)
 		last = g;
 	}
 	ck_assert(!fa_holes_next(holes, &cursor, &start, &end));
+	large_check(holes);
 	ck_assert_mem_eq(&want, fa_holes_totals(holes), sizeof(want));
 	ck_assert_uint_eq(fa_holes_largest(holes), largest);
 }

@@ -24,6 +24,7 @@ const COLUMNS = [
 	'frag.overhead_ratio',
 	'frag.hole_usefulness',
 	'frag.uf_index',
+	'frag.trimmable_bytes',
 ] as const;
 
 const ORDERS = 11;
@@ -61,6 +62,10 @@ export function Frag({ doc }: { doc: Doc }) {
 			{ label: t('frag.hole'), values: series[4]!, colour: colour[2]!, dash: [6, 4] },
 			{ label: t('frag.pinned'), values: series[2]!, colour: colour[3]!, width: 2 },
 			{ label: t('frag.largest'), values: series[3]!, colour: colour[4]!, dash: [2, 3] },
+			/* of glibc only */
+			...(series[11]!.length
+				? [{ label: t('frag.m.trimmable_bytes'), values: series[11]!, colour: colour[6]!, dash: [4, 2] }]
+				: []),
 		];
 	}, [series, now, t('frag.live')]);
 

@@ -38,7 +38,7 @@ export function returnable(pages: ArrayLike<number>): number[] {
 }
 
 export function Pages({ doc }: { doc: Doc }) {
-	const loaded = useColumns(doc, ['frag.time_ns', 'frag.page_occupancy']);
+	const loaded = useColumns(doc, ['frag.time_ns', 'frag.page_occupancy_hist']);
 	const values = loaded && 'values' in loaded ? loaded.values : null;
 	const { row, moment } = useMoment(doc, values?.[0], values?.[1], BINS);
 	const frag = doc.frag;
@@ -139,7 +139,7 @@ function fitting(holes: number[], requests: number[]): number | null {
 }
 
 export function Holes({ doc }: { doc: Doc }) {
-	const loaded = useColumns(doc, ['frag.time_ns', 'frag.hole_size_bytes']);
+	const loaded = useColumns(doc, ['frag.time_ns', 'frag.hole_size_hist']);
 	const values = loaded && 'values' in loaded ? loaded.values : null;
 	const { row, moment } = useMoment(doc, values?.[0], values?.[1], 48);
 	const [counts, setCounts] = useState(false);
