@@ -35,7 +35,12 @@ async function bundle(entry) {
 		jsxImportSource: 'preact',
 		/* the page has one style sheet: what a library would bring along stays out */
 		loader: { '.css': entry.endsWith('.css') ? 'css' : 'empty' },
-		alias: { 'd3-transition': join(here, 'src', 'still.ts') },
+		alias: {
+			'd3-transition': join(here, 'src', 'still.ts'),
+			...Object.fromEntries(
+				['d3-scale', 'd3-format', 'd3-array', 'd3-ease'].map((name) => [name, join(here, 'src', 'few.ts')]),
+			),
+		},
 		define: { 'process.env.NODE_ENV': '"production"' },
 	});
 	return result.outputFiles[0].text.trim();
