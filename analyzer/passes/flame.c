@@ -5,7 +5,8 @@
  * A tree from the outermost function inwards; inlined functions are nodes of their own. A node has
  * its own values only, so that those of all nodes add up to the totals of the program. At most 5000
  * nodes are written: those with the largest share of any metric, of which an ancestor is never
- * smaller; what is left out goes, as a sum, to a child "(other)" of its nearest ancestor.
+ * smaller; what is left out goes, as a sum, to a child "(other)" of its nearest ancestor. Nodes
+ * with values of their own have them step by step, too (flame_steps.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #include "fa_doc.h"
 #include "fa_engine.h"
+#include "flame_steps.h"
 #include "ft_arena.h"
 #include "ft_cleanup.h"
 #include "ft_map.h"
@@ -40,12 +42,17 @@ struct flame {
 	size_t n_functions, function_room;
 	struct ft_map by_name; /* hash of the text -> function; see function_id() */
 	struct ft_arena arena;
+	struct flame_steps steps;
+	uint32_t *leaf_of; /* by stack: the node that it ends at; 0: none */
 
 	/* What emit writes. */
 	size_t n_kept, n_texts;
 	const char **texts; /* of the functions that are left */
 	uint32_t *parent, *function;
 	uint64_t *metric[N_METRICS];
+	uint32_t *step_node; /* of each row of the steps */
+	uint64_t *step[FLAME_N_KINDS];
+	size_t n_step_rows;
 	uint64_t other_sites, other_bytes;
 };
 
@@ -164,6 +171,8 @@ static struct ft_error *flame_stack(struct flame *flame, struct fa_engine *engin
 	}
 
 	struct flame_node *leaf = &flame->nodes[node];
+
+	flame->leaf_of[stack] = node;
 	const uint64_t values[N_METRICS] = {site.live_bytes, site.peak_bytes, site.bytes_allocated,
 					    site.allocations, site.temporary};
 
@@ -259,6 +268,44 @@ static struct ft_error *flame_texts(struct flame *flame)
 	return NULL;
 }
 
+/* The steps of all stacks, added up by the node that speaks for each. */
+static struct ft_error *flame_write_steps(struct flame *flame, const uint32_t *place)
+{
+	size_t n_steps = flame->steps.n;
+	ft_auto_free uint32_t *row_of = calloc(flame->n_kept, sizeof(*row_of));
+
+	flame->step_node = calloc(flame->n_kept, sizeof(*flame->step_node));
+	if (!row_of || !flame->step_node)
+		return &ft_enomem;
+	for (size_t stack = 0; stack < flame->steps.n_stacks; stack++) {
+		uint32_t node = place[flame->leaf_of[stack]];
+
+		if (!flame->leaf_of[stack] || row_of[node])
+			continue;
+		flame->step_node[flame->n_step_rows] = node;
+		row_of[node] = (uint32_t)++flame->n_step_rows;
+	}
+	for (unsigned kind = 0; kind < FLAME_N_KINDS; kind++) {
+		uint64_t *sums = calloc(flame->n_step_rows * n_steps + 1, sizeof(*sums));
+
+		if (!sums)
+			return &ft_enomem;
+		flame->step[kind] = sums;
+		for (size_t stack = 0; stack < flame->steps.n_stacks; stack++) {
+			const uint64_t *own = flame_steps_of(&flame->steps, stack, kind);
+
+			if (!own || !flame->leaf_of[stack])
+				continue;
+
+			size_t row = row_of[place[flame->leaf_of[stack]]] - 1;
+
+			for (size_t i = 0; i < n_steps; i++)
+				sums[row * n_steps + i] += own[i];
+		}
+	}
+	return NULL;
+}
+
 static struct ft_error *flame_write(struct flame *flame, const bool *kept, bool *cut, size_t n_out)
 {
 	ft_auto_free uint32_t *place = calloc(flame->n_nodes, sizeof(*place));
@@ -306,8 +353,10 @@ static struct ft_error *flame_write(struct flame *flame, const bool *kept, bool 
 			flame->metric[m][other[i]] += node->own[m];
 		flame->other_sites += node->n_sites;
 		flame->other_bytes += node->own[2];
+		place[i] = other[i];
 	}
 	flame->n_kept = n;
+	FT_TRY(flame_write_steps(flame, place));
 	return flame_texts(flame);
 }
 
@@ -336,6 +385,22 @@ static struct ft_error *flame_fold(struct flame *flame)
 /* ---- life cycle --------------------------------------------------------------------------------
  */
 
+static struct ft_error *flame_init(struct fa_pass *pass)
+{
+	struct flame *flame = fa_pass_state(pass);
+	const struct fa_engine *engine = fa_pass_engine(pass);
+
+	flame->leaf_of = calloc(fa_engine_n_stacks(engine) + 1, sizeof(*flame->leaf_of));
+	return flame->leaf_of ? flame_steps_init(&flame->steps, engine) : &ft_enomem;
+}
+
+static struct ft_error *flame_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
+{
+	struct flame *flame = fa_pass_state(pass);
+
+	return flame_steps_tick(&flame->steps, fa_pass_engine(pass), tick, time_ns);
+}
+
 static struct ft_error *flame_finish(struct fa_pass *pass)
 {
 	struct flame *flame = fa_pass_state(pass);
@@ -362,8 +427,13 @@ static void flame_deinit(struct fa_pass *pass)
 	ft_map_deinit(&flame->children);
 	ft_map_deinit(&flame->by_name);
 	ft_arena_deinit(&flame->arena);
+	flame_steps_deinit(&flame->steps);
+	free(flame->leaf_of);
 	free(flame->parent);
 	free(flame->function);
+	free(flame->step_node);
+	for (unsigned kind = 0; kind < FLAME_N_KINDS; kind++)
+		free(flame->step[kind]);
 	for (unsigned m = 0; m < N_METRICS; m++)
 		free(flame->metric[m]);
 }
@@ -402,6 +472,15 @@ static struct ft_error *flame_emit(const struct fa_pass *pass, struct fa_doc *do
 		snprintf(name, sizeof(name), "flame.%s", metric_names[m]);
 		fa_doc_column(doc, name, FA_U64, flame->metric[m], flame->n_kept);
 	}
+	fa_doc_column(doc, "flame.step_ns", FA_U64, flame->steps.time_ns, flame->steps.n);
+	fa_doc_column(doc, "flame.step_node", FA_U32, flame->step_node, flame->n_step_rows);
+	for (unsigned kind = 0; kind < FLAME_N_KINDS; kind++) {
+		static const char *const names[FLAME_N_KINDS] = {
+			"flame.step_live", "flame.step_allocated", "flame.step_count"};
+
+		fa_doc_column(doc, names[kind], FA_U64, flame->step[kind],
+			      flame->n_step_rows * flame->steps.n);
+	}
 	return NULL;
 }
 
@@ -409,6 +488,8 @@ const struct fa_pass_ops fa_pass_flame = {
 	.name = "flame",
 	.summary = "figures of all stacks, joined at their common callers",
 	.state_size = sizeof(struct flame),
+	.init = flame_init,
+	.on_tick = flame_on_tick,
 	.finish = flame_finish,
 	.emit = flame_emit,
 	.deinit = flame_deinit,

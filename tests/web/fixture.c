@@ -580,6 +580,9 @@ struct flame {
 	uint32_t n_functions;
 	uint32_t parent[512], function[512], n;
 	uint64_t leaked[512], peak[512], allocated[512], count[512], temporary[512];
+	/* four steps, of the leaves */
+	uint32_t step_node[64], n_rows;
+	uint64_t step_ns[4], step_live[256], step_allocated[256], step_count[256];
 };
 
 static uint32_t flame_function(struct flame *flame, const char *name, size_t length)
@@ -628,6 +631,16 @@ static void emit_flame(const struct fixture *f, struct fa_doc *doc)
 		flame.allocated[leaf] = (uint64_t)(s->allocated_gib * 1024 * MIB);
 		flame.count[leaf] = allocations;
 		flame.temporary[leaf] = s->shape == CHURN ? allocations / 2 * s->block_bytes : 0;
+		flame.step_node[flame.n_rows] = leaf;
+		for (uint32_t step = 0; step < 4; step++) {
+			uint32_t cell = flame.n_rows * 4 + step;
+
+			flame.step_ns[step] = f->duration_ns / 4 * (step + 1);
+			flame.step_live[cell] = (uint64_t)site_live(s, (step + 1) / 4.0);
+			flame.step_allocated[cell] = flame.allocated[leaf] / 4;
+			flame.step_count[cell] = allocations / 4;
+		}
+		flame.n_rows++;
 	}
 
 	json = fa_doc_begin(doc, "flame");
@@ -655,6 +668,11 @@ static void emit_flame(const struct fixture *f, struct fa_doc *doc)
 	fa_doc_column(doc, "flame.allocated", FA_U64, flame.allocated, flame.n);
 	fa_doc_column(doc, "flame.count", FA_U64, flame.count, flame.n);
 	fa_doc_column(doc, "flame.temporary", FA_U64, flame.temporary, flame.n);
+	fa_doc_column(doc, "flame.step_ns", FA_U64, flame.step_ns, 4);
+	fa_doc_column(doc, "flame.step_node", FA_U32, flame.step_node, flame.n_rows);
+	fa_doc_column(doc, "flame.step_live", FA_U64, flame.step_live, (size_t)flame.n_rows * 4);
+	fa_doc_column(doc, "flame.step_allocated", FA_U64, flame.step_allocated, (size_t)flame.n_rows * 4);
+	fa_doc_column(doc, "flame.step_count", FA_U64, flame.step_count, (size_t)flame.n_rows * 4);
 	for (uint32_t i = 0; i < flame.n_functions; i++)
 		free((char *)(uintptr_t)flame.functions[i]);
 }

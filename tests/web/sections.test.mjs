@@ -261,6 +261,51 @@ test('the flame graph: pinned bytes by site, and callers from the inside', async
 	await page.finish();
 });
 
+test('the flame graph: callers and callees of one function, a least share, a range of time', async () => {
+	const page = await open(file('soak'));
+	const tools = page.locator('#flame .tools');
+	const total = (await model(page, 'flame')).total;
+	/* the function is chosen by zooming into it */
+	await page.locator('#flame g.frame[name="handle_request"]').click();
+	await page.locator('#flame button', { hasText: 'Callers and callees of handle_request' }).click();
+	await page.waitForFunction(() => window.__report.model('flame').focus);
+	await settle(page);
+	const { focus } = await model(page, 'flame');
+	assert.equal(focus.name, 'handle_request');
+	assert.equal(focus.callers, 1, 'worker_loop alone calls it');
+	assert.ok(focus.callees >= 4 && focus.value < total);
+	const boxes = page.locator('#flame .flame');
+	assert.equal(await boxes.count(), 2);
+	assert.deepEqual(await boxes.nth(0).locator('g.frame').evaluateAll((all) => all.map((g) => g.getAttribute('name')).slice(0, 2)), [
+		'handle_request', 'worker_loop',
+	]);
+	/* of the callers, the function is the lowest box */
+	const [own, caller] = await boxes.nth(0).locator('g.frame rect').evaluateAll((all) => all.map((r) => r.getBoundingClientRect().y));
+	assert.ok(own > caller);
+	await page.locator('#flame button', { hasText: 'All calls' }).click();
+	assert.equal(await boxes.count(), 1);
+
+	const all = (await model(page, 'flame')).boxes;
+	await tools.locator('select').selectOption('0.05');
+	await page.waitForFunction((n) => window.__report.model('flame').boxes < n, all);
+	assert.equal((await model(page, 'flame')).total, total);
+	await tools.locator('select').selectOption('0');
+
+	/* half of the run: two steps of four, half of what was allocated */
+	await tools.locator('button', { hasText: 'Allocated bytes' }).click();
+	await page.waitForFunction(() => window.__report.model('flame').metric === 'allocated');
+	await settle(page);
+	const allocated = (await model(page, 'flame')).total;
+	await page.evaluate(() => (location.hash = `${location.hash}&r=0-21540000000000`));
+	await page.waitForFunction(() => window.__report.model('flame').range);
+	await settle(page);
+	assert.ok(Math.abs((await model(page, 'flame')).total / allocated - 0.5) < 0.01);
+	assert.match(await page.locator('#flame [role="status"]').first().innerText(), /From 00:00:00 to 05:59:00/);
+	await tools.locator('button', { hasText: 'Chosen range' }).click();
+	await page.waitForFunction((whole) => window.__report.model('flame').total === whole, allocated);
+	await page.finish();
+});
+
 test('single keys walk through the leaks, and can be switched off', async () => {
 	const page = await open(file('soak'), { context: { permissions: ['clipboard-read', 'clipboard-write'] } });
 	await page.keyboard.press('j');

@@ -17,7 +17,9 @@ import { toCsv } from '../../reports/web/src/parts/Section';
 import { byteSteps, ticks, timeSteps } from '../../reports/web/src/parts/ticks';
 import { affordable } from '../../reports/web/src/sections/Compact';
 import { byEvents } from '../../reports/web/src/sections/Diff';
-import { buildTree, callers, foldChains, markStack, treeOfStacks } from '../../reports/web/src/sections/Flame';
+import {
+	atLeast, buildTree, callers, collapseRecursion, foldChains, markStack, ownInRange, sandwich, stepsIn, treeOfStacks, type Tree,
+} from '../../reports/web/src/sections/tree';
 import { layoutBands, paintCells, shares } from '../../reports/web/src/sections/HeapMap';
 import { suppression } from '../../reports/web/src/sections/Leaks';
 import { medianBin } from '../../reports/web/src/sections/Lifetimes';
@@ -274,6 +276,46 @@ test('straight runs of calls fold into one box, forks and own shares end them', 
 	const owning = foldChains(buildTree(functions, [0, 0, 1], [0, 1, 2], [0, 1, 1]));
 	assert.equal(owning.name, 'all › a');
 	assert.equal(owning.children[0]!.name, 'b');
+});
+
+/* all { a 1 { b 2 { a 4 { b 8, c 16 } } }, b 32 } */
+const tangled = () =>
+	buildTree(['all', 'a', 'b', 'c'], [0, 0, 1, 2, 3, 3, 0], [0, 1, 2, 1, 2, 3, 2], [0, 1, 2, 4, 8, 16, 32]);
+const outline = (tree: Tree): string =>
+	`${tree.name} ${tree.value}${tree.children.length ? ` {${tree.children.map(outline).join(', ')}}` : ''}`;
+
+test('recursion, direct and by way of others, collapses into the outermost call', () => {
+	assert.equal(outline(tangled()), 'all 63 {b 32, a 31 {b 30 {a 28 {c 16, b 8}}}}');
+	assert.equal(outline(collapseRecursion(tangled())), 'all 63 {b 32, a 31 {c 16, b 10}}');
+});
+
+test('a sandwich counts a function once, and shares add up on both of its sides', () => {
+	const { callees, callers: above } = sandwich(tangled(), 'b');
+	/* b below a (30, with the b inside of it) and b by itself (32) */
+	assert.equal(outline(callees), 'b 62 {a 28 {c 16, b 8}}');
+	assert.equal(outline(above), 'b 62 {a 30}');
+	assert.equal(callees.own, 34);
+	assert.equal(sandwich(tangled(), 'nowhere').callees.value, 0);
+});
+
+test('boxes below a share are one, and the whole stays the whole', () => {
+	const cut = atLeast(tangled(), 16, (n) => `${n} more`);
+	assert.equal(outline(cut), 'all 63 {b 32, a 31 {b 30 {a 28 {c 16, b 8}}}}');
+	const wide = buildTree(['all', 'a', 'b', 'c'], [0, 0, 0, 0], [0, 1, 2, 3], [0, 9, 1, 2]);
+	assert.equal(outline(atLeast(wide, 5, (n) => `${n} more`)), 'all 12 {a 9, 2 more 3}');
+});
+
+test('a range of time takes the steps that it touches, with amounts within and sizes at its end', () => {
+	const steps = { times: [10, 20, 30, 40], node: [2], live: [5, 9, 7, 12], allocated: [1, 2, 4, 8], count: [1, 1, 1, 1] };
+	assert.deepEqual(stepsIn(steps.times, [0, 40]), { before: -1, last: 3 });
+	assert.deepEqual(stepsIn(steps.times, [10, 30]), { before: 0, last: 2 });
+	assert.deepEqual(stepsIn(steps.times, [12, 13]), { before: 0, last: 1 });
+	assert.deepEqual(stepsIn(steps.times, [35, 99]), { before: 2, last: 3 });
+	assert.deepEqual([...ownInRange(3, steps, [10, 30], 'leaked')], [0, 0, 7]);
+	assert.deepEqual([...ownInRange(3, steps, [20, 40], 'grown')], [0, 0, 3]);
+	assert.deepEqual([...ownInRange(3, steps, [10, 30], 'grown')], [0, 0, 2]);
+	assert.deepEqual([...ownInRange(3, steps, [10, 30], 'allocated')], [0, 0, 6]);
+	assert.deepEqual([...ownInRange(3, steps, [0, 40], 'count')], [0, 0, 4]);
 });
 
 test('stacks are copied as a debugger prints them', () => {

@@ -4,7 +4,7 @@ declare module 'd3-flame-graph' {
 	import type { Selection } from 'd3-selection';
 
 	export interface FlameNode {
-		data: import('./sections/Flame').Tree;
+		data: import('./sections/tree').Tree;
 		parent: FlameNode | null;
 		highlight?: boolean;
 	}

@@ -6,10 +6,12 @@
 
 import { heapEn, heapZh } from './strings-heap';
 import { layoutEn, layoutZh } from './strings-layout';
+import { viewsEn, viewsZh } from './strings-views';
 
 export const en = {
 	...heapEn,
 	...layoutEn,
+	...viewsEn,
 	'skip': 'Skip to the report',
 	'search': 'Search functions, files, verdicts',
 	'search.short': 'Search',
@@ -149,7 +151,7 @@ export const en = {
 	'flame.q': 'Where in the code does it come from?',
 	'flame.a': '{0} accounts for {1} of {2}.',
 	'flame.none': 'There are no stacks with this metric.',
-	'flame.how': 'Each box is a function; its width is its share of the chosen metric, and what stands below it is what it called. Click a box to zoom into it, the top box to come back. The search colours matching functions. “a › … › b” stands for a run of functions that each pass everything on to the next.',
+	'flame.how': 'Each box is a function; its width is its share of the chosen metric, and what stands below it is what it called. Click a box to zoom into it, the top box to come back. The search colours matching functions. “a › … › b” stands for a run of functions that each pass everything on to the next. A box that you zoomed into, or the chosen site, can be seen with all that call it above and all that it calls below. With a range of time chosen, the graph is of that range.',
 	'flame.other': '{0} further sites, which allocated {1}, are folded into “other”.',
 	'flame.fold': 'Fold straight calls',
 	'flame.invert': 'Flames upwards',
@@ -317,6 +319,7 @@ export type Key = keyof typeof en;
 export const zh: Record<Key, string> = {
 	...heapZh,
 	...layoutZh,
+	...viewsZh,
 	'skip': '跳到报告正文',
 	'search': '搜索函数、文件、结论',
 	'search.short': '搜索',
@@ -454,7 +457,7 @@ export const zh: Record<Key, string> = {
 	'flame.q': '来自代码的什么地方？',
 	'flame.a': '{0} 占 {2} 的 {1}。',
 	'flame.none': '此指标没有调用栈。',
-	'flame.how': '每个方块是一个函数，宽度是它在所选指标中的份额，下方是它所调用的函数。点击方块放大，点击最上方的方块返回。搜索会为匹配的函数着色。“a › … › b”表示一串各自把一切交给下一个的函数。',
+	'flame.how': '每个方块是一个函数，宽度是它在所选指标中的份额，下方是它所调用的函数。点击方块放大，点击最上方的方块返回。搜索会为匹配的函数着色。“a › … › b”表示一串各自把一切交给下一个的函数。对放大的方块或所选调用点，可以同时查看其全部调用者（上）与被调用者（下）。选定时间区间后，火焰图只针对该区间。',
 	'flame.other': '另有 {0} 个调用点（分配 {1}）并入“other”。',
 	'flame.fold': '折叠直线调用',
 	'flame.invert': '火焰向上',

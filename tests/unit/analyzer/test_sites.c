@@ -273,6 +273,119 @@ START_TEST(bursts_show_beside_the_mean)
 }
 END_TEST
 
+/* 64 s: a step is a second. The row of the flame graph's steps that is about so many allocations.
+ */
+static size_t row_of_count(struct scene *s, uint64_t wanted)
+{
+	const struct fa_column *count = scene_column(s, "flame.step_count");
+	size_t n_steps = scene_column(s, "flame.step_ns")->n;
+
+	for (size_t row = 0; row < scene_column(s, "flame.step_node")->n; row++) {
+		uint64_t sum = 0;
+
+		for (size_t i = 0; i < n_steps; i++)
+			sum += scene_u64(count, row * n_steps + i);
+		if (sum == wanted)
+			return row;
+	}
+	ck_abort_msg("no row has %llu allocations", (unsigned long long)wanted);
+	return 0;
+}
+
+START_TEST(the_flame_graph_has_its_figures_step_by_step)
+{
+	static const char *const passes[] = {"flame", NULL};
+	struct scene s;
+
+	/* Site 0 allocates once a second and keeps all; site 1 works in the 40th second alone. */
+	scene_begin(&s);
+	for (uint64_t i = 0; i < 64; i++) {
+		s.now_ns = i * SEC + SEC / 2;
+		scene_alloc(&s, 0x1000 * (i + 1), 100, 0, 1);
+		for (uint64_t k = 0; k < 20 && (i == 40 || i == 43); k++)
+			if (i == 40)
+				scene_alloc(&s, 0x9000000 + 0x1000 * k, 10, 1, 1);
+			else
+				scene_free(&s, 0x9000000 + 0x1000 * k, 1);
+	}
+	s.now_ns = 64 * SEC;
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_column *ends = scene_column(&s, "flame.step_ns");
+	const struct fa_column *live = scene_column(&s, "flame.step_live");
+	const struct fa_column *allocated = scene_column(&s, "flame.step_allocated");
+	size_t even = row_of_count(&s, 64) * 64, burst = row_of_count(&s, 20) * 64;
+
+	ck_assert_uint_eq(ends->n, 64);
+	ck_assert_uint_eq(scene_column(&s, "flame.step_node")->n, 2);
+	for (size_t i = 0; i < 64; i++) {
+		ck_assert_uint_eq(scene_u64(ends, i), (i + 1) * SEC);
+		ck_assert_uint_eq(scene_u64(live, even + i), 100 * (i + 1));
+		ck_assert_uint_eq(scene_u64(allocated, even + i), 100);
+		ck_assert_uint_eq(scene_u64(live, burst + i), i >= 40 && i < 43 ? 200 : 0);
+		ck_assert_uint_eq(scene_u64(allocated, burst + i), i == 40 ? 200 : 0);
+	}
+	scene_end(&s);
+}
+END_TEST
+
+/* More stacks than there are cells for at 64 steps, the last of them late: steps are joined, and
+ * nothing is lost. */
+START_TEST(steps_are_joined_where_stacks_are_many)
+{
+	enum { MANY = 20000 };
+	static const char *const passes[] = {"flame", NULL};
+	struct scene s;
+	uint64_t sums[3] = {0}; /* live at the end, allocated, count */
+
+	scene_begin(&s);
+	for (uint32_t i = 0; i < MANY; i++) {
+		struct ft_error *error = ft_writer_stack_node(
+			s.writer, &(struct ft_stack_node){scene_stack(SCENE_SITES) + i, 1,
+							  SCENE_MODULE_BASE + 0x8000 + i});
+
+		ck_assert_ptr_null(error);
+	}
+	for (uint32_t i = 0; i < MANY; i++) {
+		/* half of them in the first second, the others in the 34th */
+		s.now_ns = (i < MANY / 2 ? 0 : 33) * SEC + SEC / 2;
+		scene_event(&s, &(struct ft_event){.kind = FT_EVENT_ALLOC,
+						   .api = FT_API_MALLOC,
+						   .thread = 1,
+						   .stack = scene_stack(SCENE_SITES) + i,
+						   .address = UINT64_C(0x100000) + i * 64,
+						   .size = 10,
+						   .usable = 24});
+	}
+	s.now_ns = 64 * SEC;
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_column *ends = scene_column(&s, "flame.step_ns");
+	size_t n_rows = scene_column(&s, "flame.step_node")->n;
+
+	ck_assert_uint_eq(ends->n, 32);
+	for (size_t i = 0; i < 32; i++)
+		ck_assert_uint_eq(scene_u64(ends, i), (i + 1) * 2 * SEC);
+	for (size_t row = 0; row < n_rows; row++) {
+		sums[0] += scene_u64(scene_column(&s, "flame.step_live"), row * 32 + 31);
+		for (size_t i = 0; i < 32; i++) {
+			uint64_t now =
+				scene_u64(scene_column(&s, "flame.step_allocated"), row * 32 + i);
+
+			ck_assert(!now || i == 0 || i == 16);
+			sums[1] += now;
+			sums[2] += scene_u64(scene_column(&s, "flame.step_count"), row * 32 + i);
+		}
+	}
+	ck_assert_uint_eq(sums[0], MANY * 10);
+	ck_assert_uint_eq(sums[1], MANY * 10);
+	ck_assert_uint_eq(sums[2], MANY);
+	scene_end(&s);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("sites");
@@ -282,6 +395,8 @@ int main(void)
 	tcase_add_loop_test(tcase, figures_agree_with_a_naive_replay, 0, 4);
 	tcase_add_test(tcase, a_realloc_goes_on_with_the_life_of_its_block);
 	tcase_add_test(tcase, bursts_show_beside_the_mean);
+	tcase_add_test(tcase, the_flame_graph_has_its_figures_step_by_step);
+	tcase_add_test(tcase, steps_are_joined_where_stacks_are_many);
 	suite_add_tcase(suite, tcase);
 
 	SRunner *runner = srunner_create(suite);
