@@ -178,8 +178,8 @@ static bool merge_likely(const struct fa_buddy *buddy, uint32_t page, unsigned o
 	       is_free_block(buddy, above ^ pages_of(order + 1), order + 1);
 }
 
-/* The block, on no list and of no used block, becomes free. */
-static void insert_merged(struct fa_buddy *buddy, uint32_t page, unsigned order, bool to_tail)
+/* The block, of one type, on no list and of no used block, becomes free. */
+static void insert_block(struct fa_buddy *buddy, uint32_t page, unsigned order, bool to_tail)
 {
 	unsigned type = fa_buddy_type(buddy, page);
 
@@ -202,6 +202,16 @@ static void insert_merged(struct fa_buddy *buddy, uint32_t page, unsigned order,
 		buddy->counts.merges++;
 	}
 	list_insert(buddy, page, order, type, to_tail || merge_likely(buddy, page, order));
+}
+
+/* The same for any block. Of several pageblocks each may be of a type of its own by now, and a list
+ * has blocks of one: split_large_buddy(). */
+static void insert_merged(struct fa_buddy *buddy, uint32_t page, unsigned order, bool to_tail)
+{
+	unsigned piece = order > buddy->pageblock_order ? buddy->pageblock_order : order;
+
+	for (uint32_t at = page; at < page + pages_of(order); at += pages_of(piece))
+		insert_block(buddy, at, piece, to_tail);
 }
 
 bool fa_buddy_free(struct fa_buddy *buddy, uint32_t page, unsigned order, bool to_tail)

@@ -153,6 +153,28 @@ START_TEST(types_that_may_not_merge_stay_apart)
 }
 END_TEST
 
+/* Its pageblocks may have become of different types while it was used. */
+START_TEST(a_block_of_pageblocks_of_several_types)
+{
+	setup(16, 4, 2);
+	for (uint32_t block = 0; block < 4; block++)
+		buddy.types[block] = (uint8_t)(block == 2);
+	ck_assert(fa_buddy_add(&buddy, 0, 16));
+	ck_assert(fa_buddy_check(&buddy));
+	ck_assert_uint_eq(buddy.free_pages, 16);
+
+	uint32_t page = fa_buddy_alloc(&buddy, 4, fa_buddy_type(&buddy, 0));
+
+	ck_assert_uint_eq(page, 0);
+	ck_assert_uint_eq(fa_buddy_retype(&buddy, 8, 3), 0); /* one that must stay apart */
+	ck_assert(fa_buddy_free(&buddy, 0, 4, false));
+	ck_assert(fa_buddy_check(&buddy));
+	ck_assert_uint_eq(fa_buddy_alloc(&buddy, 0, 3), 8);
+	ck_assert(fa_buddy_check(&buddy));
+	teardown();
+}
+END_TEST
+
 /* ---- against a naive allocator --------------------------------------------------------------- */
 
 struct naive_list {
@@ -384,6 +406,7 @@ int main(void)
 	tcase_add_test(tests, a_block_that_may_grow_goes_to_the_tail);
 	tcase_add_test(tests, types_part_pageblocks);
 	tcase_add_test(tests, types_that_may_not_merge_stay_apart);
+	tcase_add_test(tests, a_block_of_pageblocks_of_several_types);
 	tcase_add_loop_test(tests, a_million_operations_as_the_naive_one, 0, 2);
 	tcase_add_test(tests, replay_of_any_blocks_keeps_the_cut);
 	tcase_add_test(tests, used_blocks_take_the_shape_that_is_asked_for);
