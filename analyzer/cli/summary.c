@@ -318,6 +318,17 @@ static unsigned print_judgements(const struct fa_value *summary, unsigned max)
 	unsigned notes = 0, lines = judgement_lines(verdict);
 
 	print_judgement(verdict);
+	/* All that follows is read by what there is of the recording. */
+	for (const struct fa_value *f = findings ? findings->first : NULL; f; f = f->next) {
+		const char *text = fa_value_text(f, "text");
+
+		if (strcmp(fa_value_text(f, "code"), "rolled_up") != 0 ||
+		    (said && text && !strcmp(text, said)))
+			continue;
+		print_judgement(f);
+		lines += judgement_lines(f);
+		notes++;
+	}
 	for (const struct fa_value *f = findings ? findings->first : NULL; f && notes < NOTES;
 	     f = f->next) {
 		const char *text = fa_value_text(f, "text");
@@ -326,7 +337,7 @@ static unsigned print_judgements(const struct fa_value *summary, unsigned max)
 		/* What grows and what is suppressed is said below, what is estimated above. */
 		if (!text || (said && !strcmp(text, said)) || !strcmp(code, "growing") ||
 		    !strcmp(code, "suspect") || !strcmp(code, "estimated") ||
-		    !strcmp(code, "suppressed"))
+		    !strcmp(code, "suppressed") || !strcmp(code, "rolled_up"))
 			continue;
 		if (lines + judgement_lines(f) > max)
 			break;

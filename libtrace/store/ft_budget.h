@@ -55,8 +55,19 @@ struct ft_error *ft_budget_take_over(struct ft_budget *budget, struct ft_budget 
 /* Before a commit: delete what is over the limits. `last_chunk`: the newest one in the file. */
 struct ft_error *ft_budget_fold(struct ft_budget *budget, int64_t last_chunk);
 
+/* In a transaction of its own, after that commit, unless it is tidy: one of merging some roll-ups,
+ * thinning out a table, giving pages back. Each makes the log longer; together they would make it
+ * longer than it may be. */
+struct ft_error *ft_budget_is_tidy(struct ft_budget *budget, bool *ret);
+struct ft_error *ft_budget_tidy(struct ft_budget *budget);
+
 /* A transaction should not become larger than this, so that the log does not. UINT64_MAX: no limit.
  */
 uint64_t ft_budget_commit_bytes(const struct ft_budget *budget);
+
+/* No chunk should have more events than so: a small budget is to be kept too. */
+size_t ft_budget_chunk_events(const struct ft_budget *budget);
+/* A chunk of so many has been written. */
+void ft_budget_written(struct ft_budget *budget, size_t n_events, uint64_t bytes);
 
 #endif

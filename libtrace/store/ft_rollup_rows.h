@@ -19,10 +19,10 @@
 	"INSERT OR REPLACE INTO site_rollup(id," FT_ROLLUP_COLUMNS ") VALUES(?,?,?,?,?,?,?,?,?" \
 	",?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 
-/* Run FT_ROLLUP_INSERT; `id` 0: a new row. */
+/* Run FT_ROLLUP_INSERT; `id` 0: a new row. *bytes: of its blobs. */
 struct ft_error *ft_rollup_write(sqlite3 *db, const char *path, sqlite3_stmt *insert,
 				 struct ft_packer *packer, int64_t id,
-				 const struct ft_rollup *rollup);
+				 const struct ft_rollup *rollup, uint64_t *bytes);
 
 /* A row of SELECT id, FT_ROLLUP_COLUMNS: new arrays in `ret`, for ft_rollup_clear(). NULL, or what
  * is wrong with it. */

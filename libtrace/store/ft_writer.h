@@ -44,10 +44,11 @@ struct ft_writer {
 
 	struct ft_event *events; /* FT_CHUNK_EVENTS */
 	size_t n_events;
-	uint64_t tail_seq; /* of events[0] */
-	int64_t tail_id;   /* rowid of the chunk that `events` will be */
-	size_t n_flushed;  /* how many of `events` the file has */
-	uint64_t last_ns;  /* of the last event */
+	size_t chunk_events; /* a chunk has no more */
+	uint64_t tail_seq;   /* of events[0] */
+	int64_t tail_id;     /* rowid of the chunk that `events` will be */
+	size_t n_flushed;    /* how many of `events` the file has */
+	uint64_t last_ns;    /* of the last event */
 	struct ft_encoder *encoder;
 
 	struct ft_stack_node *nodes; /* FT_STACK_CHUNK_NODES */
@@ -56,6 +57,7 @@ struct ft_writer {
 
 	struct ft_strbuf blob; /* the chunk being written */
 	uint64_t event_bytes, tail_bytes;
+	uint64_t rows_bytes; /* of totals of sites, about, since the last commit */
 
 	struct ft_budget *budget; /* NULL: everything is kept, and no keyframe is written */
 	size_t n_followed;	  /* how many of `events` the budget, or `follow`, has seen */

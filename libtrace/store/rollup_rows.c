@@ -3,7 +3,8 @@
 #include "ft_rollup_rows.h"
 
 struct ft_error *ft_rollup_write(sqlite3 *db, const char *path, sqlite3_stmt *insert,
-				 struct ft_packer *packer, int64_t id, const struct ft_rollup *r)
+				 struct ft_packer *packer, int64_t id, const struct ft_rollup *r,
+				 uint64_t *bytes)
 {
 	ft_auto_strbuf struct ft_strbuf sites, threads, pairs;
 
@@ -14,6 +15,7 @@ struct ft_error *ft_rollup_write(sqlite3 *db, const char *path, sqlite3_stmt *in
 	    !ft_rollup_pack(packer, &r->threads, &threads) ||
 	    !ft_rollup_pack_pairs(packer, r->pairs, r->n_pairs, &pairs))
 		return &ft_enomem;
+	*bytes = sites.len + threads.len + pairs.len;
 	return ft_db_run(db, path, insert, "zuuuuuuuuuuuuuuuuuuuuuuuuubbb", (uint64_t)id,
 			 (uint64_t)r->level, r->first_ns, r->last_ns, r->first_seq, r->n_events,
 			 (uint64_t)r->sites.n, (uint64_t)r->threads.n, (uint64_t)r->n_pairs,

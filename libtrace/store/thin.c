@@ -2,6 +2,8 @@
 /* Thinning: see ft_thin.h. */
 #include "ft_thin.h"
 
+#include <string.h>
+
 #include "ft_strbuf.h"
 
 struct thinning {
@@ -41,13 +43,14 @@ static const struct thinning thinnings[] = {
 };
 
 static struct ft_error *count(sqlite3 *db, const char *path, const char *table, uint64_t before_ns,
-			      uint64_t *n)
+			      uint64_t *n, uint64_t *bytes)
 {
+	const char *blobs = strcmp(table, "residency") ? "0" : "total(length(data))";
 	ft_auto_strbuf struct ft_strbuf sql;
 	ft_auto_stmt sqlite3_stmt *stmt = NULL;
 
 	ft_strbuf_init(&sql);
-	ft_strbuf_addf(&sql, "SELECT count(*) FROM %s WHERE time_ns < ?", table);
+	ft_strbuf_addf(&sql, "SELECT count(*), %s FROM %s WHERE time_ns < ?", blobs, table);
 	if (sql.failed)
 		return &ft_enomem;
 	FT_TRY(ft_db_prepare(db, path, sql.data, &stmt));
@@ -55,23 +58,29 @@ static struct ft_error *count(sqlite3 *db, const char *path, const char *table, 
 	if (sqlite3_step(stmt) != SQLITE_ROW)
 		return ft_db_error(db, path, table);
 	*n = ft_db_u64(stmt, 0);
+	*bytes = ft_db_u64(stmt, 1);
 	return NULL;
 }
 
-struct ft_error *ft_thin_rows(sqlite3 *db, const char *path, uint64_t before_ns)
+struct ft_error *ft_thin_rows(sqlite3 *db, const char *path, uint64_t before_ns, uint64_t rows,
+			      uint64_t blob_bytes)
 {
-	uint64_t n = 0;
+	uint64_t n = 0, bytes = 0;
+	bool thinned = false;
 
 	for (size_t i = 0; i < sizeof(thinnings) / sizeof(thinnings[0]); i++) {
 		ft_auto_stmt sqlite3_stmt *stmt = NULL;
 
 		/* A second statement goes with the one before it. */
+		if (thinnings[i].table && thinned)
+			break;
 		if (thinnings[i].table)
-			FT_TRY(count(db, path, thinnings[i].table, before_ns, &n));
-		if (n <= FT_THIN_ROWS)
+			FT_TRY(count(db, path, thinnings[i].table, before_ns, &n, &bytes));
+		if (n <= rows && (!blob_bytes || bytes <= blob_bytes || n < 2))
 			continue;
 		FT_TRY(ft_db_prepare(db, path, thinnings[i].sql, &stmt));
 		FT_TRY(ft_db_run(db, path, stmt, "u", before_ns));
+		thinned = true;
 	}
 	return NULL;
 }

@@ -28,7 +28,13 @@
 #include "ft_schema.h"
 #include "ft_writer.h"
 
-enum { ZSTD_LEVEL = 1, TAIL_EVENTS = 8192, FOLD_WAIT_MS = 3000 };
+enum {
+	ZSTD_LEVEL = 1,
+	TAIL_EVENTS = 8192,
+	FOLD_WAIT_MS = 3000,
+	TIDY_PARTS = 8,
+	SITE_ROW_BYTES = 32
+};
 
 static const char *const statements[STMT_N] = {
 	[STMT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
@@ -147,6 +153,7 @@ struct ft_error *ft_writer_create(const char *path, struct ft_writer **ret)
 		return &ft_enomem;
 	writer->lock_fd = -1;
 	writer->tail_id = writer->next_followed = 1;
+	writer->chunk_events = FT_CHUNK_EVENTS;
 	ft_strbuf_init(&writer->blob);
 	writer->path = strdup(path);
 	writer->events = malloc(FT_CHUNK_EVENTS * sizeof(*writer->events));
@@ -259,6 +266,8 @@ static struct ft_error *write_tail(struct ft_writer *writer)
 		   (int64_t)facts.max_stack, (int64_t)facts.max_thread, sets.threads,
 		   sets.n_threads, sets.stacks, sets.n_stacks, writer->blob.data,
 		   writer->blob.len));
+	if (writer->budget)
+		ft_budget_written(writer->budget, writer->n_events, writer->blob.len);
 	writer->event_bytes += writer->blob.len - writer->tail_bytes;
 	writer->tail_bytes = writer->blob.len;
 	writer->n_flushed = writer->n_events;
@@ -283,8 +292,10 @@ static struct ft_error *write_events(struct ft_writer *writer)
 	FT_TRY(write_tail(writer));
 	if (writer->budget && ft_budget_cut_due(writer->budget, writer->event_bytes))
 		FT_TRY(cut(writer));
-	if (writer->n_events >= TAIL_EVENTS)
+	if (writer->n_events >= TAIL_EVENTS || writer->n_events >= writer->chunk_events)
 		seal_tail(writer);
+	if (writer->budget)
+		writer->chunk_events = ft_budget_chunk_events(writer->budget);
 	return NULL;
 }
 
@@ -329,7 +340,7 @@ struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_even
 			FT_TRY(close_gap(writer, event->time_ns));
 		writer->last_ns = event->time_ns;
 		writer->events[writer->n_events++] = *event;
-		if (writer->n_events == FT_CHUNK_EVENTS)
+		if (writer->n_events >= writer->chunk_events)
 			FT_TRY(write_full(writer));
 	}
 	return NULL;
@@ -355,6 +366,22 @@ struct ft_error *ft_writer_stack_node(struct ft_writer *writer, const struct ft_
 	return writer->n_nodes == FT_STACK_CHUNK_NODES ? write_nodes(writer) : NULL;
 }
 
+/* What the budget has to do beside its events, a little of it: each part is a commit. */
+static struct ft_error *tidy(struct ft_writer *writer)
+{
+	for (int i = 0; i < TIDY_PARTS; i++) {
+		bool is_tidy;
+
+		FT_TRY(ft_budget_is_tidy(writer->budget, &is_tidy));
+		if (is_tidy)
+			break;
+		FT_TRY(ft_writer_begin(writer));
+		FT_TRY(ft_budget_tidy(writer->budget));
+		FT_TRY(writer_end(writer));
+	}
+	return NULL;
+}
+
 struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
 {
 	if (!writer->begun)
@@ -369,7 +396,9 @@ struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
 				      writer->n_flushed ? writer->tail_id + 1 : writer->tail_id));
 	}
 	writer->committed_bytes = writer->event_bytes;
-	return writer_end(writer);
+	writer->rows_bytes = 0;
+	FT_TRY(writer_end(writer));
+	return writer->budget ? tidy(writer) : NULL;
 }
 
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
@@ -381,7 +410,9 @@ struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_
 				       "%s: limits can't be set any more: the recording has events "
 				       "and no keyframe",
 				       writer->path);
-	return ft_budget_create(writer->db, writer->path, limits, &writer->budget);
+	FT_TRY(ft_budget_create(writer->db, writer->path, limits, &writer->budget));
+	writer->chunk_events = ft_budget_chunk_events(writer->budget);
+	return NULL;
 }
 
 struct ft_error *ft_writer_set_ending(struct ft_writer *writer)
@@ -472,6 +503,12 @@ struct ft_error *ft_writer_timeline(struct ft_writer *writer, const struct ft_ti
 struct ft_error *ft_writer_site_total(struct ft_writer *writer, const struct ft_site_total_row *row)
 {
 	FT_TRY(ft_writer_begin(writer));
+	/* There may be many, all at once: a budget takes them in parts. */
+	writer->rows_bytes += SITE_ROW_BYTES;
+	if (writer->budget && writer->rows_bytes >= ft_budget_commit_bytes(writer->budget)) {
+		FT_TRY(ft_writer_commit(writer, false));
+		FT_TRY(ft_writer_begin(writer));
+	}
 	return RUN(writer, STMT_SITE_TOTAL, "uuuuuuuu", (int64_t)row->stack, row->n_allocs,
 		   row->n_frees, row->bytes_allocated, row->bytes_freed, row->live_blocks,
 		   row->live_bytes, row->peak_bytes);

@@ -3,22 +3,26 @@
  * Write a synthetic recording through the store
  *
  *	make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS] [-L LEAK_EVERY] [-g GAP_NS]
- *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-c] FILE
+ *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-c]
+ *FILE
  *
  * -B and -A keep it within a budget, -K writes a keyframe every so many events, -R goes on in
- *FILE.2, FILE.3 ... after each so many; the events are the same. -c stops without finishing, as a
- *writer that was killed does. The same arguments write the same events; rows that a collector
- *samples (RSS, mappings) are made up from them.
+ *FILE.2, FILE.3 ... after each so many; the events are the same. -X goes on until so many times the
+ *budget have been written as events, and says as JSON how many those were and the most that the
+ *file and its log took together. -c stops without finishing, as a writer that was killed does. The
+ *same arguments write the same events; rows that a collector samples (RSS, mappings) are made up
+ *from them.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ft_map.h"
 #include "synth.h"
 
-enum { TICK_NS = 100 * 1000 * 1000 };
+enum { TICK_NS = 100 * 1000 * 1000, LOOK_EVERY = 256 };
 
 struct recorder {
 	struct ft_writer *writer;
@@ -35,6 +39,7 @@ struct recorder {
 	struct ft_timeline_row line;
 	const char *path;
 	unsigned part; /* 0: the first */
+	uint64_t most_bytes;
 };
 
 static void check(struct ft_error *error)
@@ -43,6 +48,25 @@ static void check(struct ft_error *error)
 		return;
 	fprintf(stderr, "make_recording: %s\n", error->message);
 	exit(1);
+}
+
+static uint64_t size_of(const char *path, const char *suffix)
+{
+	char name[4096];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+/* The log shrinks only while it is written anew, and the file only where it gives pages back: what
+ * is there between two commits is the most of the one before. Commits have some thousand events. */
+static void look(struct recorder *r)
+{
+	uint64_t bytes = size_of(r->path, "") + size_of(r->path, "-wal");
+
+	if (bytes > r->most_bytes)
+		r->most_bytes = bytes;
 }
 
 static void born(struct recorder *r, const struct ft_event *event)
@@ -224,13 +248,13 @@ static void rotate(struct recorder *r, const struct synth_options *options, uint
 int main(int argc, char **argv)
 {
 	struct synth_options options = {.seed = 1, .n_sites = 200, .n_threads = 1};
-	uint64_t n_events = 1000000, part_events = 0;
+	uint64_t n_events = 1000000, part_events = 0, times = 0, i;
 	bool cut = false;
 	int option;
 
 	struct recorder r = {0};
 
-	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:R:c")) != -1) {
+	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:R:X:c")) != -1) {
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (option) {
@@ -267,6 +291,9 @@ int main(int argc, char **argv)
 		case 'R':
 			part_events = value;
 			break;
+		case 'X':
+			times = value;
+			break;
 		case 'c':
 			cut = true;
 			break;
@@ -278,7 +305,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS]"
 			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-B MAX_BYTES]"
-			" [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-c] FILE\n");
+			" [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-c] FILE\n");
 		return 2;
 	}
 
@@ -293,7 +320,7 @@ int main(int argc, char **argv)
 	if (!r.totals)
 		abort();
 	begin(&r, &options);
-	for (uint64_t i = 0; i < n_events; i++) {
+	for (i = 0; times || i < n_events; i++) {
 		uint64_t before_ns = event.time_ns;
 
 		synth_next(r.synth, &event);
@@ -308,6 +335,11 @@ int main(int argc, char **argv)
 			born(&r, &event);
 		for (; event.time_ns >= next_tick; next_tick += TICK_NS)
 			tick(&r, next_tick);
+		if (!times || i % LOOK_EVERY)
+			continue;
+		look(&r);
+		if (ft_writer_event_bytes(r.writer) >= times * r.limits.max_bytes)
+			break;
 	}
 	tick(&r, event.time_ns);
 	if (cut) {
@@ -315,6 +347,11 @@ int main(int argc, char **argv)
 		_exit(0);
 	}
 	end(&r, &options, event.time_ns, false);
+	if (times) {
+		look(&r);
+		printf("{\"events\":%" PRIu64 ",\"most_bytes\":%" PRIu64 "}\n", i + 1,
+		       r.most_bytes);
+	}
 	synth_destroy(r.synth);
 	ft_map_deinit(&r.live);
 	free(r.blocks);

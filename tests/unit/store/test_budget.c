@@ -417,7 +417,7 @@ static void fill_up(const char *path, uint64_t limit, int report)
 
 START_TEST(full_disk_while_it_folds_loses_nothing_that_was_committed)
 {
-	uint64_t limit = UINT64_C(4096) * (uint64_t)(1 + _i * _i * 3), committed = 0;
+	uint64_t limit = UINT64_C(4096) * (uint64_t)(1 + _i * _i * 3), committed = 0, n;
 	const char *path = fresh_path();
 	struct ft_reader *reader;
 	int ends[2], status;
@@ -433,7 +433,9 @@ START_TEST(full_disk_while_it_folds_loses_nothing_that_was_committed)
 	ck_assert_int_eq(read(ends[0], &committed, sizeof(committed)), sizeof(committed));
 	ok(ft_reader_open(path, FT_READER_NO_WAIT, &reader));
 	ck_assert_uint_ge(committed, (uint64_t)BEFORE * COMMIT_EVERY);
-	ck_assert_uint_eq(check_whole(reader), committed);
+	/* Whole commits. The last one may have been made, and what is tidied up after it not. */
+	n = check_whole(reader);
+	ck_assert(n == committed || n == committed + COMMIT_EVERY);
 	ft_reader_close(reader);
 	close(ends[0]);
 	close(ends[1]);
