@@ -159,7 +159,7 @@ def load(seconds, mib, rounds):
 @suite.case("state and policy replayed from tracepoints", 600 if FULL else 120)
 def replay(scratch):
     need_root()
-    mib, rounds = (int(os.environ.get("FRAGMENT_MIB", "512")), 3) if FULL else (24, 2)
+    mib, rounds = (int(os.environ.get("FRAGMENT_MIB", "512")), 6) if FULL else (24, 2)
     path = os.path.join(scratch, "trace.frag")
     recorder = subprocess.Popen([tool("FRAGTRACE"), "node", "-o", path, "--interval", "200ms",
                                  "--kpageflags", "--trace", "--buffer",
