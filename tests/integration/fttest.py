@@ -163,9 +163,9 @@ def tool(name):
     return path
 
 
-def launcher(recording, argv):
+def launcher(recording, argv, options=()):
     """argv that runs argv under `fragtrace run`."""
-    return [tool("FRAGTRACE"), "run", "-o", recording, "--"] + argv
+    return [tool("FRAGTRACE"), "run", "-o", recording, *options, "--"] + argv
 
 
 def preload_environment(**changes):

@@ -7,6 +7,8 @@ SOAK_EVERY seconds (10) the tracer's memory is read from the traced one's smaps:
 library, and its private mappings, which are the only anonymous ones that are neither for dumps nor for
 huge pages. After SOAK_SETTLE seconds (60) it may grow by 128 KiB and no more, in which a few thousand
 stacks seen for the first time have room. SOAK_SECONDS (8) is the whole. Nothing may be lost.
+SOAK_REQUESTS (400) are those of a burst, of each kind. With SOAK_MAX_MIB the recording has that budget, which its file and its log
+never exceed by more than a group of chunks; sizes, added memory and the collector's processor time are printed by tenths of the whole.
 """
 
 import contextlib
@@ -26,6 +28,10 @@ SETTLE = float(os.environ.get("SOAK_SETTLE", min(60, SECONDS / 2)))
 EVERY = float(os.environ.get("SOAK_EVERY", min(10, SECONDS / 12)))
 PAUSE = float(os.environ.get("SOAK_PAUSE", min(3, SECONDS / 60)))
 KIB = 1024
+REQUESTS = os.environ.get("SOAK_REQUESTS", "400")
+MAX_MIB = int(os.environ.get("SOAK_MAX_MIB", "0"))
+BUDGET = ["--max-size=%dM" % MAX_MIB] if MAX_MIB else []
+GROUPS = 32  # a group of chunks is this part of the budget
 COMMANDS = "set,get,incr,lpush,rpush,lpop,rpop,sadd,spop,hset,zadd,zpopmin"
 SLACK = 128 * KIB
 suite = Suite()
@@ -65,8 +71,22 @@ def child_of(pid, comm):
     return None
 
 
+def cpu_seconds(pid):
+    with open("/proc/%d/stat" % pid) as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def on_disk(recording):
+    size = 0
+    for path in (recording, recording + "-wal"):
+        with contextlib.suppress(OSError):
+            size += os.stat(path).st_size
+    return size
+
+
 def burst(port):
-    result = run([need("redis-benchmark"), "-p", str(port), "-q", "-n", "400", "-c", "4", "-P", "4", "-r", "2000",
+    result = run([need("redis-benchmark"), "-p", str(port), "-q", "-n", REQUESTS, "-c", "4", "-P", "4", "-r", "2000",
                   "-d", "200", "-t", COMMANDS]).check_status(0)
     check(b"rror" not in result.stdout + result.stderr, "redis-benchmark: %r" % (result.stdout + result.stderr))
 
@@ -86,7 +106,7 @@ def soak(scratch):
             os.mkdir(folder)
             argv = [need("redis-server"), "--port", str(ports[-1]), "--save", "", "--bind", "127.0.0.1", "--dir", folder]
             with open(os.path.join(folder, "log"), "wb") as log:
-                servers.append(subprocess.Popen(launcher(recording, argv) if traced else argv, env=environment(),
+                servers.append(subprocess.Popen(launcher(recording, argv, BUDGET) if traced else argv, env=environment(),
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True))
             wait_for("redis-server", lambda: port_is_open(ports[-1]))
         plain, pid = servers[0].pid, child_of(servers[1].pid, "redis-server")
@@ -98,11 +118,12 @@ def soak(scratch):
                 burst(port)
             if time.monotonic() >= due:
                 due += EVERY
-                samples.append(dict(parts(pid), at=time.monotonic(), plain=resident(plain), collector=resident(collector)))
+                samples.append(dict(parts(pid), at=time.monotonic(), plain=resident(plain), collector=resident(collector),
+                                    cpu=cpu_seconds(collector), disk=on_disk(recording)))
                 if "SOAK_VERBOSE" in os.environ:
-                    warn("%5.0f s: tracer %d KiB (segment %d, private %d), program %d, untraced %d, collector %d" % (
+                    warn("%5.0f s: tracer %d KiB (segment %d, private %d), program %d, untraced %d, collector %d; file %d KiB; %.2f s" % (
                         time.monotonic() - start, *(samples[-1][key] / KIB for key in (
-                            "tracer", "segment", "private", "all", "plain", "collector"))))
+                            "tracer", "segment", "private", "all", "plain", "collector", "disk")), samples[-1]["cpu"]))
             time.sleep(PAUSE)
         for port in ports:
             run([need("redis-cli"), "-p", str(port), "shutdown", "nosave"])
@@ -115,8 +136,21 @@ def soak(scratch):
     wait_for("the end of the recording", lambda: complete(recording))
     document = analyze_json("report", recording)
     report(samples, start, document["summary"], recording)
+    if MAX_MIB:
+        return  # what is rolled up has no events to be counted
     check_equal(check_ledger(recording), document["quality"]["events"], "events in the file and events read")
     check_equal(document["quality"]["unknown_frees"], 0, "frees of nobody's block")
+
+
+def by_tenths(samples):
+    """Means of the file's size and of what the tracer takes, and the collector's time, of each tenth of the soak."""
+    step = max(len(samples) // 10, 1)
+    for i in range(0, len(samples) - step, step):
+        part = samples[i:i + step + 1]
+        seconds = part[-1]["at"] - part[0]["at"]
+        warn("%5.0f to %5.0f s: file at most %d KiB, tracer %d, collector %d KiB and %.2f %% of a processor" % (
+            part[0]["at"] - samples[0]["at"], part[-1]["at"] - samples[0]["at"], max(s["disk"] for s in part) / KIB,
+            part[-1]["tracer"] / KIB, part[-1]["collector"] / KIB, 100 * (part[-1]["cpu"] - part[0]["cpu"]) / seconds))
 
 
 def report(samples, start, summary, recording):
@@ -136,6 +170,10 @@ def report(samples, start, summary, recording):
         sample[key] / KIB for key in ("segment", "private", "library") for sample in (first, last)))
     warn("whole program: traced %d to %d, untraced %d to %d KiB; collector %d to %d KiB" % tuple(
         sample[key] / KIB for key in ("all", "plain", "collector") for sample in (first, last)))
+    if MAX_MIB:
+        by_tenths(samples)
+        most_disk = max(sample["disk"] for sample in samples)
+        check(most_disk <= MAX_MIB * KIB * KIB * (GROUPS + 1) / GROUPS, "the file and its log took %d KiB" % (most_disk / KIB))
     check_equal((summary["totals"]["lost_events"], losses, int(meta["lost_events"])), (0, 0, 0), "losses")
     check(most["tracer"] - first["tracer"] <= SLACK, "the tracer grew by %d KiB after %.0f s" % (
         (most["tracer"] - first["tracer"]) / KIB, SETTLE))
