@@ -76,6 +76,85 @@ test('block by block: a page shows its blocks where they lie, and a page without
 	await page.finish();
 });
 
+test('a run of pages, dragged or chosen with keys, lists its pages and whose they are', async () => {
+	const page = await open(file('quarter'));
+	await inside(page, '#pagemap-canvas');
+	const { size, places } = await model(page, 'pagemap');
+	const box = await page.locator('#pagemap-canvas').boundingBox();
+	const at = (i) => [box.x + size * (i + 0.5), box.y + places[0].top + size / 2];
+	await page.mouse.move(...at(0));
+	await page.mouse.down();
+	await page.mouse.move(...at(4));
+	await page.mouse.move(...at(7));
+	await page.mouse.up();
+	await page.waitForFunction(() => window.__report.model('pagemap').picked === 8);
+	/* every fourth is empty; odd ones are of site 1, even ones of site 2 */
+	const { list, blocks } = await model(page, 'pagemap');
+	assert.deepEqual(list, {
+		squares: 8, empty: 2, sparse: 0, live: 6 * 4096,
+		sites: [{ rank: 1, squares: 4, live: 4 * 4096 }, { rank: 2, squares: 2, live: 2 * 4096 }],
+	});
+	assert.equal(blocks, 2);
+	assert.match(await page.locator('.blocks').innerText(), /8 squares of 4 KiB: 2 empty, 0 less than a tenth full, 24\.0 KiB live/);
+	await page.locator('.range-sites .site-name').first().click();
+	await page.waitForFunction(() => /&s=/.test(location.hash));
+	await page.locator('#pagemap-canvas').focus();
+	for (let i = 0; i < 3; i++) await page.keyboard.press('Shift+ArrowRight');
+	await page.keyboard.press('Enter');
+	await page.waitForFunction(() => window.__report.model('pagemap').picked === 4);
+	await page.finish();
+});
+
+test('a rectangle of the heap map is a range of time and of addresses', async () => {
+	const page = await open(file('quarter'));
+	await inside(page, 'canvas.map');
+	const box = await page.locator('canvas.map').boundingBox();
+	const { plot } = await model(page, 'map');
+	const x = (share) => box.x + plot.left + (box.width - plot.left - plot.right) * share;
+	const y = (share) => box.y + (plot.height - plot.bottom) * share;
+	await page.mouse.move(x(0.25), y(0.25));
+	await page.mouse.down();
+	await page.mouse.move(x(0.5), y(0.5));
+	await page.mouse.move(x(0.75), y(0.75));
+	await page.mouse.up();
+	await page.waitForFunction(() => /r=\d+-\d+/.test(location.hash) && /a=[0-9a-f]+-[0-9a-f]+/.test(location.hash));
+	const hash = new URLSearchParams((await page.evaluate(() => location.hash)).slice(1));
+	const span = await page.evaluate(() => window.__report.model('timeline').span);
+	const [a, b] = hash.get('r').split('-').map(Number);
+	assert.ok(Math.abs(a / span - 0.25) < 0.01 && Math.abs(b / span - 0.75) < 0.01, hash.get('r'));
+	const [low, high] = hash.get('a').split('-').map((text) => parseInt(text, 16));
+	const { start, end } = (await model(page, 'map')).regions[0];
+	const rows = (address) => (address - start) / (end - start);
+	assert.ok(Math.abs(rows(low) - 0.25) < 0.02 && Math.abs(rows(high) - 0.75) < 0.02, hash.get('a'));
+	await page.finish();
+});
+
+test('two moments side by side: what was filled is orange, and said in numbers', async () => {
+	const page = await open(file('soak'));
+	await inside(page, '#pagemap-canvas');
+	await page.locator('.pagemap-with').selectOption('0');
+	await page.waitForFunction(() => window.__report.model('pagemap').change);
+	await settle(page);
+	const { change, width, places, size, across } = await model(page, 'pagemap');
+	assert.equal(await page.locator('.pagemap canvas').count(), 2);
+	const [left, right] = await page.locator('.pagemap canvas').evaluateAll((all) => all.map((c) => c.getBoundingClientRect().x));
+	assert.ok(right >= left + width);
+	/* at the first moment only a third held anything, and that third holds still */
+	assert.ok(change.filled > 1000 && change.emptied === 0, JSON.stringify(change));
+	assert.match(await page.locator('.pagemap-change').innerText(), new RegExp(`${change.filled.toLocaleString('en-GB')} squares were filled, 0 emptied`));
+	/* the second region: squares without anything, and orange */
+	const second = [0, places[1].top, across * size, (places[1].n / across - 1) * size];
+	const orange = await pixels(page, '#pagemap-canvas', second, 'r > g + 12 && g > b');
+	const empty = await pixels(page, '#pagemap-canvas', second, HOLE);
+	assert.ok(orange > 0.25 && empty > 0.1, `${orange} orange, ${empty} empty`);
+	assert.ok((await pixels(page, '#pagemap-before', second, `!(${HOLE})`)) < 0.01);
+	assert.ok((await pixels(page, '#pagemap-canvas', second, 'b > r + 20')) < 0.01, 'nothing is less');
+	await page.locator('.pagemap button', { hasText: 'Colour by change' }).click();
+	await settle(page);
+	assert.ok((await pixels(page, '#pagemap-canvas', second, 'b > r + 20')) > 0.3, 'the colours of occupancy');
+	await page.finish();
+});
+
 test('moments: the slider, the arrow keys of the page, and the colours', async () => {
 	const page = await open(file('soak'));
 	await inside(page, '#pagemap-canvas');

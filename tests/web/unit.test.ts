@@ -23,7 +23,9 @@ import {
 import { layoutBands, paintCells, shares } from '../../reports/web/src/sections/HeapMap';
 import { suppression } from '../../reports/web/src/sections/Leaks';
 import { medianBin } from '../../reports/web/src/sections/Lifetimes';
-import { binOf, nearest, placeRegions } from '../../reports/web/src/sections/PageMap';
+import {
+	binOf, cellUnder, commonRegions, difference, listRange, nearest, onto, placeRegions, type Squares,
+} from '../../reports/web/src/sections/cells';
 import { returnable, window } from '../../reports/web/src/sections/Pages';
 import { prepare, resample } from '../../reports/web/src/sections/Timeline';
 import { clampRange, formatHash, parseHash, span } from '../../reports/web/src/store';
@@ -402,6 +404,64 @@ test('a tree of stacks adds up, and its callers are the same bytes from the insi
 	assert.equal(inside.value, 13);
 	assert.deepEqual(inside.children.map((child) => [child.name, child.value]), [['alloc', 12], ['b', 1]]);
 	assert.deepEqual(inside.children[0]!.children.map((child) => [child.name, child.value]), [['b', 7], ['a', 5]]);
+});
+
+/* Squares with given shares, at given addresses. */
+function squares(cell: number, regions: [number, number[]][]): Squares {
+	let first = 0;
+	const live = regions.flatMap(([, shares]) => shares);
+	return {
+		cell_bytes: cell,
+		n_cells: live.length,
+		regions: regions.map(([start, shares]) => {
+			const region = { start, first_cell: first, n_cells: shares.length };
+			first += shares.length;
+			return region;
+		}),
+		live: Uint8Array.from(live),
+		site: Uint8Array.from(live, (value) => (value > 100 ? 1 : value > 0 ? 2 : 0)),
+		age: Uint8Array.from(live, () => 30),
+		thread: Uint8Array.from(live, () => 1),
+	};
+}
+
+test('two moments stand on common squares, whatever regions and sizes they had', () => {
+	const a = squares(4096, [[0x10000, [255, 255, 0, 51]]]);
+	const b = squares(8192, [[0x10000, [0, 255, 102]], [0x40000, [255]]]);
+	const common = commonRegions(a, b);
+	assert.equal(common.cell_bytes, 8192);
+	assert.deepEqual(common.regions.map((r) => [r.start, r.n_cells]), [[0x10000, 3], [0x40000, 1]]);
+	const [then, now] = [onto(a, common), onto(b, common)];
+	assert.deepEqual([...then.live], [255, 26, 0, 0]);
+	assert.deepEqual([...then.site], [1, 2, 0, 0]);
+	assert.deepEqual([...now.live], [0, 255, 102, 255]);
+	assert.deepEqual(difference(then, now), {
+		more: ((229 + 102 + 255) / 255) * 8192, less: 8192, filled: 2, emptied: 1,
+	});
+	assert.deepEqual([...onto(a, commonRegions(a, a)).live], [...a.live]);
+});
+
+test('a range of addresses lists its squares and whose they are, across regions', () => {
+	const one = squares(4096, [[0x10000, [255, 0, 20, 255]], [0x40000, [255, 51]]]);
+	const { live, ...rest } = listRange(one, [0x11000, 0x41000]);
+	assert.equal(Math.round(live), Math.round(((20 + 255 + 255) / 255) * 4096));
+	assert.deepEqual(rest, {
+		squares: 4, empty: 1, sparse: 1,
+		sites: [{ rank: 1, squares: 2, live: 8192 }, { rank: 2, squares: 1, live: (20 / 255) * 4096 }],
+	});
+	assert.equal(listRange(one, [0x20000, 0x30000]).squares, 0);
+});
+
+test('a pointer that leaves the squares while it drags stays with the nearest one', () => {
+	const layout = placeRegions(squares(4096, [[0x10000, new Array(25).fill(255)]]).regions, 160, 100);
+	assert.equal(layout.across, 10);
+	const { top } = layout.places[0]!;
+	assert.equal(cellUnder(layout, 35, top + 20), 12);
+	assert.equal(cellUnder(layout, 200, top + 20), null);
+	assert.equal(cellUnder(layout, 200, top + 20, true), 19);
+	assert.equal(cellUnder(layout, 155, top + 40), null, 'the last row is short');
+	assert.equal(cellUnder(layout, 155, top + 900, true), 24);
+	assert.equal(cellUnder(layout, -5, 0, true), 0);
 });
 
 test('a suppression names the function, on one line', () => {

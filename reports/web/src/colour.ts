@@ -21,13 +21,15 @@ export const grid: Record<Theme, string> = { light: '#e7eaee', dark: '#232c37' }
 export const hole: Record<Theme, string> = { light: '#eef1f4', dark: '#10151b' };
 export const accent: Record<Theme, string> = { light: '#C2410C', dark: '#FF8A3D' };
 
+export type Rgb = readonly [number, number, number];
+
 /* Cividis, sampled at 17 points; between them it is close enough to linear. */
 const CIVIDIS = [
 	'00224e', '02296a', '1b336f', '2f3d6d', '3f466b', '4d506c', '5a5a6f', '676473', '736e76', '817978',
 	'8f8477', '9e8f75', 'ae9b70', 'bea868', 'd0b55d', 'e3c34d', 'fee838',
 ].map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
 
-export const cividis: readonly (readonly [number, number, number])[] = Array.from(
+export const cividis: readonly Rgb[] = Array.from(
 	{ length: 256 },
 	(_, i) => {
 		const at = (i / 255) * (CIVIDIS.length - 1);
@@ -83,4 +85,12 @@ export function functionColour(name: string): string {
 export function changeColour(share: number): string {
 	const depth = Math.min(1, Math.abs(share));
 	return `hsl(${share < 0 ? 205 : 28} ${Math.round(20 + 65 * depth)}% ${Math.round(93 - 25 * depth)}%)`;
+}
+
+/* The same for squares on the page's own ground. */
+export function changeRgb(share: number, now: Theme): Rgb {
+	const depth = Math.min(1, Math.abs(share)) ** 0.7;
+	const from = parseHex(now === 'dark' ? '#39424e' : '#dfe3e8');
+	const to = parseHex(share < 0 ? (now === 'dark' ? '#56B4E9' : '#0072B2') : now === 'dark' ? '#FF8A3D' : '#D55E00');
+	return [0, 1, 2].map((i) => Math.round(from[i]! + (to[i]! - from[i]!) * depth)) as unknown as Rgb;
 }

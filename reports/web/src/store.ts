@@ -22,6 +22,10 @@ export const colourBy = signal('occupancy');
 export const metric = signal('leaked');
 export const section = signal<string | null>(null); // where the reader went last
 export const query = signal('');
+
+/* The moment under the pointer, in all charts at once; not kept in the address. */
+export const hover = signal<number | null>(null);
+
 export const theme = signal<Theme>('light');
 export const lang = signal<Lang>('en');
 

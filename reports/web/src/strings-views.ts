@@ -16,6 +16,16 @@ export const viewsEn = {
 	'flame.both.none': '{0} has no share of this.',
 	'flame.both.callers': 'Who calls {0}: {1}',
 	'flame.both.callees': 'What {0} calls',
+	'pagemap.with': 'Compare with',
+	'pagemap.with.none': 'nothing',
+	'pagemap.changes': 'Colour by change',
+	'pagemap.change': 'From {0} to {1}: {2} more here, {3} less there; {4} squares were filled, {5} emptied.',
+	'pagemap.key.same': 'the same',
+	'pagemap.tip.both': '{0} then, {1} now',
+	'range.a': '{0} squares of {1}: {2} empty, {3} less than a tenth full, {4} live.',
+	'range.sites': 'Site that holds most of the square',
+	'range.squares': 'Squares',
+	'range.blocks': 'The first {0} of {1} blocks that the file lists here.',
 };
 
 export const viewsZh: Record<keyof typeof viewsEn, string> = {
@@ -33,4 +43,14 @@ export const viewsZh: Record<keyof typeof viewsEn, string> = {
 	'flame.both.none': '{0} 在此指标中没有份额。',
 	'flame.both.callers': '谁调用 {0}：{1}',
 	'flame.both.callees': '{0} 调用了什么',
+	'pagemap.with': '与之比较',
+	'pagemap.with.none': '无',
+	'pagemap.changes': '按变化着色',
+	'pagemap.change': '从 {0} 到 {1}：增加 {2}，减少 {3}；{4} 格被填充，{5} 格变空。',
+	'pagemap.key.same': '不变',
+	'pagemap.tip.both': '当时 {0}，现在 {1}',
+	'range.a': '{0} 格，每格 {1}：{2} 格为空，{3} 格占用不足十分之一，存活 {4}。',
+	'range.sites': '占据该格大部分的调用点',
+	'range.squares': '格数',
+	'range.blocks': '文件在此处列出 {1} 个块，显示前 {0} 个。',
 };

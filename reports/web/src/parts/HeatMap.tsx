@@ -9,11 +9,10 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import { accent, cividisCss, grid, hole, inkOn, muted, text } from '../colour';
 import { clock } from '../format';
-import { setRange, span, theme, time, view } from '../store';
+import { hover, setRange, span, theme, time, view } from '../store';
 import { announce } from './announce';
-import { FONT, indexAt, prepareCanvas, useWidth } from './hooks';
+import { FONT, indexAt, prepareCanvas, useInSight, useWidth } from './hooks';
 import { ticks, timeSteps } from './ticks';
-import { hover } from './TimeChart';
 import { hideTip, showTip } from './Tip';
 
 const LEFT = 62;
@@ -44,7 +43,9 @@ export function HeatMap(props: HeatMapProps) {
 	const canvas = useRef<HTMLCanvasElement>(null);
 	const drag = useRef<number | null>(null);
 	const [focus, setFocus] = useState<Cell | null>(null);
+	const cells = useRef<{ of: unknown[]; picture: HTMLCanvasElement } | null>(null);
 	const width = useWidth(box);
+	const inSight = useInSight(box);
 	const now = theme.value;
 	const [a, b] = view.value;
 	const times = 'times' in across ? across.times : null;
@@ -52,7 +53,7 @@ export function HeatMap(props: HeatMapProps) {
 	const plot = Math.max(1, width - LEFT - RIGHT);
 	const rowHeight = (height - BOTTOM) / rows;
 	const mark = times ? time.value : null;
-	const pointer = times ? hover.value : null;
+	const pointer = times && inSight ? hover.value : null;
 
 	const left = (column: number) =>
 		times
@@ -61,11 +62,14 @@ export function HeatMap(props: HeatMapProps) {
 	const right = (column: number) =>
 		times ? LEFT + ((times[column]! - a) / Math.max(1, b - a)) * plot : LEFT + ((column + 1) / n) * plot;
 
-	useEffect(() => {
-		const c = canvas.current && width > LEFT + 20 && prepareCanvas(canvas.current, width, height);
-		if (!c) return;
-		c.clearRect(0, 0, width, height);
-		c.save();
+	/* The cells, painted when they change and not when the pointer moves. */
+	const paint = () => {
+		const of = [across, props.share, width, height, a, b, now, devicePixelRatio];
+		const known = cells.current;
+		if (known && known.of.every((value, i) => value === of[i])) return known.picture;
+		const picture = known?.picture ?? document.createElement('canvas');
+		const c = prepareCanvas(picture, width, height)!;
+		cells.current = { of, picture };
 		c.beginPath();
 		c.rect(LEFT, 0, plot, height - BOTTOM);
 		c.clip();
@@ -83,6 +87,18 @@ export function HeatMap(props: HeatMapProps) {
 				c.fillRect(from, top, to - from, Math.ceil((rows - row) * rowHeight) - top);
 			}
 		}
+		return picture;
+	};
+
+	useEffect(() => {
+		if (!inSight && cells.current) return;
+		const c = canvas.current && width > LEFT + 20 && prepareCanvas(canvas.current, width, height);
+		if (!c) return;
+		c.drawImage(paint(), 0, 0, width, height);
+		c.save();
+		c.beginPath();
+		c.rect(LEFT, 0, plot, height - BOTTOM);
+		c.clip();
 		const outline = (cell: Cell | null | undefined, colour: string) => {
 			if (!cell) return;
 			c.strokeStyle = colour;
@@ -122,7 +138,7 @@ export function HeatMap(props: HeatMapProps) {
 			c.fillStyle = colour;
 			c.fillRect(Math.round(LEFT + ((at - a) / Math.max(1, b - a)) * plot), 0, 1, base);
 		}
-	}, [across, props.share, width, height, a, b, now, mark, pointer, props.picked, focus]);
+	}, [across, props.share, width, height, a, b, now, mark, pointer, props.picked, focus, inSight]);
 
 	const place = (event: MouseEvent) => {
 		const rect = canvas.current!.getBoundingClientRect();

@@ -3,10 +3,9 @@
 import { useEffect, useRef } from 'preact/hooks';
 import type { Doc } from '../doc';
 import { accent, alpha, lines } from '../colour';
-import { range, setRange, span, theme, time, view } from '../store';
+import { hover, range, setRange, span, theme, time, view } from '../store';
 import { largest, prepareCanvas, useWidth } from './hooks';
 import { useColumns } from './Section';
-import { hover } from './TimeChart';
 
 const HEIGHT = 30;
 

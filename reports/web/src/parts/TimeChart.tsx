@@ -5,14 +5,14 @@
  * Dragging sets the range of every chart, double-click the whole run, a click puts the cursor, the
  * arrow keys move it. Values are drawn as they are: nothing is smoothed.
  */
-import { signal, useSignalEffect } from '@preact/signals';
+import { useSignalEffect } from '@preact/signals';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { alpha, accent, grid, muted } from '../colour';
 import { bytes, clock, timeOfDay } from '../format';
-import { range, setRange, span, theme, time, view, zoomAt } from '../store';
+import { hover, range, setRange, span, theme, time, view, zoomAt } from '../store';
 import { announce } from './announce';
-import { FONT, indexAt, useWidth } from './hooks';
+import { FONT, indexAt, useInSight, useWidth } from './hooks';
 import { byteSteps, timeSteps } from './ticks';
 
 export interface Line {
@@ -56,13 +56,13 @@ export interface TimeChartProps {
 	epoch?: number | null; // of the wall clock: ticks are times of day
 }
 
-/* The moment under the pointer, in all charts at once; not kept in the address. */
-export const hover = signal<number | null>(null);
-
 export function TimeChart(props: TimeChartProps) {
 	const box = useRef<HTMLDivElement>(null);
 	const plot = useRef<uPlot | null>(null);
 	const width = useWidth(box);
+	const inSight = useInSight(box);
+	const drawing = useRef(inSight);
+	drawing.current = inSight;
 	const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set());
 	const { xs, lines, height, log } = props;
 	const format = props.format ?? ((value: number) => bytes(value));
@@ -91,20 +91,27 @@ export function TimeChart(props: TimeChartProps) {
 		};
 	}, [xs, lines, width, height, log, themeNow, hidden, props.epoch]);
 
-	useSignalEffect(() => {
+	/* Out of sight nothing moves; what was missed is caught up with on coming back. */
+	const follow = () => {
 		const [a, b] = view.value;
 		const u = plot.current;
-		if (u && (u.scales.x!.min !== a || u.scales.x!.max !== b)) u.setScale('x', { min: a, max: b });
-	});
+		if (u && drawing.current && (u.scales.x!.min !== a || u.scales.x!.max !== b)) u.setScale('x', { min: a, max: b });
+	};
+	useSignalEffect(follow);
+	useEffect(() => {
+		if (!inSight) return;
+		follow();
+		plot.current?.redraw(false);
+	}, [inSight]);
 	useSignalEffect(() => {
 		const at = hover.value;
 		const u = plot.current;
-		if (!u || u.cursor.event) return;
+		if (!u || !drawing.current || u.cursor.event) return;
 		u.setCursor(at === null ? { left: -10, top: -10 } : { left: u.valToPos(at, 'x'), top: -10 }, false);
 	});
 	useSignalEffect(() => {
 		void time.value;
-		plot.current?.redraw(false);
+		if (drawing.current) plot.current?.redraw(false);
 	});
 
 	const onKeyDown = (event: KeyboardEvent) => {
@@ -128,7 +135,7 @@ export function TimeChart(props: TimeChartProps) {
 
 	return (
 		<div class="chart">
-			<Legend lines={lines} xs={xs} format={format} hidden={hidden} onToggle={setHidden} />
+			<Legend lines={lines} xs={xs} format={format} hidden={hidden} onToggle={setHidden} inSight={inSight} />
 			<div
 				ref={box}
 				class="chart-box"
@@ -148,8 +155,9 @@ function Legend(props: {
 	format: (value: number) => string;
 	hidden: ReadonlySet<number>;
 	onToggle: (hidden: ReadonlySet<number>) => void;
+	inSight: boolean;
 }) {
-	const at = hover.value ?? time.value ?? view.value[1];
+	const at = (props.inSight ? hover.value : null) ?? time.value ?? view.value[1];
 	const index = indexAt(props.xs, at);
 	const toggle = (i: number) => {
 		const next = new Set(props.hidden);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { RefObject } from 'preact';
+import { hover } from '../store';
 
 /* The width of an element in CSS pixels, 0 before the first layout; it may come after the component. */
 export function useWidth(ref: RefObject<HTMLElement | null>): number {
@@ -19,6 +20,39 @@ export function useWidth(ref: RefObject<HTMLElement | null>): number {
 	});
 	useEffect(() => () => watched.current?.observer.disconnect(), []);
 	return width;
+}
+
+/*
+ * Is an element (or the section of that id) on the screen, or nearly? True before anything is known.
+ * A page has two dozen charts: those that nobody sees need not follow the pointer.
+ */
+export function useInSight(where: RefObject<HTMLElement | null> | string): boolean {
+	const [seen, setSeen] = useState(true);
+	const watched = useRef<{ element: HTMLElement; observer: IntersectionObserver } | null>(null);
+	useEffect(() => {
+		const element = typeof where === 'string' ? document.getElementById(where) : where.current;
+		if (element === (watched.current?.element ?? null)) return;
+		watched.current?.observer.disconnect();
+		watched.current = null;
+		if (!element) return;
+		const observer = new IntersectionObserver((entries) => setSeen(entries.at(-1)!.isIntersecting), { rootMargin: '120px' });
+		observer.observe(element);
+		watched.current = { element, observer };
+	});
+	useEffect(() => {
+		const all = () => setSeen(true);
+		addEventListener('beforeprint', all);
+		return () => {
+			removeEventListener('beforeprint', all);
+			watched.current?.observer.disconnect();
+		};
+	}, []);
+	return seen;
+}
+
+/* The moment under the pointer, for what can be seen. */
+export function useHover(where: RefObject<HTMLElement | null> | string): number | null {
+	return useInSight(where) ? hover.value : null;
 }
 
 export function largest(values: ArrayLike<number | null>): number {

@@ -7,9 +7,9 @@ import { lines as palette } from '../colour';
 import { bytes, clock, exactBytes, percent, times, visible } from '../format';
 import { t, tOr } from '../i18n';
 import { model } from '../model';
-import { indexAt } from '../parts/hooks';
+import { indexAt, useHover } from '../parts/hooks';
 import { Section, TableTwin, Term, useColumns, Waiting } from '../parts/Section';
-import { hover, TimeChart } from '../parts/TimeChart';
+import { TimeChart } from '../parts/TimeChart';
 import { span, theme, time } from '../store';
 
 const COLUMNS = [
@@ -43,6 +43,7 @@ export function Frag({ doc }: { doc: Doc }) {
 	const frag = doc.frag;
 	const loaded = useColumns(doc, COLUMNS);
 	const [order, setOrder] = useState(4);
+	const pointer = useHover('frag');
 	const values = loaded && 'values' in loaded ? loaded.values : null;
 	const now = theme.value;
 	const series = values && values[0]!.length > 1 ? values : null;
@@ -107,7 +108,7 @@ export function Frag({ doc }: { doc: Doc }) {
 	if (!frag) return <NoLayout doc={doc} id="frag" question={t('frag.q')} />;
 
 	const K = values?.[0]?.length ?? 0;
-	const k = K > 0 ? indexAt(values![0]!, hover.value ?? time.value ?? frag.at_ns) : -1;
+	const k = K > 0 ? indexAt(values![0]!, pointer ?? time.value ?? frag.at_ns) : -1;
 	const moment = k >= 0 ? values![0]![k]! : frag.at_ns;
 	model('frag', () => ({ moments: K, at: moment, order, uf: shares?.[0]!.values[Math.max(0, k)] ?? null }));
 

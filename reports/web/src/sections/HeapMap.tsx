@@ -5,22 +5,21 @@
  * The cells are painted once into an image of one pixel a cell; a change of the range only draws that
  * image at another scale, without smoothing, so that a cell stays a cell.
  */
-import { useEffect, useMemo, useRef } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import type { Doc, HeapMap as MapSection } from '../doc';
-import { accent, cividis, grid, hole, muted, parseHex, text } from '../colour';
+import { accent, alpha, cividis, grid, hole, muted, parseHex, text } from '../colour';
 import { address, bytes, clock, duration, percent, visible } from '../format';
 import { t } from '../i18n';
 import { model } from '../model';
-import { FONT, indexAt, prepareCanvas, useWidth } from '../parts/hooks';
+import { FONT, indexAt, prepareCanvas, useInSight, useWidth } from '../parts/hooks';
 import { Section, TableTwin, useColumns, Waiting } from '../parts/Section';
 import { ticks, timeSteps } from '../parts/ticks';
-import { hover } from '../parts/TimeChart';
 import { hideTip, showTip } from '../parts/Tip';
 import { announce } from '../parts/announce';
 import { PageMap } from './PageMap';
 import { NoLayout } from './Frag';
-import { addresses, range, setRange, span, theme, time, view, zoomAt } from '../store';
+import { addresses, hover, range, setRange, span, theme, time, view, zoomAt } from '../store';
 
 const LEFT = 112;
 const RIGHT = 26;
@@ -87,6 +86,10 @@ export function HeapMap({ doc }: { doc: Doc }) {
 	const box = useRef<HTMLDivElement>(null);
 	const canvas = useRef<HTMLCanvasElement>(null);
 	const width = useWidth(box);
+	const inSight = useInSight(box);
+	const drawn = useRef(false);
+	const drag = useRef<readonly [number, number] | null>(null);
+	const [dragged, setDragged] = useState<readonly [number, number, number, number] | null>(null); // what is being dragged
 	const now = theme.value;
 	const cells: Values | null = loaded && 'values' in loaded ? loaded.values[0]! : null;
 	const usable =
@@ -111,14 +114,22 @@ export function HeapMap({ doc }: { doc: Doc }) {
 	const toX = (ns: number) => LEFT + ((ns - a) / Math.max(1, b - a)) * plotWidth;
 	const toTime = (x: number) => a + ((x - LEFT) / plotWidth) * (b - a);
 	const mark = time.value;
-	const pointer = hover.value;
+	const pointer = inSight ? hover.value : null;
 	const chosen = addresses.value;
 
 	useEffect(() => {
-		if (!canvas.current || !map || !image || width < LEFT + 40) return;
+		if (!canvas.current || !map || !image || width < LEFT + 40 || (!inSight && drawn.current)) return;
+		drawn.current = true;
 		const c = prepareCanvas(canvas.current, width, height);
-		if (c) draw(c, { map, image, bands, a, b, width, height, plotWidth, toX, mark, pointer, chosen });
-	}, [image, width, height, a, b, mark, pointer, now, chosen]);
+		if (!c) return;
+		draw(c, { map, image, bands, a, b, width, height, plotWidth, toX, mark, pointer, chosen });
+		if (!dragged) return;
+		c.fillStyle = alpha(accent[now], 0.16);
+		c.strokeStyle = accent[now];
+		const [x0, y0, x1, y1] = dragged;
+		c.fillRect(x0, y0, x1 - x0, y1 - y0);
+		c.strokeRect(x0, y0, x1 - x0, y1 - y0);
+	}, [image, width, height, a, b, mark, pointer, now, chosen, inSight, dragged]);
 
 	if (!map || !usable)
 		return <NoLayout doc={doc} id="map" question={t('map.q')} />;
@@ -136,6 +147,7 @@ export function HeapMap({ doc }: { doc: Doc }) {
 			rows: map.rows,
 			columns: map.columns,
 			empty: Array.from(cells).filter((value) => value === 0).length / cells.length,
+			regions: map.regions.map(({ start, end }) => ({ start, end })),
 			plot: { left: LEFT, right: RIGHT, bottom: BOTTOM, height },
 		}));
 
@@ -152,14 +164,25 @@ export function HeapMap({ doc }: { doc: Doc }) {
 		return { col, row: band.region.first_row + inner, start: band.region.start + inner * map.bin_bytes, ns };
 	};
 
+	/* The cells of the row at a height; between two regions, the next one up or down. */
+	const rowAt = (y: number, towards: 1 | -1) => {
+		const ordered = towards > 0 ? bands : [...bands].reverse();
+		const band = ordered.find(({ top, height: tall }) => (towards > 0 ? y < top + tall : y >= top));
+		if (!band) return null;
+		const { region } = band;
+		const inner = Math.max(0, Math.min(region.n_rows - 1, Math.floor(((y - band.top) / band.height) * region.n_rows)));
+		const start = region.start + inner * map.bin_bytes;
+		return { start, end: start + map.bin_bytes };
+	};
+
 	const place = (event: MouseEvent) => {
 		const rect = canvas.current!.getBoundingClientRect();
 		return [event.clientX - rect.left, event.clientY - rect.top] as const;
 	};
-	const drag = useRef<number | null>(null);
 	const onMove = (event: MouseEvent) => {
 		const [x, y] = place(event);
 		const cell = cellAt(x, y);
+		if (drag.current && event.buttons === 1) setDragged(rectangle(drag.current, [x, y]));
 		hover.value = x >= LEFT ? Math.max(0, Math.min(span.value, toTime(x))) : null;
 		if (!cell || !cells) return hideTip();
 		const value = cells[cell.col * map.rows + cell.row]!;
@@ -170,11 +193,17 @@ export function HeapMap({ doc }: { doc: Doc }) {
 		]);
 	};
 	const onUp = (event: MouseEvent) => {
-		const [x] = place(event);
+		const [x, y] = place(event);
 		const from = drag.current;
 		drag.current = null;
+		setDragged(null);
 		if (from === null) return;
-		if (Math.abs(x - from) > 4) setRange(toTime(from), toTime(x));
+		const [x0, y0, x1, y1] = rectangle(from, [x, y]);
+		const tall = y1 - y0 > 8; // less is a hand that is not quite still
+		const [low, high] = [rowAt(y0, 1), rowAt(y1, -1)];
+		if (tall && low && high && high.end > low.start) addresses.value = [low.start, high.end];
+		if (x1 - x0 > 4) setRange(toTime(x0), toTime(x1));
+		else if (tall) return;
 		else if (x >= LEFT) {
 			const cell = cellAt(...place(event));
 			time.value = Math.round(Math.max(0, Math.min(span.value, toTime(x))));
@@ -215,9 +244,10 @@ export function HeapMap({ doc }: { doc: Doc }) {
 					onMouseLeave={() => {
 						hover.value = null;
 						drag.current = null;
+						setDragged(null);
 						hideTip();
 					}}
-					onMouseDown={(event) => (drag.current = place(event)[0])}
+					onMouseDown={(event) => (drag.current = place(event))}
 					onMouseUp={onUp}
 					onDblClick={() => (range.value = null)}
 					onWheel={(event) => {
@@ -249,6 +279,9 @@ export function HeapMap({ doc }: { doc: Doc }) {
 		</Section>
 	);
 }
+
+const rectangle = ([x0, y0]: readonly [number, number], [x1, y1]: readonly [number, number]) =>
+	[Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)] as const;
 
 function regionLive(cells: ArrayLike<number>, map: MapSection, region: MapSection['regions'][number]): number {
 	let sum = 0;

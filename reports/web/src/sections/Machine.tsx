@@ -8,9 +8,9 @@ import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { Bars } from '../parts/Bars';
 import { HeatMap, logShare, Ramp } from '../parts/HeatMap';
-import { indexAt, largest } from '../parts/hooks';
+import { indexAt, largest, useHover } from '../parts/hooks';
 import { Section, TableTwin, Term, useColumns, Waiting } from '../parts/Section';
-import { hover, TimeChart, type Line } from '../parts/TimeChart';
+import { TimeChart, type Line } from '../parts/TimeChart';
 import { span, theme, time } from '../store';
 import { adviceTitle } from './Advice';
 import { Card, SeverityMark } from './Verdict';
@@ -143,7 +143,7 @@ export function Zones({ doc }: { doc: Doc }) {
 				: [],
 		[values, now],
 	);
-	const moment = hover.value ?? time.value;
+	const moment = useHover('zones') ?? time.value;
 	const k = shown && moment !== null ? indexAt(shown.times, moment) : -1;
 	const unusable = k >= 0 ? shown!.unusable[k * n + index]! : (zone?.last?.uf_index[HUGE] ?? null);
 	model('zones', () => ({ zone: zone?.name, max, moments: shown?.times.length ?? 0, unusable }));

@@ -6,9 +6,8 @@ import { bytes, clock, count, percent } from '../format';
 import { t } from '../i18n';
 import { model } from '../model';
 import { HeatMap, logShare, Ramp } from '../parts/HeatMap';
-import { indexAt, largest } from '../parts/hooks';
+import { indexAt, largest, useHover } from '../parts/hooks';
 import { Section, TableTwin, Term, useColumns, Waiting } from '../parts/Section';
-import { hover } from '../parts/TimeChart';
 import { span, time } from '../store';
 import { NoLayout } from './Frag';
 
@@ -29,6 +28,7 @@ function highest(blocks: ArrayLike<number>): number {
 export function Orders({ doc }: { doc: Doc }) {
 	const loaded = useColumns(doc, COLUMNS);
 	const { frag, buddy } = doc;
+	const pointer = useHover('orders');
 	const values = loaded && 'values' in loaded ? loaded.values : null;
 	const free = values && values[0]!.length > 1 ? { times: values[0]!, blocks: values[1]! } : null;
 	const unusable = values && values[2]!.length > 1 ? { times: values[2]!, index: values[3]! } : null;
@@ -45,7 +45,7 @@ export function Orders({ doc }: { doc: Doc }) {
 	const acrossUf = useMemo(() => (unusable ? { times: unusable.times } : null), [values]);
 
 	if (!frag && !buddy) return <NoLayout doc={doc} id="orders" question={t('orders.q')} />;
-	const at = hover.value ?? time.value;
+	const at = pointer ?? time.value;
 	const k = free && at !== null ? indexAt(free.times, at) : -1;
 	const moment = k >= 0 ? free!.times[k]! : (buddy?.at_ns ?? frag!.at_ns);
 	const now = k >= 0 ? free!.blocks.subarray(k * ORDERS, (k + 1) * ORDERS) : (buddy?.zone.free_blocks ?? []);

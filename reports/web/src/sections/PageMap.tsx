@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: MIT
 /*
- * The heap closely: a square a page at a chosen moment, and the blocks of a chosen page
+ * The heap closely: a square a page at a chosen moment, two moments side by side, and what lies in a run of pages
  *
- * The second and the third level below the map of address x time. Squares run by address, row by row;
- * regions follow one another. A page that is chosen is a range of addresses, which the whole page shares.
+ * The second and the third level below the map of address x time. Pages that are chosen are a range of addresses,
+ * which the whole page shares.
  */
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import type { Doc, Pages } from '../doc';
-import { accent, alpha, cividis, hole, lines as palette, muted, other, text } from '../colour';
+import { alpha, changeRgb, cividis, hole, lines as palette, muted, other } from '../colour';
 import { address, bytes, clock, count, duration, percent, visible } from '../format';
 import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { nameOf } from '../names';
-import { announce } from '../parts/announce';
-import { FONT, prepareCanvas, useWidth } from '../parts/hooks';
+import { BlockStrip, BlockTable, SiteButton, type Block } from '../parts/Blocks';
+import { useWidth } from '../parts/hooks';
 import { TableTwin, useColumns, Waiting } from '../parts/Section';
-import { hideTip, showTip } from '../parts/Tip';
-import { addresses, colourBy, pageShare, selectSite, site, span, theme, thread, time } from '../store';
+import { Squares } from '../parts/Squares';
+import { addresses, colourBy, pageShare, site, span, theme, thread, time } from '../store';
+import {
+	addressOf, commonRegions, difference, listRange, nearest, onto, placeRegions, squaresOf, type Moment, type Squares as Cells,
+} from './cells';
 import { occupancyName } from './Pages';
-import { BlockStrip } from './Pins';
 
 const COLUMNS = [
 	'pages.live', 'pages.site', 'pages.age', 'pages.thread',
@@ -27,165 +29,82 @@ const COLUMNS = [
 ] as const;
 export const COLOURS = ['occupancy', 'site', 'age', 'thread'] as const;
 
-type Moment = Pages['moments'][number];
-
-const GAP = 14; // above each region: its address
 const MAX_HEIGHT = 420;
-
-export interface Place {
-	region: Moment['regions'][number];
-	top: number;
-	rows: number;
-}
-
-/* Squares of one size for all regions, as large as the height allows. */
-export function placeRegions(regions: Moment['regions'], width: number, height: number) {
-	for (let size = 16; size > 1; size--) {
-		const across = Math.max(1, Math.floor(width / size));
-		let top = 0;
-		const places: Place[] = regions.map((region) => {
-			const rows = Math.ceil(region.n_cells / across);
-			const place = { region, top: top + GAP, rows };
-			top += GAP + rows * size + 4;
-			return place;
-		});
-		if (top <= height || size === 2) return { size, across, places, height: top };
-	}
-	return { size: 2, across: 1, places: [], height: 0 };
-}
-
-/* The bin of the occupancy histogram that a share of 0..255 belongs to. */
-export const binOf = (share: number) => (share === 0 ? 0 : Math.min(10, Math.floor((share / 255) * 10) + 1));
-
-export function nearest(moments: readonly { time_ns: number }[], at: number): number {
-	let best = 0;
-	moments.forEach((moment, i) => {
-		if (Math.abs(moment.time_ns - at) < Math.abs(moments[best]!.time_ns - at)) best = i;
-	});
-	return best;
-}
-
-/* 2^44 ns are five hours: older blocks all have the same colour. */
-const ageShare = (log: number) => Math.max(0, Math.min(1, (log - 20) / 24));
+const ROWS = 12; // of sites in a range
+const BLOCKS = 16;
+const STRIP_BYTES = 1 << 18; // longer stretches have blocks too small to see
+const BESIDE = 700; // width from which two moments stand side by side
+const APART = 20;
 
 export function PageMap({ doc }: { doc: Doc }) {
 	const section = doc.pages;
 	const loaded = useColumns(doc, COLUMNS);
 	const box = useRef<HTMLDivElement>(null);
-	const canvas = useRef<HTMLCanvasElement>(null);
-	const [cursor, setCursor] = useState<number | null>(null);
+	const [earlier, setEarlier] = useState<number | null>(null); // the moment to compare with
+	const [changes, setChanges] = useState(true); // colour the later moment by what changed
 	const width = useWidth(box);
-	const now = theme.value;
 	const values = loaded && 'values' in loaded ? loaded.values : null;
 	const moments = section?.moments.filter((m) => m.n_cells > 0) ?? [];
 	const index = nearest(moments, time.value ?? doc.frag?.at_ns ?? span.value);
 	const moment = moments[index];
+	const before = earlier !== null && earlier !== index ? moments[earlier] : undefined;
 	const colour = (COLOURS as readonly string[]).includes(colourBy.value) ? colourBy.value : 'occupancy';
 	const chosen = site.value;
 	const worker = thread.value;
 	const bin = pageShare.value;
 	const range = addresses.value;
 
-	const cells = useMemo(() => {
-		if (!values || !moment) return null;
-		const cut = (column: Values) => column.subarray(moment.first_cell, moment.first_cell + moment.n_cells);
-		return { live: cut(values[0]!), site: cut(values[1]!), age: cut(values[2]!), thread: cut(values[3]!) };
-	}, [values, moment]);
+	const own = useMemo(() => (values && moment ? squaresOf(moment, values) : null), [values, moment]);
+	const two = useMemo(() => {
+		if (!values || !own || !before) return null;
+		const then = squaresOf(before, values);
+		const common = commonRegions(then, own);
+		const pair = { then: onto(then, common), now: onto(own, common) };
+		return { ...pair, change: difference(pair.then, pair.now) };
+	}, [values, own, before]);
+	const shown = two?.now ?? own;
+	const beside = two !== null && width >= BESIDE;
+	const each = beside ? Math.floor((width - APART) / 2) : width;
 	const layout = useMemo(
-		() => (moment && width > 0 ? placeRegions(moment.regions, width, MAX_HEIGHT) : null),
-		[moment, width],
+		() => (shown && each > 0 ? placeRegions(shown.regions, each, MAX_HEIGHT) : null),
+		[shown, each],
 	);
 	const rankOf = useMemo(() => {
 		const found = section?.sites.findIndex((s) => s.site === chosen) ?? -1;
 		return found < 0 ? null : found + 1;
 	}, [section, chosen]);
 
-	useEffect(() => {
-		if (!canvas.current || !cells || !layout || !moment) return;
-		const c = prepareCanvas(canvas.current, width, layout.height);
-		if (!c) return;
-		const { size, across } = layout;
-		const inset = size > 5 ? 1 : 0;
-		c.clearRect(0, 0, width, layout.height);
-		c.font = FONT;
-		c.textBaseline = 'bottom';
-		for (const { region, top } of layout.places) {
-			c.fillStyle = muted[now];
-			c.fillText(address(region.start), 0, top - 1);
-			for (let i = 0; i < region.n_cells; i++) {
-				const at = region.first_cell + i;
-				const live = cells.live[at]!;
-				const x = (i % across) * size;
-				const y = top + Math.floor(i / across) * size;
-				const faded =
-					(rankOf !== null && cells.site[at] !== rankOf) ||
-					(worker !== null && cells.thread[at] !== worker) ||
-					(bin !== null && binOf(live) !== bin);
-				c.fillStyle = live === 0 ? hole[now] : cellColour(colour, cells, at, now);
-				c.globalAlpha = faded && live > 0 ? 0.18 : 1;
-				c.fillRect(x, y, size - inset, size - inset);
-				c.globalAlpha = 1;
-			}
-		}
-		const frame = (at: number | null, style: string) => {
-			const spot = at === null ? null : spotOf(layout, at);
-			if (!spot) return;
-			c.strokeStyle = style;
-			c.lineWidth = 2;
-			c.strokeRect(spot.x - 1, spot.y - 1, size + 1, size + 1);
-		};
-		if (range)
-			for (const at of cellsIn(moment, range).slice(0, 4096)) frame(at, accent[now]);
-		frame(cursor, text[now]);
-	}, [cells, layout, now, colour, rankOf, worker, bin, range, cursor]);
-
 	if (!section || moments.length === 0) return section ? <p class="empty">{t('pagemap.none')}</p> : null;
-	if (!values || !cells || !moment) return <Waiting state={loaded} />;
+	if (!values || !own || !shown || !moment) return <Waiting state={loaded} />;
 
-	const start = (at: number) => addressOf(moment, at) ?? 0;
-	const describe = (at: number) => {
-		const live = cells.live[at]!;
+	const describe = (squares: Cells) => (at: number) => {
+		const live = squares.live[at]!;
+		const start = addressOf(squares, at) ?? 0;
+		const rank = squares.site[at]!;
 		return [
 			live === 0 ? t('map.empty') : t('map.tip.occ', percent(live / 255, 0)),
-			`${address(start(at))} – ${address(start(at) + moment.cell_bytes)}`,
+			`${address(start)} – ${address(start + squares.cell_bytes)}`,
 			...(live === 0
 				? []
 				: [
-						t('pagemap.tip.site', siteName(section, cells.site[at]!)),
-						t('pagemap.tip.age', duration(2 ** cells.age[at]!), cells.thread[at] === 255 ? '…' : String(cells.thread[at])),
+						t('pagemap.tip.site', siteName(section, rank)),
+						t('pagemap.tip.age', duration(2 ** squares.age[at]!), squares.thread[at] === 255 ? '…' : String(squares.thread[at])),
 					]),
+			...(two ? [t('pagemap.tip.both', percent(two.then.live[at]! / 255, 0), percent(two.now.live[at]! / 255, 0))] : []),
 		];
 	};
-	const under = (event: MouseEvent): number | null => {
-		if (!layout) return null;
-		const rect = canvas.current!.getBoundingClientRect();
-		return cellUnder(layout, event.clientX - rect.left, event.clientY - rect.top);
-	};
-	const pick = (at: number) => (addresses.value = [start(at), start(at) + moment.cell_bytes]);
 	const goTo = (i: number) => (time.value = moments[Math.max(0, Math.min(moments.length - 1, i))]!.time_ns);
-	const onKeyDown = (event: KeyboardEvent) => {
-		const moves: Record<string, number> = {
-			ArrowLeft: -1, ArrowRight: 1, ArrowUp: -(layout?.across ?? 1), ArrowDown: layout?.across ?? 1,
-		};
-		const move = moves[event.key];
-		if (move !== undefined) {
-			const next = Math.max(0, Math.min(moment.n_cells - 1, (cursor ?? 0) + move));
-			setCursor(next);
-			announce(describe(next).join(', '));
-		} else if (event.key === 'Enter' && cursor !== null) pick(cursor);
-		else return;
-		event.preventDefault();
-		event.stopPropagation();
-	};
 	const blocks = range ? blocksIn(doc, values, moment, range) : [];
-	const picked = range ? cellsIn(moment, range) : [];
+	const picked = range ? listRange(shown, range) : null;
 	let live = 0;
-	for (let at = 0; at < cells.live.length; at++) live += cells.live[at]! / 255;
+	for (let at = 0; at < own.live.length; at++) live += own.live[at]! / 255;
 	model('pagemap', () => ({
-		moment: index, moments: moments.length, cells: moment.n_cells, colour, picked: picked.length,
+		moment: index, moments: moments.length, cells: moment.n_cells, colour, picked: picked?.squares ?? 0,
 		blocks: blocks.length, live: live * moment.cell_bytes, size: layout?.size, across: layout?.across,
 		places: layout?.places.map(({ top, region }) => ({ top, n: region.n_cells })),
+		list: picked, change: two?.change ?? null, width: each,
 	}));
+	const squares = { colour, rank: rankOf, worker, width: each };
 
 	return (
 		<div class="pagemap">
@@ -215,65 +134,110 @@ export function PageMap({ doc }: { doc: Doc }) {
 						</button>
 					))}
 				</span>
+				{moments.length > 1 && (
+					<label class="order-pick">
+						{t('pagemap.with')}{' '}
+						<select
+							class="pagemap-with"
+							value={before ? earlier! : -1}
+							onChange={(event) => {
+								const i = Number(event.currentTarget.value);
+								setEarlier(i < 0 ? null : i);
+							}}
+						>
+							<option value={-1}>{t('pagemap.with.none')}</option>
+							{moments.map((one, i) => i !== index && <option value={i}>{clock(one.time_ns, span.value)}</option>)}
+						</select>
+					</label>
+				)}
+				{two && (
+					<button type="button" aria-pressed={changes} onClick={() => setChanges(!changes)}>
+						{t('pagemap.changes')}
+					</button>
+				)}
 			</div>
 			<Key colour={colour} section={section} />
+			{two && changes && <Key colour="change" section={section} />}
 			{bin !== null && (
 				<p class="muted">
 					{t('pagemap.bin', occupancyName(bin))}{' '}
 					<button type="button" onClick={() => (pageShare.value = null)}>{t('clear')}</button>
 				</p>
 			)}
-			<div ref={box} class="pagemap-box">
-				<canvas
-					ref={canvas}
-					class="orders"
-					id="pagemap-canvas"
-					role="img"
-					tabIndex={0}
-					aria-label={t('pagemap.aria', count(moment.n_cells), bytes(moment.cell_bytes, 0), clock(moment.time_ns, span.value), bytes(live * moment.cell_bytes))}
-					aria-describedby="pagemap-table"
-					onMouseMove={(event) => {
-						const at = under(event);
-						if (at === null) hideTip();
-						else showTip(event, describe(at));
-					}}
-					onMouseLeave={hideTip}
-					onClick={(event) => {
-						const at = under(event);
-						if (at !== null) pick(at);
-					}}
-					onKeyDown={onKeyDown}
-					onBlur={() => setCursor(null)}
-				/>
+			{two && before && (
+				<p role="status" class="pagemap-change">
+					{t(
+						'pagemap.change', clock(before.time_ns, span.value), clock(moment.time_ns, span.value), bytes(two.change.more),
+						bytes(two.change.less), count(two.change.filled), count(two.change.emptied),
+					)}
+				</p>
+			)}
+			<div ref={box} class={`pagemap-box ${beside ? 'beside' : ''}`}>
+				{layout && two && before && (
+					<figure>
+						<figcaption>{clock(before.time_ns, span.value)}</figcaption>
+						<Squares
+							{...squares}
+							id="pagemap-before"
+							squares={two.then}
+							layout={layout}
+							label={t('pagemap.aria', count(two.then.n_cells), bytes(two.then.cell_bytes, 0), clock(before.time_ns, span.value), bytes(liveOf(two.then)))}
+							describe={describe(two.then)}
+						/>
+					</figure>
+				)}
+				{layout && (
+					<figure>
+						{two && <figcaption>{clock(moment.time_ns, span.value)}</figcaption>}
+						<Squares
+							{...squares}
+							id="pagemap-canvas"
+							squares={shown}
+							against={two && changes ? two.then : undefined}
+							layout={layout}
+							label={t('pagemap.aria', count(moment.n_cells), bytes(moment.cell_bytes, 0), clock(moment.time_ns, span.value), bytes(live * moment.cell_bytes))}
+							describedBy="pagemap-table"
+							describe={describe(shown)}
+						/>
+					</figure>
+				)}
 			</div>
 			{moment.regions_left_out > 0 && <p class="muted after">{t('pagemap.left', moment.regions_left_out)}</p>}
-			{range && (
+			{range && picked && (
 				<div class="blocks" aria-live="polite">
 					<div class="sub-head">
 						<h3>{t('blocks.q', address(range[0]), address(range[1]))}</h3>
 						<button type="button" onClick={() => (addresses.value = null)}>{t('clear')}</button>
 					</div>
+					{picked.squares > 1 && (
+						<>
+							<p>{t('range.a', count(picked.squares), bytes(shown.cell_bytes, 0), count(picked.empty), count(picked.sparse), bytes(picked.live))}</p>
+							{picked.sites.length > 0 && <RangeSites section={section} sites={picked.sites} />}
+						</>
+					)}
 					{blocks.length > 0 ? (
 						<>
-							<BlockStrip start={range[0]} bytes={range[1] - range[0]} blocks={blocks} />
-							<BlockTable blocks={blocks} />
+							{range[1] - range[0] <= STRIP_BYTES && <BlockStrip start={range[0]} bytes={range[1] - range[0]} blocks={blocks} />}
+							<BlockTable blocks={blocks} most={BLOCKS} />
+							{blocks.length > BLOCKS && <p class="muted">{t('range.blocks', count(BLOCKS), count(blocks.length))}</p>}
 						</>
 					) : (
-						<p class="empty">
-							{t(picked.some((at) => cells.live[at]! > 0) ? 'blocks.none' : 'blocks.empty', count(moment.blocks_left_out))}
-						</p>
+						<p class="empty">{t(picked.empty < picked.squares ? 'blocks.none' : 'blocks.empty', count(moment.blocks_left_out))}</p>
 					)}
 				</div>
 			)}
 			<TableTwin
 				id="pagemap-table"
 				twin={{
-					caption: t('pagemap.q', bytes(moment.cell_bytes, 0)),
-					head: [t('col.start'), t('map.share'), t('col.site'), t('frag.sites.age'), t('selected.thread')],
+					caption: t('pagemap.q', bytes(shown.cell_bytes, 0)),
+					head: [t('col.start'), t('map.share'), t('col.site'), t('frag.sites.age'), t('selected.thread'), ...(two && before ? [clock(before.time_ns, span.value)] : [])],
 					rows: () =>
-						Array.from(cells.live, (value, at) => [start(at), value / 255, value ? siteName(section, cells.site[at]!) : null, value ? 2 ** cells.age[at]! : null, value ? cells.thread[at]! : null]),
+						Array.from(shown.live, (value, at) => [
+							addressOf(shown, at), value / 255, value ? siteName(section, shown.site[at]!) : null, value ? 2 ** shown.age[at]! : null,
+							value ? shown.thread[at]! : null, ...(two ? [two.then.live[at]! / 255] : []),
+						]),
 					show: (cell, i) =>
-						cell === null ? '–' : i === 0 ? address(Number(cell)) : i === 1 ? percent(Number(cell), 0) : i === 3 ? duration(Number(cell)) : String(cell),
+						cell === null ? '–' : i === 0 ? address(Number(cell)) : i === 1 || i === 5 ? percent(Number(cell), 0) : i === 3 ? duration(Number(cell)) : String(cell),
 				}}
 			/>
 		</div>
@@ -283,76 +247,15 @@ export function PageMap({ doc }: { doc: Doc }) {
 const siteName = (section: Pages, rank: number) =>
 	rank === 0 ? '–' : rank === 255 ? t('pagemap.other') : visible(section.sites[rank - 1]?.name ?? '?');
 
-function addressOf(moment: Moment, at: number): number | null {
-	for (const region of moment.regions)
-		if (at >= region.first_cell && at < region.first_cell + region.n_cells)
-			return region.start + (at - region.first_cell) * moment.cell_bytes;
-	return null;
-}
-
-function cellsIn(moment: Moment, [from, to]: readonly [number, number]): number[] {
-	const found: number[] = [];
-	for (const region of moment.regions) {
-		const first = Math.max(0, Math.floor((from - region.start) / moment.cell_bytes));
-		const last = Math.min(region.n_cells, Math.ceil((to - region.start) / moment.cell_bytes));
-		for (let i = first; i < last; i++) found.push(region.first_cell + i);
-	}
-	return found;
-}
-
-type Layout = ReturnType<typeof placeRegions>;
-
-function spotOf(layout: Layout, at: number) {
-	for (const { region, top } of layout.places) {
-		const i = at - region.first_cell;
-		if (i >= 0 && i < region.n_cells)
-			return { x: (i % layout.across) * layout.size, y: top + Math.floor(i / layout.across) * layout.size };
-	}
-	return null;
-}
-
-function cellUnder(layout: Layout, x: number, y: number): number | null {
-	const column = Math.floor(x / layout.size);
-	if (column < 0 || column >= layout.across) return null;
-	for (const { region, top, rows } of layout.places) {
-		if (y < top || y >= top + rows * layout.size) continue;
-		const i = Math.floor((y - top) / layout.size) * layout.across + column;
-		return i < region.n_cells ? region.first_cell + i : null;
-	}
-	return null;
-}
-
-interface Cells {
-	live: Values;
-	site: Values;
-	age: Values;
-	thread: Values;
-}
-
-function cellColour(by: string, cells: Cells, at: number, now: 'light' | 'dark'): string {
-	const scale = (value: number) => {
-		const [r, g, b] = cividis[Math.round(value)]!;
-		return `rgb(${r} ${g} ${b})`;
-	};
-	const ranked = (rank: number) => (rank >= 1 && rank <= 8 ? palette[now][rank - 1]! : other[now]);
-	if (by === 'site') return ranked(cells.site[at]!);
-	if (by === 'thread') return ranked(cells.thread[at]!);
-	if (by === 'age') return scale(255 * ageShare(cells.age[at]!));
-	return scale(cells.live[at]!);
-}
-
-interface BlockRow {
-	address: number;
-	size: number;
-	site: number;
-	name: string;
-	age_ns: number;
-	thread: number;
+function liveOf(squares: Cells): number {
+	let sum = 0;
+	for (const value of squares.live) sum += value;
+	return (sum / 255) * squares.cell_bytes;
 }
 
 /* Listed blocks that reach into the range. */
-export function blocksIn(doc: Doc, values: Values[], moment: Moment, [from, to]: readonly [number, number]): BlockRow[] {
-	const found: BlockRow[] = [];
+export function blocksIn(doc: Doc, values: Values[], moment: Moment, [from, to]: readonly [number, number]): Block[] {
+	const found: Block[] = [];
 	for (let i = moment.first_block; i < moment.first_block + moment.n_blocks; i++) {
 		const start = values[4]![i]!;
 		const size = values[5]![i]!;
@@ -369,33 +272,29 @@ export function blocksIn(doc: Doc, values: Values[], moment: Moment, [from, to]:
 	return found;
 }
 
-function BlockTable({ blocks }: { blocks: BlockRow[] }) {
+/* Whose squares they are: each counts for the site that holds most of it. */
+function RangeSites({ section, sites }: { section: Pages; sites: { rank: number; squares: number; live: number }[] }) {
 	return (
-		<div class="scroll" tabIndex={0} role="group" aria-label={t('pins.page')}>
-			<table class="plain">
+		<div class="scroll" tabIndex={0} role="group" aria-label={t('range.sites')}>
+			<table class="plain range-sites">
 				<thead>
 					<tr>
-						<th scope="col">{t('errors.address')}</th>
-						<th scope="col" class="num">{t('col.size')}</th>
-						<th scope="col" class="num">{t('frag.sites.age')}</th>
-						<th scope="col" class="num">{t('selected.thread')}</th>
-						<th scope="col">{t('col.site')}</th>
+						<th scope="col">{t('range.sites')}</th>
+						<th scope="col" class="num">{t('range.squares')}</th>
+						<th scope="col" class="num">{t('col.live')}</th>
 					</tr>
 				</thead>
 				<tbody>
-					{blocks.slice(0, 16).map((block) => (
-						<tr class={site.value === block.site ? 'chosen' : undefined}>
-							<td><code>{address(block.address)}</code></td>
-							<td class="num">{bytes(block.size)}</td>
-							<td class="num">{duration(block.age_ns)}</td>
-							<td class="num">{block.thread || '–'}</td>
-							<td>
-								<button type="button" class="site-name" aria-pressed={site.value === block.site} onClick={() => selectSite(block.site)}>
-									{visible(block.name)}
-								</button>
-							</td>
-						</tr>
-					))}
+					{sites.slice(0, ROWS).map(({ rank, squares, live }) => {
+						const known = section.sites[rank - 1];
+						return (
+							<tr class={known && site.value === known.site ? 'chosen' : undefined}>
+								<td>{known ? <SiteButton id={known.site} name={known.name} /> : siteName(section, rank)}</td>
+								<td class="num">{count(squares)}</td>
+								<td class="num">{bytes(live)}</td>
+							</tr>
+						);
+					})}
 				</tbody>
 			</table>
 		</div>
@@ -404,6 +303,17 @@ function BlockTable({ blocks }: { blocks: BlockRow[] }) {
 
 function Key({ colour, section }: { colour: string; section: Pages }) {
 	const now = theme.value;
+	if (colour === 'change')
+		return (
+			<p class="keys muted">
+				{([-1, -0.5, 0, 0.5, 1] as const).map((share) => (
+					<span>
+						<svg width="12" height="10" aria-hidden="true"><rect width="10" height="10" rx="2" fill={`rgb(${changeRgb(share, now).join(' ')})`} /></svg>{' '}
+						{share === 0 ? t('pagemap.key.same') : `${share > 0 ? '+' : '−'}${percent(Math.abs(share), 0)}`}
+					</span>
+				))}
+			</p>
+		);
 	if (colour === 'site')
 		return (
 			<p class="keys muted">

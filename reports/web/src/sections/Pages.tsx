@@ -8,9 +8,8 @@ import { bytes, clock, count, percent } from '../format';
 import { t } from '../i18n';
 import { model } from '../model';
 import { Bars } from '../parts/Bars';
-import { indexAt } from '../parts/hooks';
+import { indexAt, useHover } from '../parts/hooks';
 import { Section, TableTwin, Term, useColumns } from '../parts/Section';
-import { hover } from '../parts/TimeChart';
 import { pageShare, span, theme, time } from '../store';
 import { NoLayout } from './Frag';
 
@@ -19,9 +18,10 @@ const PAGE = 4096;
 const BARS = 9;
 
 /* The row of a table of K moments at the cursor; what the section says where there is none. */
-function useMoment(doc: Doc, times: Values | undefined, table: Values | undefined, width: number) {
-	const at = hover.value ?? time.value ?? doc.frag?.at_ns ?? 0;
-	const given = time.value === null && hover.value === null;
+function useMoment(doc: Doc, id: string, times: Values | undefined, table: Values | undefined, width: number) {
+	const pointer = useHover(id);
+	const at = pointer ?? time.value ?? doc.frag?.at_ns ?? 0;
+	const given = time.value === null && pointer === null;
 	if (given || !times || !table || times.length === 0 || table.length < times.length * width)
 		return { row: null, moment: doc.frag?.at_ns ?? 0 };
 	const k = indexAt(times, at);
@@ -40,7 +40,7 @@ export function returnable(pages: ArrayLike<number>): number[] {
 export function Pages({ doc }: { doc: Doc }) {
 	const loaded = useColumns(doc, ['frag.time_ns', 'frag.page_occupancy_hist']);
 	const values = loaded && 'values' in loaded ? loaded.values : null;
-	const { row, moment } = useMoment(doc, values?.[0], values?.[1], BINS);
+	const { row, moment } = useMoment(doc, 'pages', values?.[0], values?.[1], BINS);
 	const frag = doc.frag;
 	const now = theme.value;
 
@@ -141,7 +141,7 @@ function fitting(holes: number[], requests: number[]): number | null {
 export function Holes({ doc }: { doc: Doc }) {
 	const loaded = useColumns(doc, ['frag.time_ns', 'frag.hole_size_hist']);
 	const values = loaded && 'values' in loaded ? loaded.values : null;
-	const { row, moment } = useMoment(doc, values?.[0], values?.[1], 48);
+	const { row, moment } = useMoment(doc, 'holes', values?.[0], values?.[1], 48);
 	const [counts, setCounts] = useState(false);
 	const frag = doc.frag;
 	const now = theme.value;

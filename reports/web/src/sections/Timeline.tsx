@@ -179,6 +179,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 			max: highest,
 			min: lowest,
 			points: series.xs.length,
+			span: duration_ns,
 			marks: events(doc).map((mark) => mark.label),
 			lines: drawn?.list.filter((line) => !line.quiet).map((line) => line.label),
 		}));
