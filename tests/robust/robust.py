@@ -38,8 +38,8 @@ class Image:
         with opened(path) as db:
             self.meta = dict(db.execute("SELECT key, value FROM meta"))
             columns = ("pid", "ppid", "exe", "argv", "parent_recording", "fork_ns", "exit_kind", "exit_code")
-            self.process = dict(zip(columns, db.execute(
-                "SELECT %s FROM process" % ", ".join(columns)).fetchone()))
+            row = db.execute("SELECT %s FROM process" % ", ".join(columns)).fetchone()
+            self.process = dict(zip(columns, row or [None] * len(columns)))  # no row: the file has not been begun
             self.losses = db.execute("SELECT reason, n_events FROM loss").fetchall()
             self.children = db.execute("SELECT origin, exe, n_allocs, exit_kind FROM child").fetchall()
             self.marks = db.execute("SELECT kind, label, seq, time_ns FROM mark ORDER BY id").fetchall()
@@ -58,10 +58,11 @@ def complete(path):
 
 
 def images(folder, n, state="complete"):
-    """The images of the folder's recordings, once there are n of them that are complete."""
+    """The images of the folder's recordings, once there are n of them that are complete. (A file that was made for a long life
+    of few calls is complete before it goes.)"""
     def there():
         found = recordings_in(folder)
-        return len(found) >= n and all(complete(path) for path in found)
+        return len(found) == n and all(complete(path) for path in found)
     wait_for("%d recordings in %s" % (n, folder), there)
     found = [Image(path) for path in recordings_in(folder)]
     check_equal(len(found), n, "recordings (%s)" % [image.name for image in found])
