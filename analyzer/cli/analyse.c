@@ -289,6 +289,27 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 	return fa_doc_check(a->doc);
 }
 
+struct ft_error *cli_replay(const struct cli_options *options, struct ft_reader *reader,
+			    uint64_t to_ns, struct fa_engine **ret)
+{
+	struct progress progress = {
+		.start = now(),
+		.show = !options->quiet && isatty(STDERR_FILENO),
+	};
+	struct fa_options engine_options = {
+		.to_ns = to_ns,
+		.progress = on_progress,
+		.progress_ctx = &progress,
+	};
+	struct ft_error *error;
+
+	cli_catch_interrupt();
+	FT_TRY(fa_engine_create(reader, &engine_options, ret));
+	error = fa_engine_run(*ret);
+	clear_progress();
+	return error;
+}
+
 static struct ft_error *read_suppressions(const struct cli_options *options,
 					  struct fa_suppressions **ret)
 {

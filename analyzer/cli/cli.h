@@ -20,6 +20,7 @@
 #include "fa_export.h"
 #include "fa_format.h"
 #include "fa_json_read.h"
+#include "fa_top_view.h"
 
 enum cli_status {
 	CLI_OK = 0,
@@ -70,6 +71,12 @@ struct cli_options {
 	uint64_t max_html_bytes; /* 0: the default */
 	bool timeline_rows;	 /* export csv: moments, not sites */
 	bool sites, pages, series;
+	bool batch;
+	unsigned iterations; /* 0: without end */
+	double delay_s;	     /* 0: the default */
+	enum fa_top_sort top_sort;
+	bool has_top_sort;
+	const char *filter;
 	bool quick;	    /* from the small tables alone */
 	bool opened_before; /* internal: what there is to say of its state was said */
 	bool json, csv, force, no_wait, no_keyframes, ascii, plain_bytes, quiet;
@@ -135,6 +142,10 @@ int cli_analyse_moment(const struct cli_options *options, const char *const *pas
 		       struct cli_analysis *ret);
 /* The same for the recording of a machine: the section `node`. */
 int cli_analyse_node(const struct cli_options *options, struct cli_analysis *ret);
+/* Replay without a pass up to a time, for the engine's own totals and sites. *ret is to be
+ * destroyed whatever is returned. */
+struct ft_error *cli_replay(const struct cli_options *options, struct ft_reader *reader,
+			    uint64_t to_ns, struct fa_engine **ret);
 /* What the small tables know, at once: the pass `summary` without a replay. Says nothing when that
  * is not to be had; false then. */
 bool cli_glance(const struct cli_options *options, struct cli_analysis *ret);
@@ -231,6 +242,7 @@ int verb_node(const struct cli_verb *verb, const struct cli_options *options);
 int verb_errors(const struct cli_verb *verb, const struct cli_options *options);
 int verb_report(const struct cli_verb *verb, const struct cli_options *options);
 int verb_query(const struct cli_verb *verb, const struct cli_options *options);
+int verb_top(const struct cli_verb *verb, const struct cli_options *options);
 int verb_resolve(const struct cli_verb *verb, const struct cli_options *options);
 
 #endif

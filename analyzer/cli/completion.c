@@ -48,8 +48,8 @@ static void bash_arguments(const struct cli_verb *verb)
 		if (!row->argument || optional(row) || takes_file(row))
 			continue;
 		printf("\t%s:--%s", verb->name, row->name);
-		if (row->id < 256)
-			printf(" | %s:-%c", verb->name, row->id);
+		if (option_letter(row))
+			printf(" | %s:-%c", verb->name, option_letter(row));
 		fputs(") words=\"", stdout);
 		if (row->choices)
 			put_choices(row, " ");
@@ -63,8 +63,8 @@ static void bash_options(const struct cli_verb *verb)
 
 	printf("\t%s) words=\"", verb->name);
 	for (size_t i = 0; (row = option_row_of(verb, i)); i++) {
-		if (row->id < 256)
-			printf("-%c ", row->id);
+		if (option_letter(row))
+			printf("-%c ", option_letter(row));
 		printf("--%s ", row->name);
 		for (size_t c = 0; optional(row) && row->choices[c]; c++)
 			printf("--%s=%s ", row->name, row->choices[c]);
@@ -123,9 +123,10 @@ static int bash(void)
 /* '(-o --output)'{-o,--output}'[help]:FILE:_files' */
 static void zsh_option(const struct option_row *row)
 {
-	if (row->id < 256)
-		printf(" \\\n\t\t\t'(-%c --%s)'{-%c%s,--%s%s}'[", row->id, row->name, row->id,
-		       row->argument ? "+" : "", row->name, row->argument ? "=" : "");
+	if (option_letter(row))
+		printf(" \\\n\t\t\t'(-%c --%s)'{-%c%s,--%s%s}'[", option_letter(row), row->name,
+		       option_letter(row), row->argument ? "+" : "", row->name,
+		       row->argument ? "=" : "");
 	else
 		printf(" \\\n\t\t\t'--%s%s[", row->name,
 		       optional(row)   ? "=-"
@@ -208,8 +209,8 @@ static int fish(void)
 		for (size_t i = 0; (row = option_row_of(verb, i)); i++) {
 			printf("complete -c fraganalyze -n '__fish_seen_subcommand_from %s' -l %s",
 			       verb->name, row->name);
-			if (row->id < 256)
-				printf(" -s %c", row->id);
+			if (option_letter(row))
+				printf(" -s %c", option_letter(row));
 			if (row->argument && !optional(row))
 				fputs(takes_file(row) ? " -rF" : " -x", stdout);
 			if (row->choices) {

@@ -125,6 +125,13 @@ const struct cli_verb cli_verbs[] = {
 	 .example = "fraganalyze export --format pprof -o soak.pb.gz soak.frag",
 	 .options = "export-format metric rows output force redact per suppressions " WINDOW,
 	 .run = verb_export},
+	{.name = "top",
+	 .summary = "a recording as it grows, refreshed each second",
+	 .operands = "FILE|PID",
+	 .example = "fraganalyze top soak.frag",
+	 .options = "delay top-sort filter batch iterations top-sites json quick no-wait quiet "
+		    "color",
+	 .run = verb_top},
 	{.name = "query",
 	 .summary = "SQL over the recording, tables event and allocation included",
 	 .operands = "FILE SQL",

@@ -20,6 +20,7 @@ static const char *const export_formats[] = {
 static const char *const metrics[] = {"leaked",	   "peak", "allocated", "count",
 				      "temporary", "live", NULL};
 static const char *const csv_rows[] = {"sites", "timeline", NULL};
+static const char *const top_sorts[] = {"live", "blocks", "minute", "start", "allocs", NULL};
 const char *const redact_words[] = {"paths", "args", "env", NULL};
 
 const struct option_row option_rows[] = {
@@ -78,6 +79,14 @@ const struct option_row option_rows[] = {
 	 redact_words},
 	{"max-html-size", "SIZE", "coarsen the page until it fits (default: 8 MiB)",
 	 OPT_MAX_HTML_SIZE},
+	{"batch", NULL, "plain text, one screen after another: for pipes and files", OPT_BATCH},
+	{"iterations", "N", "end after so many screens", OPT_ITERATIONS, .letter = 'n'},
+	{"delay", "SECONDS", "between two of them, from 0.1 (default: 1)", OPT_DELAY},
+	{"sort", "BY", "live, blocks, minute (default), start or allocs", OPT_TOP_SORT, top_sorts,
+	 "top-sort"},
+	{"filter", "TEXT", "only sites whose function or file has it", OPT_FILTER},
+	{"sites", "N", "how many of them are printed (default: 20)", OPT_TOP_SITES,
+	 .word = "top-sites"},
 	{"help", NULL, "print this", OPT_HELP},
 	{"version", NULL, "print the version", OPT_VERSION},
 	{NULL, NULL, NULL, 0, NULL, NULL},
@@ -126,8 +135,8 @@ static void print_row(const struct option_row *row)
 	bool optional = row->argument && *row->argument == '[';
 	char left[64], letter[8] = "    ";
 
-	if (row->id < 256)
-		snprintf(letter, sizeof(letter), "-%c, ", row->id);
+	if (option_letter(row))
+		snprintf(letter, sizeof(letter), "-%c, ", option_letter(row));
 	/* "[WHAT]" is printed as "[=WHAT]" */
 	snprintf(left, sizeof(left), "  %s--%s%s%s", letter, row->name,
 		 !row->argument ? ""

@@ -16,6 +16,8 @@ enum option_id {
 	OPT_FORCE = 'f',
 	OPT_TOP = 'n',
 	OPT_QUIET = 'q',
+	OPT_BATCH = 'b',
+	OPT_DELAY = 'd',
 	OPT_JSON = 256,
 	OPT_CSV,
 	OPT_FROM,
@@ -54,15 +56,26 @@ enum option_id {
 	OPT_ROWS,
 	OPT_REDACT,
 	OPT_MAX_HTML_SIZE,
+	OPT_ITERATIONS,
+	OPT_TOP_SITES,
+	OPT_TOP_SORT,
+	OPT_FILTER,
 };
 
 struct option_row {
 	const char *name, *argument, *help; /* an argument in brackets may be left out */
-	int id;				    /* a letter is also its short form */
+	int id;				    /* a letter is also its short form, but see `letter` */
 	const char *const *choices;	    /* words that the argument is one of; NULL: not words */
 	const char *word; /* by which verbs name it; NULL: its name (verbs share a name for
 			   * different things) */
+	char letter;	  /* the short form, where the letter means another option elsewhere */
 };
+
+/* The short form of an option, 0: it has none. */
+static inline char option_letter(const struct option_row *row)
+{
+	return row->letter ? row->letter : row->id < 256 ? (char)row->id : '\0';
+}
 
 enum { OPTION_ROWS_MAX = 64 };
 extern const struct option_row option_rows[]; /* ends with a NULL name */

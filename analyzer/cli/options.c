@@ -186,7 +186,7 @@ static bool take_limit(int id, const char *value, struct cli_options *o)
 	}
 }
 
-static bool parse_top(const char *text, unsigned *ret)
+static bool parse_number(const char *option, const char *text, unsigned *ret)
 {
 	char *end;
 
@@ -195,8 +195,8 @@ static bool parse_top(const char *text, unsigned *ret)
 	unsigned long value = strtoul(text, &end, 10);
 
 	if (!isdigit((unsigned char)*text) || *end || errno || value < 1 || value > 1000000) {
-		fprintf(stderr, "fraganalyze: --top: '%s' is not a number from 1 to 1000000\n",
-			text);
+		fprintf(stderr, "fraganalyze: --%s: '%s' is not a number from 1 to 1000000\n",
+			option, text);
 		return false;
 	}
 	*ret = (unsigned)value;
@@ -309,7 +309,27 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 		o->svg = value;
 		break;
 	case OPT_TOP:
-		return parse_top(value, &o->top);
+	case OPT_TOP_SITES:
+		return parse_number(row->name, value, &o->top);
+	case OPT_ITERATIONS:
+		return parse_number(row->name, value, &o->iterations);
+	case OPT_BATCH:
+		o->batch = true;
+		break;
+	case OPT_DELAY:
+		if (fa_top_parse_delay(value, &o->delay_s))
+			break;
+		fprintf(stderr,
+			"fraganalyze: --delay: '%s' is not a number of seconds from 0.1 to 3600\n",
+			value);
+		return false;
+	case OPT_TOP_SORT:
+		o->has_top_sort = true;
+		o->top_sort = (enum fa_top_sort)choice;
+		break;
+	case OPT_FILTER:
+		o->filter = value;
+		break;
 	case OPT_BY:
 		o->by = (enum cli_by)choice;
 		break;
@@ -415,6 +435,17 @@ static int take_operands(const struct cli_verb *verb, int n, char **operands, st
 	return CLI_OK;
 }
 
+/* What getopt returned for an option of the verb, a letter perhaps, as its id. */
+static int option_of(const struct cli_verb *verb, int c)
+{
+	const struct option_row *row;
+
+	for (size_t i = 0; c < 256 && (row = option_row_of(verb, i)); i++)
+		if (option_letter(row) == c)
+			return row->id;
+	return c;
+}
+
 int cli_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_options *ret,
 	      bool *done)
 {
@@ -431,8 +462,8 @@ int cli_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_opt
 							   : required_argument,
 			.val = row->id,
 		};
-		if (row->id < 256) {
-			char one[3] = {(char)row->id, row->argument ? ':' : '\0', '\0'};
+		if (option_letter(row)) {
+			char one[3] = {option_letter(row), row->argument ? ':' : '\0', '\0'};
 
 			strcat(shorts, one);
 		}
@@ -442,6 +473,7 @@ int cli_parse(const struct cli_verb *verb, int argc, char **argv, struct cli_opt
 	argv[0] = (char[]){"fraganalyze"}; /* getopt's messages begin with it */
 	optind = 1;
 	while ((id = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		id = option_of(verb, id);
 		if (id == '?') {
 			fprintf(stderr, "Try 'fraganalyze %s --help'.\n", verb->name);
 			return CLI_USAGE;

@@ -273,6 +273,11 @@ size_t fa_engine_frames(struct fa_engine *engine, uint32_t stack, struct fa_fram
 size_t fa_engine_user_frames(struct fa_engine *engine, uint32_t stack, struct fa_frame *frames,
 			     size_t max);
 
+/* Names that the recording does not have yet: they are known from here on, as if it had. What was
+ * returned by the functions of this section before stays readable, and may be out of date. */
+struct ft_error *fa_engine_add_symbols(struct fa_engine *engine, const struct ft_symbol_row *rows,
+				       size_t n);
+
 /* The name that titles a site: the innermost frame that is neither in the allocator family nor
  * libc, libstdc++ or an allocation wrapper the user would not recognise; "??" never:
  * module+0xoffset. Owned by the engine. */

@@ -162,6 +162,20 @@ static int compare_symbols(const void *a, const void *b)
 	return compare_u64(x->depth, y->depth);
 }
 
+/* By place; of what came twice the first is as good as the second. */
+static void sort_symbols(struct fa_names *names)
+{
+	size_t n = 0;
+
+	if (!names->n_symbols)
+		return;
+	qsort(names->symbols, names->n_symbols, sizeof(*names->symbols), compare_symbols);
+	for (size_t i = 1; i < names->n_symbols; i++)
+		if (compare_symbols(&names->symbols[n], &names->symbols[i]) != 0)
+			names->symbols[++n] = names->symbols[i];
+	names->n_symbols = n + 1;
+}
+
 static struct ft_error *names_load(struct fa_names *names)
 {
 	FT_TRY(ft_reader_modules(names->reader, add_module, names));
@@ -169,8 +183,7 @@ static struct ft_error *names_load(struct fa_names *names)
 	FT_TRY(ft_reader_stacks(names->reader, &names->nodes, &names->n_nodes));
 	if (names->n_modules)
 		qsort(names->modules, names->n_modules, sizeof(*names->modules), compare_modules);
-	if (names->n_symbols)
-		qsort(names->symbols, names->n_symbols, sizeof(*names->symbols), compare_symbols);
+	sort_symbols(names);
 	names->sites = calloc(names->n_nodes + 1, sizeof(*names->sites));
 	return names->sites ? NULL : &ft_enomem;
 }
@@ -497,6 +510,23 @@ void fa_engine_symbolised(struct fa_engine *engine, uint64_t *resolved, uint64_t
 		++*frames;
 		*resolved += at->n_symbols && at->symbols[0].function;
 	}
+}
+
+struct ft_error *fa_engine_add_symbols(struct fa_engine *engine, const struct ft_symbol_row *rows,
+				       size_t n)
+{
+	FT_TRY(fa_engine_load_names(engine));
+
+	struct fa_names *names = engine->names;
+
+	for (size_t i = 0; i < n; i++)
+		FT_TRY(add_symbol(names, &rows[i]));
+	sort_symbols(names);
+	/* Everything is looked up again. */
+	ft_map_deinit(&names->pcs);
+	ft_map_init(&names->pcs);
+	memset(names->sites, 0, (names->n_nodes + 1) * sizeof(*names->sites));
+	return NULL;
 }
 
 struct ft_error *fa_engine_load_names(struct fa_engine *engine)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "co_session.h"
+#include "co_watch.h"
 
 void co_request_add(struct co_session *session, struct co_request *request)
 {
@@ -147,6 +148,10 @@ bool co_request_serve(struct co_session *session, uint64_t bound)
 			break;
 		case CO_CONTROL_STATS:
 			tell(session, request);
+			break;
+		case CO_CONTROL_WATCH:
+			request->result_fd = co_watch_write(session, request->stamp);
+			co_request_finish(request, request->result_fd < 0 ? "out of memory" : NULL);
 			break;
 		default:
 			co_request_finish(request, "an unknown request");

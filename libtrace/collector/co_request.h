@@ -35,6 +35,7 @@ struct co_request {
 	bool failed;
 	bool prepared; /* a rotation: handed back by the write thread, to be added once more */
 	char *closed;  /* a rotation: path of the recording that is closed; free() it */
+	int result_fd; /* what goes with the answer, or -1; closed after it */
 	char answer[sizeof(((struct co_control_answer *)NULL)->text)];
 	void (*done)(void *ctx, struct co_request *request); /* any thread; takes it back */
 	void *ctx;

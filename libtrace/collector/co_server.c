@@ -228,10 +228,24 @@ static void answer(const struct co_request *request)
 	struct co_control_answer answer = {.magic = CO_CONTROL_MAGIC,
 					   .failed = request->failed,
 					   .n_text = (uint32_t)strlen(request->answer)};
+	struct iovec iov = {&answer, sizeof(answer)};
+	struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr header;
+	} control = {0};
 
 	memcpy(answer.text, request->answer, answer.n_text);
+	if (request->result_fd >= 0) {
+		control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
+						  .cmsg_level = SOL_SOCKET,
+						  .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.header), &request->result_fd, sizeof(int));
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof(control.bytes);
+	}
 	/* It has gone, or it has not: nothing depends on it. */
-	if (send(request->fd, &answer, sizeof(answer), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (sendmsg(request->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return;
 }
 
@@ -255,6 +269,8 @@ static void end_request(struct co_request *request)
 {
 	answer(request);
 	close(request->fd);
+	if (request->result_fd >= 0)
+		close(request->result_fd);
 	free(request->closed);
 	free(request);
 }
@@ -281,6 +297,7 @@ static void take_request(struct server *server, struct co_guest *guest)
 	if (!request)
 		return;
 	request->fd = guest->fd;
+	request->result_fd = -1;
 	guest->fd = -1;
 	request->pid = guest->host;
 	request->verb = (enum co_control_verb)guest->request.verb;
@@ -486,6 +503,15 @@ static bool resolve(struct server *server, struct entry *entry, struct co_reques
 	return true;
 }
 
+/* Files are this thread's: the drain thread has counted, and knows no name. */
+static void name_recording(struct server *server, struct co_request *request)
+{
+	const struct entry *entry = running_image(server, request->pid);
+
+	snprintf(request->answer, sizeof(request->answer), "%s",
+		 entry && entry->path ? entry->path : "");
+}
+
 static void send_answers(struct server *server)
 {
 	struct co_request *request;
@@ -497,6 +523,8 @@ static void send_answers(struct server *server)
 	while (request) {
 		struct co_request *next = request->next;
 
+		if (request->verb == CO_CONTROL_WATCH && !request->failed)
+			name_recording(server, request);
 		if (request->prepared && !request->closed && !request->failed)
 			ask(server, request);
 		else if (!request->closed || request->failed || !resolve(server, NULL, request))

@@ -206,3 +206,11 @@ struct ft_error *la_find_collector(char **path)
 	}
 	return find_part(places, "fragtrace-collector", path);
 }
+
+struct ft_error *la_find_analyzer(char **path)
+{
+	static const char *const places[] = {"../../analyzer/cli/fraganalyze", "fraganalyze",
+					     LA_PREFIX_BINDIR "/fraganalyze", NULL};
+
+	return find_part(places, "fraganalyze", path);
+}

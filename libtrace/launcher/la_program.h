@@ -22,5 +22,6 @@ struct ft_error *la_find_program(const char *name, char **path, int *status);
 /* Parts of Fragtrace, beside this program: in a build tree or installed. */
 struct ft_error *la_find_library(char **path);
 struct ft_error *la_find_collector(char **path);
+struct ft_error *la_find_analyzer(char **path);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* fragtrace: parse, run, end as the program ended. */
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "ft_error.h"
 #include "ft_quantity.h"
@@ -20,6 +22,7 @@ static const char help[] =
 	"Usage: fragtrace run [OPTIONS] -- PROGRAM [ARGS...]\n"
 	"       fragtrace mark PID LABEL\n"
 	"       fragtrace ctl PID pause|resume|flush|stats|rotate|max-size=SIZE\n"
+	"       fragtrace top [OPTIONS] PID|FILE\n"
 	"       fragtrace node [OPTIONS]\n"
 	"\n"
 	"Record what a program does with its heap: every allocation with its full stack,\n"
@@ -31,6 +34,7 @@ static const char help[] =
 	"              happened before is in the file; stats: print figures as JSON;\n"
 	"              rotate: close the file and go on in the next one, print both names as\n"
 	"              JSON; max-size=SIZE: another budget for a recording that has one\n"
+	"  top         watch a recording as it grows (this is `fraganalyze top`)\n"
 	"  node        record the memory of this machine, as the kernel tells of it\n"
 	"  --help      this text; `fragtrace run --help` lists the options\n"
 	"  --version   version\n"
@@ -297,12 +301,36 @@ static int run_control(int argc, char **argv)
 	return LA_OWN_FAILURE;
 }
 
+/* What a recording means is the analyzer's; this program has none of it. */
+static int top(int argc, char **argv)
+{
+	char *path, **args;
+	struct ft_error *error = la_find_analyzer(&path);
+
+	if (!error) {
+		args = calloc((size_t)argc + 2, sizeof(*args));
+		if (args) {
+			args[0] = (char *)(uintptr_t) "fraganalyze";
+			memcpy(args + 1, argv, (size_t)argc * sizeof(*args));
+			execv(path, args);
+		}
+		error = ft_error_os(errno, "%s", path);
+		free(args);
+		free(path);
+	}
+	fprintf(stderr, "fragtrace: %s\n", error->message);
+	ft_error_destroy(error);
+	return LA_OWN_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "";
 
 	if (strcmp(verb, "run") == 0)
 		return run(argc - 1, argv + 1);
+	if (strcmp(verb, "top") == 0)
+		return top(argc - 1, argv + 1);
 	if (strcmp(verb, "node") == 0)
 		return no_command(argc - 1, argv + 1);
 	if (strcmp(verb, "mark") == 0 || strcmp(verb, "ctl") == 0)

@@ -369,8 +369,9 @@ static struct ft_error *open_waiting(struct ft_reader *reader, unsigned flags)
 			reader->state = complete ? FT_STATE_COMPLETE
 					: lives	 ? FT_STATE_RECORDING
 						 : FT_STATE_CUT_OFF;
-			return !error && ft_reader_may_fold(reader) ? copy_into_memory(reader)
-								    : error;
+			if (error || flags & FT_READER_ROWS || !ft_reader_may_fold(reader))
+				return error;
+			return copy_into_memory(reader);
 		}
 		ft_error_destroy(error);
 		reader_reset(reader);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Reader of a recording: the plain rows. */
+#include <stdio.h>
+
 #include "ft_cleanup.h"
 #include "ft_columns.h"
 #include "ft_db.h"
@@ -26,6 +28,10 @@
 			return ft_db_error((reader)->db, (reader)->path, "a table"); \
 		return NULL;                                                         \
 	} while (0)
+
+#define TIMELINE_COLUMNS                                                                     \
+	"time_ns, n_allocs, n_frees, bytes_allocated, bytes_freed, live_blocks, live_bytes," \
+	" peak_bytes, usable_bytes, rss, pss, anon, swap, tracer"
 
 #define U(column)   ft_db_u64(stmt, column)
 #define U32(column) (uint32_t) ft_db_u64(stmt, column)
@@ -109,30 +115,44 @@ struct ft_error *ft_reader_modules(struct ft_reader *reader,
 	       .last_stack = U32(8)});
 }
 
+static struct ft_timeline_row timeline_row(sqlite3_stmt *stmt)
+{
+	return (struct ft_timeline_row){.time_ns = U(0),
+					.n_allocs = U(1),
+					.n_frees = U(2),
+					.bytes_allocated = U(3),
+					.bytes_freed = U(4),
+					.live_blocks = U(5),
+					.live_bytes = U(6),
+					.peak_bytes = U(7),
+					.usable_bytes = U(8),
+					.rss = OPT(9),
+					.pss = OPT(10),
+					.anon = OPT(11),
+					.swap = OPT(12),
+					.tracer = OPT(13)};
+}
+
 struct ft_error *ft_reader_timeline(struct ft_reader *reader,
 				    struct ft_error *(*visit)(void *ctx,
 							      const struct ft_timeline_row *row),
 				    void *ctx)
 {
-	VISIT(reader,
-	      "SELECT time_ns, n_allocs, n_frees, bytes_allocated, bytes_freed, live_blocks,"
-	      " live_bytes, peak_bytes, usable_bytes, rss, pss, anon, swap, tracer FROM timeline"
-	      " ORDER BY time_ns, id",
-	      struct ft_timeline_row,
-	      {.time_ns = U(0),
-	       .n_allocs = U(1),
-	       .n_frees = U(2),
-	       .bytes_allocated = U(3),
-	       .bytes_freed = U(4),
-	       .live_blocks = U(5),
-	       .live_bytes = U(6),
-	       .peak_bytes = U(7),
-	       .usable_bytes = U(8),
-	       .rss = OPT(9),
-	       .pss = OPT(10),
-	       .anon = OPT(11),
-	       .swap = OPT(12),
-	       .tracer = OPT(13)});
+	VISIT(reader, "SELECT " TIMELINE_COLUMNS " FROM timeline ORDER BY time_ns, id",
+	      struct ft_timeline_row, timeline_row(stmt));
+}
+
+struct ft_error *ft_reader_timeline_tail(
+	struct ft_reader *reader, uint32_t max,
+	struct ft_error *(*visit)(void *ctx, const struct ft_timeline_row *row), void *ctx)
+{
+	char sql[512];
+
+	snprintf(sql, sizeof(sql),
+		 "SELECT " TIMELINE_COLUMNS " FROM (SELECT id, " TIMELINE_COLUMNS
+		 " FROM timeline ORDER BY id DESC LIMIT %u) ORDER BY id",
+		 max);
+	VISIT(reader, sql, struct ft_timeline_row, timeline_row(stmt));
 }
 
 struct ft_error *ft_reader_site_totals(

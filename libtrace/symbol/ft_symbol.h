@@ -69,6 +69,20 @@ struct ft_symbolize_result {
 struct ft_error *ft_symbolize(const char *path, const struct ft_symbolize_options *options,
 			      struct ft_symbolize_result *result);
 
+struct ft_reader;
+struct ft_symbol_row;
+
+/*
+ * The names of what lies on these stacks, and their callers', without writing them anywhere: for a
+ * recording that is still being made. Rows come by module and offset, innermost first; what is in
+ * them is gone when `visit` returns. `options` may be NULL.
+ */
+struct ft_error *ft_symbolize_stacks(struct ft_reader *reader, const uint32_t *stacks, size_t n,
+				     const struct ft_symbolize_options *options,
+				     struct ft_error *(*visit)(void *ctx,
+							       const struct ft_symbol_row *row),
+				     void *ctx);
+
 /*
  * The readable form of a C++ or Rust (legacy and v0) symbol name, or NULL if `mangled` is none;
  * malloc'ed. Cut after about 8 KiB.

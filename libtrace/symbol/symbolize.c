@@ -200,6 +200,24 @@ static struct ft_error *add_thread(void *ctx, const struct ft_thread_row *row)
 	return add_pc(ctx, ANY_STACK, row->start_function, 0);
 }
 
+/* The stacks that are asked for, up to their roots. */
+static struct ft_error *collect_stacks(struct pass *pass, struct ft_reader *reader,
+				       const uint32_t *stacks, size_t n_stacks)
+{
+	const struct ft_stack_node *nodes;
+	size_t n;
+
+	FT_TRY(ft_reader_modules(reader, add_module, pass));
+	FT_TRY(sort_modules(pass));
+	FT_TRY(ft_reader_stacks(reader, &nodes, &n));
+	for (size_t i = 0; i < n_stacks; i++)
+		/* A parent is older than its child: nothing goes in circles. */
+		for (uint32_t id = stacks[i]; id && id < n;
+		     id = nodes[id].parent < id ? nodes[id].parent : 0)
+			FT_TRY(add_pc(pass, id, nodes[id].pc, 1));
+	return NULL;
+}
+
 static struct ft_error *collect(struct pass *pass, struct ft_reader *reader)
 {
 	FT_TRY(ft_reader_modules(reader, add_module, pass));
@@ -302,12 +320,12 @@ static struct ft_error *end_job(void *ctx, const struct ft_job *job, const struc
 	return NULL;
 }
 
-static struct ft_error *write_rows(const struct pass *pass, const char *path)
+static struct ft_error *visit_rows(const struct pass *pass,
+				   struct ft_error *(*visit)(void *ctx,
+							     const struct ft_symbol_row *row),
+				   void *ctx)
 {
-	struct ft_symbol_writer *writer;
-	FT_TRY(ft_symbol_writer_open(path, &writer));
-	struct ft_error *error = NULL;
-	for (size_t i = 0; i < pass->n_rows && !error; i++) {
+	for (size_t i = 0; i < pass->n_rows; i++) {
 		const struct row *row = &pass->rows[i];
 		struct ft_symbol_row out = {
 			.module = row->module,
@@ -317,16 +335,37 @@ static struct ft_error *write_rows(const struct pass *pass, const char *path)
 			.file = row->frame.file,
 			.line = row->frame.line,
 		};
-		error = ft_symbol_writer_add(writer, &out);
+		FT_TRY(visit(ctx, &out));
 	}
+	return NULL;
+}
+
+static struct ft_error *write_row(void *ctx, const struct ft_symbol_row *row)
+{
+	return ft_symbol_writer_add(ctx, row);
+}
+
+static struct ft_error *write_rows(const struct pass *pass, const char *path)
+{
+	struct ft_symbol_writer *writer;
+	FT_TRY(ft_symbol_writer_open(path, &writer));
+	struct ft_error *error = visit_rows(pass, write_row, writer);
 	if (!error)
 		error = ft_symbol_writer_commit(writer);
 	ft_symbol_writer_close(writer);
 	return error;
 }
 
-static struct ft_error *run(struct pass *pass, const char *path,
-			    const struct ft_symbolize_options *options,
+static struct ft_error *run_jobs(struct pass *pass, bool isolate,
+				 const struct ft_job_settings *settings)
+{
+	struct ft_job_sink sink = {.frame = keep_frame, .end = end_job, .ctx = pass};
+
+	return (isolate ? ft_jobs_run_isolated : ft_jobs_run)(pass->jobs, pass->n_jobs, settings,
+							      &sink);
+}
+
+static struct ft_error *run(struct pass *pass, const char *path, bool isolate,
 			    const struct ft_job_settings *settings)
 {
 	struct ft_reader *reader;
@@ -340,17 +379,42 @@ static struct ft_error *run(struct pass *pass, const char *path,
 	if (error)
 		return error;
 	FT_TRY(make_jobs(pass, start_realtime_ns));
-
-	struct ft_job_sink sink = {.frame = keep_frame, .end = end_job, .ctx = pass};
-	FT_TRY((options->isolate ? ft_jobs_run_isolated : ft_jobs_run)(pass->jobs, pass->n_jobs,
-								       settings, &sink));
+	FT_TRY(run_jobs(pass, isolate, settings));
 	return write_rows(pass, path);
 }
+
+static void pass_init(struct pass *pass, struct ft_symbolize_result *result)
+{
+	*pass = (struct pass){.result = result};
+	ft_arena_init(&pass->strings);
+	ft_map_init(&pass->seen);
+	ft_frame_table_init(&pass->names);
+}
+
+/* `default_cache` is the caller's: what the settings borrow. */
+static struct ft_job_settings job_settings(const struct ft_symbolize_options *options,
+					   char **default_cache)
+{
+	unsigned seconds = options->max_seconds ? options->max_seconds : DEFAULT_SECONDS;
+
+	*default_cache = options->use_cache && !options->cache_dir ? ft_cache_default_dir() : NULL;
+	return (struct ft_job_settings){
+		.debug_dirs = options->debug_dirs ? options->debug_dirs : DEFAULT_DEBUG_DIRS,
+		.cache_dir = !options->use_cache  ? NULL
+			     : options->cache_dir ? options->cache_dir
+						  : *default_cache,
+		.cache_max_bytes =
+			options->cache_max_bytes ? options->cache_max_bytes : DEFAULT_CACHE_BYTES,
+		.deadline = ft_monotonic_seconds() + seconds,
+		.nice = options->nice,
+	};
+}
+
+static const struct ft_symbolize_options defaults;
 
 struct ft_error *ft_symbolize(const char *path, const struct ft_symbolize_options *options,
 			      struct ft_symbolize_result *result)
 {
-	static const struct ft_symbolize_options defaults;
 	struct ft_symbolize_result ignored;
 
 	if (!options)
@@ -360,28 +424,48 @@ struct ft_error *ft_symbolize(const char *path, const struct ft_symbolize_option
 	*result = (struct ft_symbolize_result){0};
 
 	double start = ft_monotonic_seconds();
-	unsigned seconds = options->max_seconds ? options->max_seconds : DEFAULT_SECONDS;
 	ft_auto_free char *default_cache = NULL;
-	if (options->use_cache && !options->cache_dir)
-		default_cache = ft_cache_default_dir();
-	struct ft_job_settings settings = {
-		.debug_dirs = options->debug_dirs ? options->debug_dirs : DEFAULT_DEBUG_DIRS,
-		.cache_dir = !options->use_cache  ? NULL
-			     : options->cache_dir ? options->cache_dir
-						  : default_cache,
-		.cache_max_bytes =
-			options->cache_max_bytes ? options->cache_max_bytes : DEFAULT_CACHE_BYTES,
-		.deadline = start + seconds,
-		.nice = options->nice,
-	};
+	struct ft_job_settings settings = job_settings(options, &default_cache);
 
-	struct pass pass = {.result = result};
-	ft_arena_init(&pass.strings);
-	ft_map_init(&pass.seen);
-	ft_frame_table_init(&pass.names);
-	struct ft_error *error = run(&pass, path, options, &settings);
+	struct pass pass;
+	pass_init(&pass, result);
+	struct ft_error *error = run(&pass, path, options->isolate, &settings);
 	pass_deinit(&pass);
 	result->seconds = ft_monotonic_seconds() - start;
-	result->timed_out |= result->seconds >= seconds;
+	result->timed_out |= start + result->seconds >= settings.deadline;
 	return ft_error_context(error, "symbols of %s", path);
+}
+
+static struct ft_error *run_stacks(struct pass *pass, struct ft_reader *reader,
+				   const uint32_t *stacks, size_t n, bool isolate,
+				   const struct ft_job_settings *settings)
+{
+	struct ft_process_row process = {0};
+
+	FT_TRY(ft_reader_process(reader, &process));
+	FT_TRY(collect_stacks(pass, reader, stacks, n));
+	FT_TRY(make_jobs(pass, process.start_realtime_ns));
+	return run_jobs(pass, isolate, settings);
+}
+
+struct ft_error *ft_symbolize_stacks(struct ft_reader *reader, const uint32_t *stacks, size_t n,
+				     const struct ft_symbolize_options *options,
+				     struct ft_error *(*visit)(void *ctx,
+							       const struct ft_symbol_row *row),
+				     void *ctx)
+{
+	struct ft_symbolize_result result = {0};
+	ft_auto_free char *default_cache = NULL;
+
+	if (!options)
+		options = &defaults;
+
+	struct ft_job_settings settings = job_settings(options, &default_cache);
+	struct pass pass;
+	pass_init(&pass, &result);
+	struct ft_error *error = run_stacks(&pass, reader, stacks, n, options->isolate, &settings);
+	if (!error)
+		error = visit_rows(&pass, visit, ctx);
+	pass_deinit(&pass);
+	return ft_error_context(error, "symbols of %s", ft_reader_path(reader));
 }

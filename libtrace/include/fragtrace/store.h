@@ -366,6 +366,7 @@ enum ft_reader_flags {
 	FT_READER_NO_WAIT = 1 << 0,  /* do not wait for a writer that is finishing */
 	FT_READER_NODE = 1 << 1,     /* a machine's recording is wanted (fragtrace/node.h) */
 	FT_READER_ANY_KIND = 1 << 2, /* either kind will do: for SQL */
+	FT_READER_ROWS = 1 << 3, /* no events are read: a recording with a budget is not copied */
 };
 
 enum ft_recording_state {
@@ -413,6 +414,10 @@ struct ft_error *ft_reader_timeline(struct ft_reader *reader,
 				    struct ft_error *(*visit)(void *ctx,
 							      const struct ft_timeline_row *row),
 				    void *ctx);
+/* The last `max` of them; not dearer the longer the recording is. */
+struct ft_error *ft_reader_timeline_tail(
+	struct ft_reader *reader, uint32_t max,
+	struct ft_error *(*visit)(void *ctx, const struct ft_timeline_row *row), void *ctx);
 struct ft_error *ft_reader_site_totals(
 	struct ft_reader *reader,
 	struct ft_error *(*visit)(void *ctx, const struct ft_site_total_row *row), void *ctx);
