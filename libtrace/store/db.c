@@ -7,6 +7,21 @@
 #include <string.h>
 #include <time.h>
 
+/* Why a file of the database could not be read or written, as the file knows it: what SQLite keeps
+ * for the connection may have been lost by the time that it has rolled back. 0: not known. */
+static int last_errno(sqlite3 *db)
+{
+	sqlite3_file *log = NULL;
+	int os_errno = 0;
+
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+	    log && log->pMethods)
+		log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &os_errno);
+	if (!os_errno)
+		sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &os_errno);
+	return os_errno;
+}
+
 struct ft_error *ft_db_error(sqlite3 *db, const char *path, const char *what)
 {
 	int code = sqlite3_errcode(db) & 0xff, os_errno = sqlite3_system_errno(db);
@@ -32,6 +47,8 @@ struct ft_error *ft_db_error(sqlite3 *db, const char *path, const char *what)
 	case SQLITE_FULL:
 		return ft_error_os(os_errno ? os_errno : ENOSPC, "%s: %s", path, what);
 	default:
+		if (!os_errno && code == SQLITE_IOERR)
+			os_errno = last_errno(db);
 		if (os_errno)
 			return ft_error_os(os_errno, "%s: %s", path, what);
 		return ft_error_create(FT_ERROR_INPUT, "%s: %s: %s", path, what,

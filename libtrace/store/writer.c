@@ -178,8 +178,10 @@ void ft_writer_close(struct ft_writer *writer)
 	if (!writer)
 		return;
 	/* Who closes without ft_writer_finish() is past caring about errors: what was committed
-	 * stays. */
-	ft_error_destroy(ft_writer_commit(writer, true));
+	 * stays. Where SQLite has rolled a transaction back, what is left of it in memory has
+	 * nothing to follow on. */
+	if (!writer->in_transaction || !sqlite3_get_autocommit(writer->db))
+		ft_error_destroy(ft_writer_commit(writer, true));
 	writer_destroy(writer);
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A collector that is stopped, a disk that is full, a folder that can't be written to (TAP)."""
+"""A collector that is stopped, a disk that is full, a quota that is used up, a folder that can't be written to (TAP)."""
 
 import contextlib
 import os
@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-from fttest import Suite, analyze_json, check, check_equal, environment, kill_group, launcher, preload_environment, run, skip, wait_for  # noqa: E402
+from fttest import Suite, analyze_json, check, check_equal, environment, kill_group, launcher, preload_environment, run, skip, tool, wait_for  # noqa: E402
 from recordings import recordings_in  # noqa: E402
-from robust import bare, images, sizes, tree  # noqa: E402
+from robust import bare, helper, images, sizes, tree  # noqa: E402
 
 suite = Suite()
 
@@ -83,6 +83,20 @@ def full(scratch):
     check(b"No space left on device" in result.stderr, "stderr: %r" % result.stderr)
     document = analyze_json("summary", os.path.join(kept, "x.frag"))
     check_equal(document["complete"], False, "complete")
+
+
+@suite.case("a quota that is used up: the program runs as ever, the launcher says why, what was committed opens", 60)
+def quota(scratch):
+    wrapper = os.path.join(scratch, "collector")
+    with open(wrapper, "w") as file:
+        file.write('#!/bin/sh\nLD_PRELOAD=%s exec %s "$@"\n' % (helper("libtest-quota.so"), tool("COLLECTOR")))
+    os.chmod(wrapper, 0o755)
+    recording = os.path.join(scratch, "x.frag")
+    env = environment(FRAGTRACE_COLLECTOR=wrapper, FRAGTRACE_SYMBOLIZE="0", QUOTA_BYTES="300000")
+    result = run(launcher(recording, tree("many", 1000000, "say", "done")), env=env).check_status(0)
+    check_equal(result.stdout, b"done\n", "what the program wrote")
+    check(b"Disk quota exceeded" in result.stderr, "stderr: %r" % result.stderr)
+    check_equal(analyze_json("summary", recording)["complete"], False, "complete")
 
 
 suite.run()

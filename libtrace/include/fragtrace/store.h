@@ -253,7 +253,8 @@ struct ft_writer;
 struct ft_error *ft_writer_create(const char *path, struct ft_writer **ret);
 
 /* Commit what is complete and close; the state stays "recording" (readers will say "cut off"). NULL
- * is fine. */
+ * is fine. After a call that failed, what was committed before it stays, and nothing that lacks its
+ * beginning is added. */
 void ft_writer_close(struct ft_writer *writer);
 
 /*

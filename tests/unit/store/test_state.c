@@ -9,10 +9,12 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "ft_reader.h"
+#include "ft_writer.h"
 
 static uint64_t now_ms(void)
 {
@@ -421,6 +423,56 @@ START_TEST(writer_refuses_what_breaks_the_format)
 }
 END_TEST
 
+/* The file has no room, in the middle of a transaction; then it has again, when it is closed. */
+START_TEST(what_failed_is_not_committed_later)
+{
+	const char *path = fresh_path();
+	struct synth *synth = synth_create(&(struct synth_options){.seed = 7});
+	struct ft_event *events = calloc(FT_CHUNK_EVENTS, sizeof(*events)), event;
+	struct ft_error *error = NULL;
+	struct ft_reader *reader;
+	struct ft_writer *writer;
+	struct rlimit limit;
+	uint64_t seq = 0;
+	size_t n;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	ok(ft_writer_create(path, &writer));
+	/* Pages go to the log before the commit, as those of a large transaction do. */
+	ck_assert_int_eq(sqlite3_exec(writer->db, "PRAGMA cache_size=16", NULL, NULL, NULL),
+			 SQLITE_OK);
+	write_stacks(writer, synth);
+	write_events(writer, synth, 1000);
+	ok(ft_writer_commit(writer, true));
+	/* The log reaches it while a transaction of several chunks is under way. */
+	limit.rlim_cur = 1 << 20;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	for (int i = 0; i < 2000000 && !error; i++) {
+		synth_next(synth, &event);
+		error = ft_writer_event(writer, &event, NULL);
+	}
+	ck_assert_ptr_nonnull(error);
+	ck_assert_int_eq(error->kind, FT_ERROR_OS);
+	ft_error_destroy(error);
+	limit.rlim_cur = limit.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	ft_writer_close(writer);
+
+	ok(ft_reader_open(path, FT_READER_NO_WAIT, &reader));
+	ck_assert_uint_ge(ft_reader_n_events(reader), 1000);
+	for (size_t i = 0; i < ft_reader_n_chunks(reader); i++) {
+		ok(ft_reader_chunk(reader, i, events, &n));
+		ck_assert_uint_eq(events[0].seq, seq);
+		seq += n;
+	}
+	ft_reader_close(reader);
+	free(events);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
 int main(void)
 {
 	TCase *tcase = tcase_create("state");
@@ -435,5 +487,6 @@ int main(void)
 	tcase_add_test(tcase, cut_off_recording_in_a_read_only_folder_is_read);
 	tcase_add_test(tcase, rows_round_trip);
 	tcase_add_test(tcase, writer_refuses_what_breaks_the_format);
+	tcase_add_test(tcase, what_failed_is_not_committed_later);
 	return run_suite("state", tcase);
 }
