@@ -36,6 +36,7 @@ enum {
 	FRAG_EXAMPLES = 24,
 	FRAG_EXAMPLE_BLOCKS = 64,
 	FRAG_BINS = 4096,     /* of the map of the moment */
+	FRAG_FILL = 21,	      /* pages without a live byte, then by steps of 5 % */
 	FRAG_ARENA_ROWS = 32, /* heaps over time; more are summed up in the last */
 	/* Chunks and holes looked at for one moment of the series, and blocks for one of the pins,
 	 * at most: beyond that each nth moment is looked at. */
@@ -280,6 +281,7 @@ struct frag_moment {
 	struct frag_region *regions;
 	size_t n_regions;
 	struct frag_bins bins;
+	uint64_t fill[2][FRAG_FILL]; /* pages by their live share: resident ones, absent ones */
 	struct frag_slabs slabs;
 	/* The burst: from below half of the way to the peak until below it again. */
 	bool has_burst;
@@ -386,6 +388,7 @@ struct ft_error *frag_slabs_gains(const struct fa_engine *engine, bool *known, u
 void frag_slabs_emit(const struct frag *frag, struct fa_engine *engine, struct fa_json *json);
 
 /* frag_bins.c */
+void frag_fill_pages(struct frag *frag);
 struct ft_error *frag_fill_bins(struct frag *frag);
 
 /* frag_verdict.c */

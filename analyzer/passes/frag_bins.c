@@ -117,3 +117,39 @@ struct ft_error *frag_fill_bins(struct frag *frag)
 	}
 	return NULL;
 }
+
+/* ---- pages by their live share -----------------------------------------------------------------
+ */
+
+static void fill_page(void *ctx, const struct fa_page_view *page)
+{
+	struct frag_moment *moment = ctx;
+	uint64_t step = (uint64_t)page->live * (FRAG_FILL - 1) >> FA_PAGE_SHIFT;
+
+	moment->fill[page->absent][1 + (step < FRAG_FILL - 1 ? step : FRAG_FILL - 2)]++;
+}
+
+static void fill_span(void *ctx, const struct fa_page_span *span)
+{
+	struct frag_moment *moment = ctx;
+
+	moment->fill[0][FRAG_FILL - 1] += span->n_pages - span->n_absent;
+	moment->fill[1][FRAG_FILL - 1] += span->n_absent;
+}
+
+/* As page_occupancy_hist, more finely, and whether they are resident. */
+void frag_fill_pages(struct frag *frag)
+{
+	struct frag_moment *moment = &frag->moment;
+	uint64_t empty = moment->empty_pages, free_pages = moment->holes.free_pages;
+
+	/* Resident ones without a live byte may lie beside all holes, too. */
+	moment->fill[0][0] = empty;
+	moment->fill[1][0] = free_pages > empty ? free_pages - empty : 0;
+	for (unsigned i = 0; i < 2; i++) {
+		const struct fa_pagemap *map = i ? &frag->layout->mapped : &frag->layout->pages;
+
+		fa_pagemap_visit(map, fill_page, moment);
+		fa_pagemap_visit_spans(map, fill_span, moment);
+	}
+}

@@ -127,6 +127,17 @@ static void emit_metrics(const struct frag *frag, struct fa_json *json)
 		fa_json_u64(json, moment->pages.occupancy[d] + moment->mapped.occupancy[d]);
 	fa_json_array_end(json);
 
+	fa_json_key(json, "page_fill");
+	fa_json_object_begin(json);
+	for (unsigned absent = 0; absent < 2; absent++) {
+		fa_json_key(json, absent ? "absent" : "resident");
+		fa_json_array_begin(json);
+		for (unsigned i = 0; i < FRAG_FILL; i++)
+			fa_json_u64(json, moment->fill[absent][i]);
+		fa_json_array_end(json);
+	}
+	fa_json_object_end(json);
+
 	emit_hole_hist(&moment->holes, json);
 	fa_json_key(json, "hole_usefulness");
 	fa_json_object_begin(json);

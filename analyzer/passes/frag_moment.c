@@ -338,6 +338,7 @@ struct ft_error *frag_moment_take(struct frag *frag, const struct fa_engine *eng
 	frag_regions_pages(frag, moment->regions, moment->n_regions);
 	FT_TRY(frag_trim(frag, engine, at_ns, moment->sampled, &moment->trim));
 	FT_TRY(frag_fill_bins(frag));
+	frag_fill_pages(frag);
 	FT_TRY(frag_slabs_take(frag, engine));
 	return frag_find_sets(frag);
 }

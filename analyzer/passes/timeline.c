@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Timeline: the live heap over time, and the RSS that the recording sampled
+ * Timeline: the live heap over time, and the resident sizes that the recording sampled
  *
  * One value a tick, and the highest and lowest live bytes between two ticks: however short, the
- * peak is in the columns exactly. Of a stretch that is rolled up a tick has the values at the
- * nearest end of an interval.
+ * peak is in the columns exactly. The same in finer steps is for who looks closely. Of a stretch
+ * that is rolled up a tick has the values at the nearest end of an interval, and there are no finer
+ * steps.
  */
 #include <stdlib.h>
 
@@ -12,7 +13,11 @@
 #include "fa_engine.h"
 #include "fragtrace/rollup.h"
 
-enum { RSS_POINTS = 4096 };
+enum {
+	SAMPLES = 4096, /* of resident sizes */
+	FINE_STEPS = 16384,
+	FINE_EVENTS = 16384, /* with fewer steps than that, ticks tell enough */
+};
 
 enum timeline_series {
 	LIVE_BYTES,
@@ -32,13 +37,49 @@ static const char *const series_names[N_SERIES] = {
 	"timeline.low_bytes",	    "timeline.time_ns",
 };
 
+/* What was sampled. */
+struct samples {
+	uint64_t *time_ns, *bytes;
+	size_t n, room;
+};
+
+/* Live bytes in equal steps of the window. */
+struct fine {
+	uint64_t *time_ns, *live, *low, *high; /* FINE_STEPS each, of one allocation; or NULL */
+	size_t step;			       /* that is being filled */
+	uint64_t end_ns;		       /* of it */
+	uint64_t now, lowest, highest;
+	uint64_t n_events;
+};
+
 struct timeline {
 	uint64_t *series[N_SERIES]; /* n_ticks each, of one allocation */
 	uint64_t peak, low;	    /* of live bytes since the last tick */
-	uint64_t *rss_time_ns, *rss_bytes;
-	size_t n_rss, rss_capacity;
+	struct samples rss, pss;
+	struct fine fine;
 	uint64_t from_ns, to_ns;
 };
+
+static uint64_t fine_end(const struct timeline *t, size_t step)
+{
+	return t->from_ns +
+	       (uint64_t)((unsigned __int128)(t->to_ns - t->from_ns) * (step + 1) / FINE_STEPS);
+}
+
+/* Close the steps that end before `time_ns`. */
+static void fine_close(struct timeline *t, uint64_t time_ns)
+{
+	struct fine *f = &t->fine;
+
+	while (f->step < FINE_STEPS && f->end_ns < time_ns) {
+		f->time_ns[f->step] = f->end_ns;
+		f->live[f->step] = f->now;
+		f->low[f->step] = f->lowest;
+		f->high[f->step] = f->highest;
+		f->lowest = f->highest = f->now;
+		f->end_ns = fine_end(t, ++f->step);
+	}
+}
 
 static struct ft_error *timeline_init(struct fa_pass *pass)
 {
@@ -54,6 +95,16 @@ static struct ft_error *timeline_init(struct fa_pass *pass)
 	t->peak = t->low = fa_engine_totals(engine)->live_bytes;
 	t->from_ns = fa_engine_from_ns(engine);
 	t->to_ns = fa_engine_to_ns(engine);
+	if (fa_engine_rolled(engine))
+		return NULL;
+	t->fine.time_ns = calloc((size_t)FINE_STEPS * 4, sizeof(uint64_t));
+	if (!t->fine.time_ns)
+		return &ft_enomem;
+	t->fine.live = t->fine.time_ns + FINE_STEPS;
+	t->fine.low = t->fine.live + FINE_STEPS;
+	t->fine.high = t->fine.low + FINE_STEPS;
+	t->fine.now = t->fine.lowest = t->fine.highest = t->peak;
+	t->fine.end_ns = fine_end(t, 0);
 	return NULL;
 }
 
@@ -66,6 +117,16 @@ static struct ft_error *timeline_on_step(struct fa_pass *pass, const struct fa_s
 		t->peak = live;
 	if (live < t->low)
 		t->low = live;
+	if (!t->fine.time_ns)
+		return NULL;
+	if (step->event->time_ns > t->fine.end_ns)
+		fine_close(t, step->event->time_ns);
+	t->fine.n_events++;
+	t->fine.now = live;
+	if (live > t->fine.highest)
+		t->fine.highest = live;
+	if (live < t->fine.lowest)
+		t->fine.lowest = live;
 	return NULL;
 }
 
@@ -97,70 +158,82 @@ static struct ft_error *timeline_on_tick(struct fa_pass *pass, uint32_t tick, ui
 	return NULL;
 }
 
-static struct ft_error *add_rss(void *ctx, const struct ft_timeline_row *row)
+static struct ft_error *add_sample(struct samples *samples, uint64_t time_ns, uint64_t bytes)
+{
+	if (samples->n == samples->room) {
+		size_t room = samples->room ? samples->room * 2 : 256;
+		uint64_t *times = realloc(samples->time_ns, room * sizeof(*times));
+
+		if (times)
+			samples->time_ns = times;
+
+		uint64_t *values = realloc(samples->bytes, room * sizeof(*values));
+
+		if (values)
+			samples->bytes = values;
+		if (!times || !values)
+			return &ft_enomem;
+		samples->room = room;
+	}
+	samples->time_ns[samples->n] = time_ns;
+	samples->bytes[samples->n++] = bytes;
+	return NULL;
+}
+
+static struct ft_error *add_row(void *ctx, const struct ft_timeline_row *row)
 {
 	struct timeline *t = ctx;
 
-	if (row->rss < 0 || row->time_ns < t->from_ns || row->time_ns > t->to_ns)
+	if (row->time_ns < t->from_ns || row->time_ns > t->to_ns)
 		return NULL;
-	if (t->n_rss == t->rss_capacity) {
-		size_t capacity = t->rss_capacity ? t->rss_capacity * 2 : 256;
-		uint64_t *times = realloc(t->rss_time_ns, capacity * sizeof(*times));
-
-		if (times)
-			t->rss_time_ns = times;
-
-		uint64_t *bytes = realloc(t->rss_bytes, capacity * sizeof(*bytes));
-
-		if (bytes)
-			t->rss_bytes = bytes;
-		if (!times || !bytes)
-			return &ft_enomem;
-		t->rss_capacity = capacity;
-	}
-	t->rss_time_ns[t->n_rss] = row->time_ns;
-	t->rss_bytes[t->n_rss++] = (uint64_t)row->rss;
+	if (row->rss >= 0)
+		FT_TRY(add_sample(&t->rss, row->time_ns, (uint64_t)row->rss));
+	if (row->pss >= 0)
+		FT_TRY(add_sample(&t->pss, row->time_ns, (uint64_t)row->pss));
 	return NULL;
 }
 
 /*
- * Days of samples are more than a page can use: of each of RSS_POINTS / 2 stretches the lowest and
+ * Days of samples are more than a page can use: of each of SAMPLES / 2 stretches the lowest and
  * the highest stay, in their order, so that the extremes are as they were.
  */
-static void fold_rss(struct timeline *t)
+static void fold(struct samples *samples)
 {
-	size_t n = t->n_rss, out = 0;
+	size_t n = samples->n, out = 0;
 
-	if (n <= RSS_POINTS)
+	if (n <= SAMPLES)
 		return;
-	for (size_t i = 0; i < RSS_POINTS / 2; i++) {
-		size_t first = n * i / (RSS_POINTS / 2), end = n * (i + 1) / (RSS_POINTS / 2);
+	for (size_t i = 0; i < SAMPLES / 2; i++) {
+		size_t first = n * i / (SAMPLES / 2), end = n * (i + 1) / (SAMPLES / 2);
 		size_t low = first, high = first;
 
 		for (size_t k = first; k < end; k++) {
-			if (t->rss_bytes[k] < t->rss_bytes[low])
+			if (samples->bytes[k] < samples->bytes[low])
 				low = k;
-			if (t->rss_bytes[k] > t->rss_bytes[high])
+			if (samples->bytes[k] > samples->bytes[high])
 				high = k;
 		}
 		for (unsigned turn = 0; turn < 2; turn++) {
 			size_t k = (turn == 0) == (low < high) ? low : high;
 
-			t->rss_time_ns[out] = t->rss_time_ns[k];
-			t->rss_bytes[out++] = t->rss_bytes[k];
+			samples->time_ns[out] = samples->time_ns[k];
+			samples->bytes[out++] = samples->bytes[k];
 			if (low == high)
 				break;
 		}
 	}
-	t->n_rss = out;
+	samples->n = out;
 }
 
 static struct ft_error *timeline_finish(struct fa_pass *pass)
 {
 	struct timeline *t = fa_pass_state(pass);
 
-	FT_TRY(ft_reader_timeline(fa_engine_reader(fa_pass_engine(pass)), add_rss, t));
-	fold_rss(t);
+	FT_TRY(ft_reader_timeline(fa_engine_reader(fa_pass_engine(pass)), add_row, t));
+	fold(&t->rss);
+	fold(&t->pss);
+	if (t->fine.time_ns)
+		fine_close(t, UINT64_MAX);
 	return NULL;
 }
 
@@ -168,11 +241,18 @@ static struct ft_error *timeline_emit(const struct fa_pass *pass, struct fa_doc 
 {
 	const struct timeline *t = fa_pass_state(pass);
 	size_t n = fa_engine_n_ticks(fa_pass_engine(pass));
+	size_t n_fine = t->fine.time_ns && t->fine.n_events >= FINE_EVENTS ? FINE_STEPS : 0;
 
 	for (int i = 0; i < N_SERIES; i++)
 		fa_doc_column(doc, series_names[i], FA_U64, t->series[i], n);
-	fa_doc_column(doc, "rss.time_ns", FA_U64, t->rss_time_ns, t->n_rss);
-	fa_doc_column(doc, "rss.bytes", FA_U64, t->rss_bytes, t->n_rss);
+	fa_doc_column(doc, "timeline.fine_ns", FA_U64, t->fine.time_ns, n_fine);
+	fa_doc_column(doc, "timeline.fine_live", FA_U64, t->fine.live, n_fine);
+	fa_doc_column(doc, "timeline.fine_low", FA_U64, t->fine.low, n_fine);
+	fa_doc_column(doc, "timeline.fine_high", FA_U64, t->fine.high, n_fine);
+	fa_doc_column(doc, "rss.time_ns", FA_U64, t->rss.time_ns, t->rss.n);
+	fa_doc_column(doc, "rss.bytes", FA_U64, t->rss.bytes, t->rss.n);
+	fa_doc_column(doc, "pss.time_ns", FA_U64, t->pss.time_ns, t->pss.n);
+	fa_doc_column(doc, "pss.bytes", FA_U64, t->pss.bytes, t->pss.n);
 	return NULL;
 }
 
@@ -181,8 +261,11 @@ static void timeline_deinit(struct fa_pass *pass)
 	struct timeline *t = fa_pass_state(pass);
 
 	free(t->series[0]);
-	free(t->rss_time_ns);
-	free(t->rss_bytes);
+	free(t->fine.time_ns);
+	free(t->rss.time_ns);
+	free(t->rss.bytes);
+	free(t->pss.time_ns);
+	free(t->pss.bytes);
 }
 
 const struct fa_pass_ops fa_pass_timeline = {

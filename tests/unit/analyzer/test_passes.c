@@ -96,6 +96,7 @@ START_TEST(the_timeline_keeps_a_peak_between_two_ticks)
 	size_t n_high = 0;
 
 	ck_assert_uint_eq(high->n, fa_engine_n_ticks(s.engine));
+	ck_assert_uint_eq(scene_column(&s, "timeline.fine_ns")->n, 0); /* few events: ticks do */
 	for (size_t i = 0; i < high->n; i++) {
 		ck_assert_uint_le(scene_u64(live, i), 10);
 		n_high += scene_u64(high, i) == 1000010;
@@ -103,6 +104,46 @@ START_TEST(the_timeline_keeps_a_peak_between_two_ticks)
 	ck_assert_uint_eq(n_high, 1);
 	ck_assert_uint_eq(scene_u64(live, live->n - 1), 0);
 	ck_assert_uint_eq(scene_u64(scene_column(&s, "timeline.time_ns"), live->n - 1), 10 * SEC);
+	scene_end(&s);
+}
+END_TEST
+
+/* 16384 s: a fine step is a second, a tick 16. Each second a block comes and goes; one of them is
+ * large. */
+START_TEST(a_closer_look_keeps_a_peak_within_a_sixteenth_of_a_tick)
+{
+	enum { STEPS = 16384 };
+	static const char *const passes[] = {"timeline", NULL};
+	struct scene s;
+
+	scene_begin(&s);
+	for (uint64_t i = 0; i < STEPS; i++) {
+		s.now_ns = i * SEC + SEC / 4;
+		scene_alloc(&s, 0x1000 + i * 64, i == 5003 ? 1000000 : 10, 0, 1);
+		s.now_ns += MS;
+		if (i % 2)
+			scene_free(&s, 0x1000 + i * 64, 1);
+	}
+	s.now_ns = STEPS * SEC;
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+
+	const struct fa_column *live = scene_column(&s, "timeline.fine_live");
+	const struct fa_column *low = scene_column(&s, "timeline.fine_low");
+	const struct fa_column *high = scene_column(&s, "timeline.fine_high");
+
+	ck_assert_uint_eq(high->n, STEPS);
+	for (size_t i = 0; i < STEPS; i++) {
+		uint64_t kept = 10 * (i / 2 + 1);
+
+		ck_assert_uint_eq(scene_u64(scene_column(&s, "timeline.fine_ns"), i),
+				  (i + 1) * SEC);
+		ck_assert_uint_eq(scene_u64(live, i), kept);
+		ck_assert_uint_eq(scene_u64(low, i), i % 2 ? kept : kept - 10);
+		ck_assert_uint_eq(scene_u64(high, i), kept + (i == 5003 ? 1000000
+							      : i % 2	? 10
+									: 0));
+	}
 	scene_end(&s);
 }
 END_TEST
@@ -568,6 +609,7 @@ int main(void)
 	tcase_add_test(tcase, sites_at_the_exact_peak_and_temporary);
 	tcase_add_test(tcase, a_realloc_is_never_a_moment_without_the_block);
 	tcase_add_test(tcase, the_timeline_keeps_a_peak_between_two_ticks);
+	tcase_add_test(tcase, a_closer_look_keeps_a_peak_within_a_sixteenth_of_a_tick);
 	tcase_add_test(tcase, threads_own_what_they_allocate);
 	tcase_add_test(tcase, more_threads_than_the_matrix_holds_become_other);
 	tcase_add_test(tcase, ended_threads_are_folded_and_their_leak_is_seen);

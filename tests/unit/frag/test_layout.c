@@ -135,6 +135,29 @@ static double list_at(const struct fa_value *list, unsigned index)
 	return strtod(item->text, NULL);
 }
 
+static uint64_t fill(const char *key, unsigned step)
+{
+	return (uint64_t)list_at(fa_value_get(fa_value_get(metrics, "page_fill"), key), step);
+}
+
+/* Twice as fine as the histogram by deciles, and resident pages are the footprint. */
+static void check_fill(void)
+{
+	const struct fa_value *hist = fa_value_get(metrics, "page_occupancy_hist");
+	uint64_t resident = fill("resident", 0);
+
+	for (unsigned d = 1; d < 11; d++) {
+		uint64_t both = 0;
+
+		for (unsigned i = 2 * d - 1; i <= 2 * d; i++) {
+			both += fill("resident", i) + fill("absent", i);
+			resident += fill("resident", i);
+		}
+		ck_assert_uint_eq(both, (uint64_t)list_at(hist, d));
+	}
+	ck_assert_uint_eq(resident * 4096, metric("footprint_bytes"));
+}
+
 static uint64_t column_u64(const char *name, size_t index)
 {
 	const struct fa_column *column = fa_doc_column_find(doc, name);
@@ -184,6 +207,10 @@ START_TEST(a_quarter_of_holes)
 	/* Pinned: the holes, and what lies around the heap on its first and last page. */
 	ck_assert_uint_eq(metric("pinned_free_bytes"), 65 * 4096 - 193 * 1024);
 	ck_assert_uint_eq((uint64_t)list_at(fa_value_get(metrics, "page_occupancy_hist"), 8), 64);
+	/* Three quarters of a page, and on one of them the 8 bytes of a header less. */
+	ck_assert_uint_eq(fill("resident", 16), 63);
+	ck_assert_uint_eq(fill("resident", 15), 1);
+	check_fill();
 	ck_assert_uint_eq(fa_value_u64(site(1), "sole"), metric("pinned_free_bytes"));
 	ck_assert_uint_eq(fa_value_u64(site(1), "shapley"), metric("pinned_free_bytes"));
 	ck_assert_uint_eq(fa_value_u64(site(1), "pages_sole"), 65);
@@ -212,6 +239,9 @@ START_TEST(scattered_survivors_pin_their_pages)
 	 * the header of the free chunk fits there, the whole page can go. */
 	ck_assert_uint_eq(metric("trimmable_bytes"), 999 * 4096);
 	ck_assert_uint_eq((uint64_t)list_at(fa_value_get(metrics, "page_occupancy_hist"), 0), 999);
+	ck_assert_uint_eq(fill("resident", 0), 999);
+	ck_assert_uint_eq(fill("resident", 1), 1000);
+	check_fill();
 	/* Free pages stand alone: unusable for anything of two pages and more. */
 	ck_assert(list_at(fa_value_get(metrics, "uf_index"), 0) == 0);
 	ck_assert(list_at(fa_value_get(metrics, "uf_index"), 1) == 1);
@@ -376,6 +406,9 @@ START_TEST(what_can_be_trimmed_is_resident)
 	ck_assert_uint_eq(column_u64("frag.trimmable_bytes", k / 4), 59 * 4096);
 	ck_assert_uint_eq(column_u64("frag.trimmable_bytes", k - 1), 19 * 4096);
 	ck_assert_uint_eq(metric("trimmable_bytes"), 19 * 4096);
+	/* The arena's two blocks of 16 pages are not resident. */
+	ck_assert_uint_eq(fill("absent", 20), 32);
+	check_fill();
 
 	/* Two rows of two moments: the main heap, then the arena. */
 	ck_assert_uint_eq(fa_value_get(frag, "arenas")->n, 2);
