@@ -31,6 +31,8 @@ enum {
 	N_STEPS = 64,
 	N_THREAD_STEPS = 128,
 	/* the peak of the saw-tooth, between two ticks */
+	N_FINE = 16 * N_TICKS,
+	FINE_NEEDLE = N_FINE / 2,
 	NEEDLE_TICK = 700,
 	NEEDLE_BYTES = 123456789,
 };
@@ -522,11 +524,30 @@ static void emit_threads(const struct fixture *f, struct fa_doc *doc, bool empty
 	fa_doc_column(doc, "threads.series", FA_U64, series, n * N_THREAD_STEPS);
 }
 
+/* As the timeline, in steps of a sixteenth: one of them holds what the timeline has of its tick. */
+static void emit_fine(const struct fixture *f, struct fa_doc *doc)
+{
+	static uint64_t time[N_FINE], live[N_FINE], low[N_FINE], high[N_FINE];
+
+	for (size_t i = 0; i < N_FINE; i++) {
+		double t = (double)(i + 1) / N_FINE;
+
+		time[i] = (uint64_t)(t * (double)f->duration_ns);
+		live[i] = (uint64_t)fixture_live(t);
+		low[i] = live[i] - (uint64_t)(MIB / 2);
+		high[i] = live[i] + (uint64_t)(i == FINE_NEEDLE ? 5 * MIB : MIB / 2);
+	}
+	fa_doc_column(doc, "timeline.fine_ns", FA_U64, time, N_FINE);
+	fa_doc_column(doc, "timeline.fine_live", FA_U64, live, N_FINE);
+	fa_doc_column(doc, "timeline.fine_low", FA_U64, low, N_FINE);
+	fa_doc_column(doc, "timeline.fine_high", FA_U64, high, N_FINE);
+}
+
 static void emit_timeline(const struct fixture *f, struct fa_doc *doc)
 {
 	static uint64_t time[N_TICKS], live[N_TICKS], blocks[N_TICKS], usable[N_TICKS];
 	static uint64_t allocated[N_TICKS], allocations[N_TICKS], peak[N_TICKS], low[N_TICKS];
-	static uint64_t rss_time[N_RSS], rss[N_RSS];
+	static uint64_t rss_time[N_RSS], rss[N_RSS], pss[N_RSS];
 	bool quarter = strcmp(f->kind, "quarter") == 0;
 	double resident = 0;
 
@@ -570,6 +591,11 @@ static void emit_timeline(const struct fixture *f, struct fa_doc *doc)
 	if (!quarter) {
 		fa_doc_column(doc, "rss.time_ns", FA_U64, rss_time, N_RSS);
 		fa_doc_column(doc, "rss.bytes", FA_U64, rss, N_RSS);
+		for (size_t i = 0; i < N_RSS; i++)
+			pss[i] = rss[i] - 16 * (uint64_t)MIB;
+		fa_doc_column(doc, "pss.time_ns", FA_U64, rss_time, N_RSS);
+		fa_doc_column(doc, "pss.bytes", FA_U64, pss, N_RSS);
+		emit_fine(f, doc);
 	}
 }
 
@@ -671,7 +697,8 @@ static void emit_flame(const struct fixture *f, struct fa_doc *doc)
 	fa_doc_column(doc, "flame.step_ns", FA_U64, flame.step_ns, 4);
 	fa_doc_column(doc, "flame.step_node", FA_U32, flame.step_node, flame.n_rows);
 	fa_doc_column(doc, "flame.step_live", FA_U64, flame.step_live, (size_t)flame.n_rows * 4);
-	fa_doc_column(doc, "flame.step_allocated", FA_U64, flame.step_allocated, (size_t)flame.n_rows * 4);
+	fa_doc_column(doc, "flame.step_allocated", FA_U64, flame.step_allocated,
+		      (size_t)flame.n_rows * 4);
 	fa_doc_column(doc, "flame.step_count", FA_U64, flame.step_count, (size_t)flame.n_rows * 4);
 	for (uint32_t i = 0; i < flame.n_functions; i++)
 		free((char *)(uintptr_t)flame.functions[i]);
@@ -768,6 +795,8 @@ static void emit_program(const struct fixture *f, struct fa_doc *doc)
 			fixture_models(f, doc);
 		}
 		emit_flame(f, doc);
+		if (strcmp(f->kind, "soak") == 0 || f->hostile)
+			fixture_memory(f, doc);
 	}
 }
 

@@ -39,6 +39,9 @@ void fixture_map(const struct fixture *f, struct fa_doc *doc);
 void fixture_pages(const struct fixture *f, struct fa_doc *doc);
 void fixture_frag(const struct fixture *f, struct fa_doc *doc);
 
+/* fixture_memory.c */
+void fixture_memory(const struct fixture *f, struct fa_doc *doc); /* pools, mapped, mappings */
+
 /* fixture_models.c */
 void fixture_models(const struct fixture *f, struct fa_doc *doc);    /* buddy, compact */
 void fixture_lifetimes(const struct fixture *f, struct fa_doc *doc); /* lifetimes, usage */

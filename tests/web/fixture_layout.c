@@ -381,6 +381,22 @@ void fixture_frag(const struct fixture *f, struct fa_doc *doc)
 	for (unsigned k = 0; k < N_ORDERS; k++)
 		fa_json_u64(json, (uint64_t)pages_at(1, k));
 	fa_json_array_end(json);
+	if (strcmp(f->kind, "quarter") == 0) {
+		/* of each decile half in the lower step; of each step a quarter not resident */
+		fa_json_key(json, "page_fill");
+		fa_json_object_begin(json);
+		for (unsigned absent = 0; absent < 2; absent++) {
+			fa_json_key(json, absent ? "absent" : "resident");
+			fa_json_array_begin(json);
+			for (unsigned k = 0; k < 2 * N_ORDERS - 1; k++) {
+				uint64_t pages = (uint64_t)pages_at(1, (k + 1) / 2) / (k ? 2 : 1);
+
+				fa_json_u64(json, absent ? pages / 4 : pages - pages / 4);
+			}
+			fa_json_array_end(json);
+		}
+		fa_json_object_end(json);
+	}
 	fa_json_key(json, "hole_size_hist");
 	fa_json_array_begin(json);
 	for (unsigned k = 0; k < N_HOLE_BINS; k++) {

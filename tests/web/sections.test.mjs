@@ -190,6 +190,61 @@ test('pages: what would come back, and a bar chooses the pages of the map', asyn
 	await page.finish();
 });
 
+test('pages by steps of 5 % and by residency, at the moment that the section describes', async () => {
+	const page = await open(file('quarter'));
+	const { bins, pages, returnable } = await model(page, 'pages');
+	assert.equal(bins.length, 21);
+	for (let d = 1; d < 11; d++) {
+		const both = [bins[2 * d - 1], bins[2 * d]].flat().reduce((a, b) => a + b, 0);
+		assert.ok(Math.abs(both - pages[d]) <= 2, `decile ${d}: ${both} of ${pages[d]}`);
+	}
+	/* what is not resident would not come back */
+	assert.equal(returnable.at(-1), bins.reduce((sum, [resident]) => sum + resident, 0) * 4096);
+	assert.equal(await page.locator('#pages .bars .bar-more').count(), bins.filter(([, absent]) => absent > 0).length);
+	assert.match(await page.locator('#pages .answer').innerText(), /pages with live bytes are not resident/);
+	await page.locator('#pages g[role="button"]').nth(3).click();
+	assert.deepEqual(
+		await page.locator('#pages g[role="button"]').evaluateAll((all) => all.flatMap((g, i) => (g.getAttribute('aria-pressed') === 'true' ? [i] : []))),
+		[3, 4],
+	);
+	await page.finish();
+});
+
+test('pools, mappings of the program, and the address space', async () => {
+	const page = await open(file('soak'));
+	const { pools, calls, maps, held } = await model(page, 'memory');
+	assert.deepEqual([pools, calls, maps, held], [12, 3, 14, 12 * 16 * 2 ** 20]);
+	const text = await page.locator('#memory').innerText();
+	assert.match(text, /124 MiB in mappings, 56\.0 MiB of it resident; the program itself mapped 129 MiB/);
+	assert.match(text, /192 MiB in 12,000 objects/);
+	assert.match(text, /cache_shrink\s+madvise DONTNEED/);
+	assert.match(text, /And 7 further ones with 1\.00 MiB/);
+	const tables = page.locator('#memory table.plain');
+	assert.equal(await tables.nth(0).locator('tbody').count(), 10);
+	await page.locator('#memory button', { hasText: 'All 12' }).click();
+	assert.equal(await tables.nth(0).locator('tbody').count(), 12);
+	await tables.nth(1).locator('.expand').first().click();
+	assert.match(await tables.nth(1).locator('.detail').innerText(), /cache_put\s+src\/cache\.c:212/);
+	await page.finish();
+});
+
+test('the timeline: threads on its axis, PSS, and finer steps for a short range', async () => {
+	const page = await open(file('soak'));
+	const whole = await model(page, 'timeline');
+	assert.ok(whole.threads > 4 && !whole.fine);
+	assert.ok(whole.lines.includes('Proportional (PSS)'));
+	assert.match(await page.locator('#timeline .keys').innerText(), /▲ threads begin \(\d+\), ▽ threads end \(\d+\)/);
+	const half = whole.span / 2;
+	await page.evaluate(([a, b]) => (location.hash = `#v=1&r=${Math.round(a)}-${Math.round(b)}`), [half * 0.99, half * 1.01]);
+	await page.waitForFunction(() => window.__report.model('timeline').fine);
+	await settle(page);
+	const close = await model(page, 'timeline');
+	assert.ok(close.points > 16384);
+	await page.locator('#timeline .u-over').dblclick();
+	await page.waitForFunction(() => !window.__report.model('timeline').fine);
+	await page.finish();
+});
+
 test('holes against requests: bytes of the moment, and the line over the bars', async () => {
 	const page = await open(file('soak'));
 	const { first, last, usefulness } = await model(page, 'holes');

@@ -106,6 +106,21 @@ test('the exact peak is a point of the timeline', async () => {
 	assert.ok(Array.from(series.xs).every((x, i) => i === 0 || x > series.xs[i - 1]!), 'times rise');
 });
 
+test('with finer steps a range keeps its own peaks', async () => {
+	const { boot, column } = await open('soak');
+	const of = async (names: string[]) =>
+		Promise.all(names.map(async (name) => Float64Array.from(await column(`timeline.${name}`))));
+	const coarse = await of(['time_ns', 'live_bytes', 'usable_bytes', 'low_bytes', 'peak_bytes']);
+	const fine = await of(['fine_ns', 'fine_live', 'fine_low', 'fine_high']);
+	const none = new Float64Array(0);
+	const series = prepare(boot.summary, [...coarse, none, none], fine);
+	const needle = Array.from(series.xs).indexOf(fine[0]![8192]!);
+	assert.ok(needle > 0 && series.xs.length >= 16384);
+	assert.equal(series.peak[needle], fine[3]![8192]);
+	assert.ok(series.peak[needle]! > series.peak[needle - 1]! + 4 * 2 ** 20);
+	assert.equal(series.live[needle], fine[1]![8192]);
+});
+
 test('resampling is exact at the points and linear between them', () => {
 	assert.deepEqual(resample([0, 5, 10, 15, 20, 30], [10, 20], [100, 200]), [
 		null, null, 100, 150, 200, 200,

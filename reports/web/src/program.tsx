@@ -12,6 +12,7 @@ import { Frag } from './sections/Frag';
 import { HeapMap } from './sections/HeapMap';
 import { Leaks } from './sections/Leaks';
 import { Lifetimes } from './sections/Lifetimes';
+import { Memory } from './sections/Memory';
 import { Orders } from './sections/Orders';
 import { Holes, Pages } from './sections/Pages';
 import { Pins } from './sections/Pins';
@@ -50,6 +51,7 @@ function has(doc: Doc, section: string): boolean {
 	const held: Record<string, unknown> = {
 		diff: doc.diff, leaks: doc.leaks, flame: doc.flame, threads: doc.threads, lifetimes: doc.lifetimes,
 		errors: doc.errors, quality: doc.quality, timeline: doc.summary, slots: doc.frag?.slabs,
+		memory: doc.mapped || doc.mappings || doc.pools,
 	};
 	return !(section in held) || Boolean(held[section]);
 }
@@ -63,6 +65,7 @@ const page: Page = {
 		['flame', Flame],
 		['threads', Threads],
 		['rss', Waterfall],
+		['memory', Memory],
 		['map', HeapMap],
 		['pages', Pages],
 		['holes', Holes],

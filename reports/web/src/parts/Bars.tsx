@@ -9,6 +9,8 @@ import { hideTip, showTip } from './Tip';
 export interface Bar {
 	label: string;
 	value: number;
+	/* upon it, paler: a part of another kind */
+	more?: number;
 	tip: string[];
 	colour: string;
 }
@@ -19,7 +21,7 @@ export interface BarsProps {
 	format: (v: number) => string;
 	line?: number[] | undefined; // a share of the height for each bar
 	height?: number;
-	picked?: number | null;
+	picked?: (index: number) => boolean;
 	onPick?: (index: number) => void;
 }
 
@@ -29,7 +31,7 @@ export function Bars({ bars, label, format, line, picked, onPick, height = 190 }
 	const now = theme.value;
 	const base = height - 24;
 	const left = 8;
-	const max = Math.max(1, ...bars.map((bar) => bar.value));
+	const max = Math.max(1, ...bars.map((bar) => bar.value + (bar.more ?? 0)));
 	const step = Math.max(1, width - left * 2) / Math.max(1, bars.length);
 	const every = Math.max(1, Math.ceil(46 / step));
 	const points = line?.map((share, i) => `${left + (i + 0.5) * step},${base - share * (base - 18)}`).join(' ');
@@ -37,7 +39,7 @@ export function Bars({ bars, label, format, line, picked, onPick, height = 190 }
 		? (i: number) => ({
 				role: 'button',
 				tabIndex: 0,
-				'aria-pressed': picked === i,
+				'aria-pressed': picked?.(i) ?? false,
 				'aria-label': bars[i]!.tip.join(', '),
 				onClick: () => onPick(i),
 				onKeyDown: (event: KeyboardEvent) => {
@@ -57,10 +59,12 @@ export function Bars({ bars, label, format, line, picked, onPick, height = 190 }
 						{format(max)}
 					</text>
 					{bars.map((bar, i) => {
-						const h = bar.value > 0 ? Math.max(1.5, (bar.value / max) * (base - 18)) : 0;
+						const tall = (value: number) => (value > 0 ? Math.max(1.5, (value / max) * (base - 18)) : 0);
+						const h = tall(bar.value);
+						const m = tall(bar.more ?? 0);
 						return (
 							<g
-								class={picked === i ? 'bar-picked' : undefined}
+								class={picked?.(i) ? 'bar-picked' : undefined}
 								onMouseMove={(event: MouseEvent) => showTip(event, bar.tip)}
 								onMouseLeave={hideTip}
 								{...pick(i)}
@@ -74,6 +78,17 @@ export function Bars({ bars, label, format, line, picked, onPick, height = 190 }
 									rx="1.5"
 									fill={bar.colour}
 								/>
+								{m > 0 && (
+									<rect
+										class="bar-more"
+										x={left + i * step + Math.min(3, step * 0.12)}
+										y={base - h - m}
+										width={Math.max(1, step - 2 * Math.min(3, step * 0.12))}
+										height={m}
+										rx="1.5"
+										stroke={bar.colour}
+									/>
+								)}
 								{i % every === 0 && (
 									<text x={left + (i + 0.5) * step} y={base + 16} text-anchor="middle">
 										{bar.label}

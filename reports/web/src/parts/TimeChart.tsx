@@ -41,11 +41,18 @@ export interface Marker {
 	label: string;
 }
 
+/* On the axis of time: something begins or ends. */
+export interface Tick {
+	at: number;
+	begins: boolean;
+}
+
 export interface TimeChartProps {
 	xs: ArrayLike<number>;
 	lines: Line[];
 	bands?: Band[];
 	markers?: Marker[];
+	ticks?: Tick[];
 	height: number;
 	log?: boolean;
 	label: string;
@@ -331,6 +338,21 @@ function drawMarks(u: uPlot, props: TimeChartProps): void {
 		ctx.lineTo(x, top + height);
 		ctx.stroke();
 		ctx.setLineDash([]);
+	}
+	ctx.strokeStyle = ctx.fillStyle = muted[now];
+	ctx.lineWidth = ratio;
+	for (const tick of props.ticks ?? []) {
+		const x = u.valToPos(tick.at, 'x', true);
+		if (x < left - 1 || x > left + width + 1) continue;
+		const base = top + height;
+		const [w, h] = [3.5 * ratio, 8 * ratio];
+		ctx.beginPath();
+		ctx.moveTo(x - w, tick.begins ? base : base - h);
+		ctx.lineTo(x + w, tick.begins ? base : base - h);
+		ctx.lineTo(x, tick.begins ? base - h : base);
+		ctx.closePath();
+		if (tick.begins) ctx.fill();
+		else ctx.stroke();
 	}
 	ctx.font = FONT.replace('11px', `${11 * ratio}px`);
 	for (const mark of props.markers ?? []) {

@@ -31,6 +31,8 @@ function useMoment(doc: Doc, id: string, times: Values | undefined, table: Value
 export const occupancyName = (bin: number) =>
 	bin === 0 ? t('frag.pages.empty') : `${(bin - 1) * 10}–${bin * 10} %`;
 
+const fillName = (bin: number) => (bin === 0 ? t('frag.pages.empty') : `${(bin - 1) * 5}–${bin * 5} %`);
+
 /* Bytes that would come back if the pages up to each bin were empty. */
 export function returnable(pages: ArrayLike<number>): number[] {
 	let sum = 0;
@@ -45,40 +47,49 @@ export function Pages({ doc }: { doc: Doc }) {
 	const now = theme.value;
 
 	if (!frag || frag.metrics.pages === 0) return <NoLayout doc={doc} id="pages" question={t('pages.q')} half />;
+	/* At the moment that the section describes: twice as fine, and by residency. */
+	const fill = row ? undefined : frag.metrics.page_fill;
 	const pages = row ?? frag.metrics.page_occupancy_hist;
 	const all = Array.from(pages).reduce((a, b) => a + b, 0);
 	const sparse = (pages[0] ?? 0) + (pages[1] ?? 0);
-	const back = returnable(pages);
+	const back = returnable(fill ? fill.resident : pages);
+	const absent = fill ? fill.absent.slice(1).reduce((a, b) => a + b, 0) : 0;
+	const bins = fill
+		? fill.resident.map((value, i) => ({ value, more: fill.absent[i]!, name: fillName(i), decile: Math.ceil(i / 2), label: i === 0 ? t('frag.pages.empty') : `${(i - 1) * 5}` }))
+		: Array.from(pages, (value, i) => ({ value, more: 0, name: occupancyName(i), decile: i, label: i === 0 ? t('frag.pages.empty') : `${(i - 1) * 10}` }));
 	const chosen = pageShare.value;
-	model('pages', () => ({ pages: Array.from(pages), at: moment, returnable: back, chosen }));
+	model('pages', () => ({ pages: Array.from(pages), at: moment, returnable: back, chosen, bins: bins.map(({ value, more }) => [value, more]) }));
 
 	return (
 		<Section
 			id="pages"
 			half
 			question={t('pages.q')}
-			answer={t('pages.a', count(sparse), count(all), bytes(sparse * PAGE), clock(moment, span.value))}
+			answer={t('pages.a', count(sparse), count(all), bytes(sparse * PAGE), clock(moment, span.value)) + (absent > 0 ? t('pages.a.absent', count(absent)) : '')}
 			how={t('pages.how')}
 		>
 			<Bars
 				label={t('frag.aria.pages', clock(moment, span.value))}
 				format={count}
-				line={back.map((value) => value / Math.max(1, back[BINS - 1]!))}
-				picked={chosen}
-				onPick={(bin) => (pageShare.value = chosen === bin ? null : bin)}
-				bars={Array.from(pages, (value, i) => ({
-					label: i === 0 ? t('frag.pages.empty') : `${(i - 1) * 10}`,
+				line={back.map((value) => value / Math.max(1, back.at(-1)!))}
+				picked={(i) => chosen === bins[i]!.decile}
+				onPick={(i) => (pageShare.value = chosen === bins[i]!.decile ? null : bins[i]!.decile)}
+				bars={bins.map(({ value, more, name, decile, label }, i) => ({
+					label,
 					value,
+					more,
 					tip: [
-						`${t('frag.page.bin')}: ${occupancyName(i)}`,
-						`${count(value)} (${percent(value / Math.max(1, all))}), ${bytes(value * PAGE)}`,
-						t('pages.back', occupancyName(i), bytes(back[i]!)),
+						`${t('frag.page.bin')}: ${name}`,
+						`${count(value + more)} (${percent((value + more) / Math.max(1, all))}), ${bytes((value + more) * PAGE)}`,
+						...(more > 0 ? [t('pages.tip.absent', count(more))] : []),
+						t('pages.back', name, bytes(back[i]!)),
 					],
-					colour: i <= 1 ? palette[now][1]! : palette[now][0]!,
+					colour: decile <= 1 ? palette[now][1]! : palette[now][0]!,
 				}))}
 			/>
 			<p class="keys muted">
 				<span><Dot colour={palette[now][0]!} /> {t('pages.key')}</span>
+				{fill && fill.absent.some((n) => n > 0) && <span><Dot colour={palette[now][0]!} hollow /> {t('pages.key.absent')}</span>}
 				<span><Dot colour={palette[now][5]!} line /> {t('pages.key.back')}</span>
 				<Term name="pinned" />
 			</p>
@@ -86,22 +97,22 @@ export function Pages({ doc }: { doc: Doc }) {
 				id="pages-table"
 				twin={{
 					caption: t('frag.aria.pages', clock(moment, span.value)),
-					head: [t('frag.page.bin'), t('frag.page.count'), t('pages.key.back')],
-					rows: () => Array.from(pages, (value, i) => [occupancyName(i), value, back[i]!]),
-					show: (cell, i) => (i === 0 ? String(cell) : i === 1 ? count(Number(cell)) : bytes(Number(cell))),
+					head: [t('frag.page.bin'), t('frag.page.count'), ...(fill ? [t('pages.key.absent')] : []), t('pages.key.back')],
+					rows: () => bins.map(({ name, value, more }, i) => [name, value + more, ...(fill ? [more] : []), back[i]!]),
+					show: (cell, i) => (i === 0 ? String(cell) : i === 1 || (fill && i === 2) ? count(Number(cell)) : bytes(Number(cell))),
 				}}
 			/>
 		</Section>
 	);
 }
 
-export function Dot({ colour, line }: { colour: string; line?: boolean }) {
+export function Dot({ colour, line, hollow }: { colour: string; line?: boolean; hollow?: boolean }) {
 	return (
 		<svg width="14" height="10" aria-hidden="true">
 			{line ? (
 				<line x1="0" x2="14" y1="5" y2="5" stroke={colour} stroke-width="2" />
 			) : (
-				<rect width="10" height="10" rx="2" fill={colour} />
+				<rect class={hollow ? 'bar-more' : undefined} width="10" height="10" rx="2" fill={hollow ? undefined : colour} stroke={hollow ? colour : undefined} />
 			)}
 		</svg>
 	);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* How did live bytes and RSS move, and where is the gap between them? */
+import { useComputed } from '@preact/signals';
 import { useMemo, useState } from 'preact/hooks';
 import type { Values } from '../container';
 import type { Doc, Summary } from '../doc';
@@ -9,8 +10,8 @@ import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { largest } from '../parts/hooks';
 import { Section, TableTwin, useColumns, Waiting } from '../parts/Section';
-import { TimeChart, type Line } from '../parts/TimeChart';
-import { site, theme, thread } from '../store';
+import { TimeChart, type Line, type Tick } from '../parts/TimeChart';
+import { site, span, theme, thread, view } from '../store';
 
 const COLUMNS = [
 	'timeline.time_ns',
@@ -25,7 +26,12 @@ const COLUMNS = [
 	'frag.time_ns',
 	'frag.footprint_bytes',
 	'frag.pages',
+	'pss.time_ns',
+	'pss.bytes',
 ] as const;
+/* For a range of less than an eighth of the run. */
+const FINE = ['timeline.fine_ns', 'timeline.fine_live', 'timeline.fine_low', 'timeline.fine_high'] as const;
+const CLOSE = 1 / 8;
 
 /* The value of a series at each moment of `xs`: linear between its points, nothing outside them. */
 export function resample(
@@ -48,9 +54,12 @@ export function resample(
 	return out;
 }
 
-/* Every moment of the timeline and of the samples once, and the exact peak as a point of its own. */
-export function prepare(summary: Summary, columns: Values[]) {
-	const [ticks, live, usable, low, peak, rssTime, rss] = columns as [
+/*
+ * Every moment of the timeline and of the samples once, and the exact peak as a point of its own; with `fine` the
+ * steps that are finer than the timeline's, so that a range keeps its own peaks, too.
+ */
+export function prepare(summary: Summary, columns: Values[], fine?: Values[] | null) {
+	const [coarse, coarseLive, usable, coarseLow, coarsePeak, rssTime, rss] = columns as [
 		Values,
 		Values,
 		Values,
@@ -59,8 +68,10 @@ export function prepare(summary: Summary, columns: Values[]) {
 		Values,
 		Values,
 	];
+	const closely = fine && fine[0]!.length > 0;
+	const [ticks, live, low, peak] = closely ? (fine as [Values, Values, Values, Values]) : [coarse, coarseLive, coarseLow, coarsePeak];
 	const { peak_ns, peak_bytes } = summary.totals;
-	const moments = [...new Set([...ticks, ...rssTime, ...(ticks.length > 0 ? [peak_ns] : [])])].sort(
+	const moments = [...new Set([...ticks, ...(closely ? coarse : []), ...rssTime, ...(ticks.length > 0 ? [peak_ns] : [])])].sort(
 		(a, b) => a - b,
 	);
 	const xs = Float64Array.from(moments);
@@ -74,7 +85,7 @@ export function prepare(summary: Summary, columns: Values[]) {
 	return {
 		xs,
 		live: liveAt,
-		usable: usable.length > 0 ? resample(xs, ticks, usable) : null,
+		usable: usable.length > 0 ? resample(xs, coarse, usable) : null,
 		low: resample(xs, ticks, low.length > 0 ? low : live),
 		peak: peakAt,
 		rss: rss.length > 0 ? resample(xs, rssTime, rss) : null,
@@ -99,7 +110,10 @@ export function Timeline({ doc }: { doc: Doc }) {
 	const [wall, setWall] = useState(false);
 	const summary = doc.summary;
 	const values = loaded && 'values' in loaded ? loaded.values : null;
-	const series = useMemo(() => (values && summary ? prepare(summary, values) : null), [values]);
+	const close = useComputed(() => view.value[1] - view.value[0] < span.value * CLOSE).value;
+	const finely = useColumns(doc, close && doc.data.has(FINE[0]) ? FINE : []);
+	const fine = close && finely && 'values' in finely && finely.values.length === FINE.length ? finely.values : null;
+	const series = useMemo(() => (values && summary ? prepare(summary, values, fine) : null), [values, fine]);
 	const now = theme.value;
 	const siteId = site.value;
 	const threadId = thread.value;
@@ -125,6 +139,14 @@ export function Timeline({ doc }: { doc: Doc }) {
 			list.push({ label: t('timeline.rss'), values: series.rss, colour: colour[1]!, width: 2 });
 			bands.push({ upper: list.length - 1, lower: 2, fill: alpha(colour[1]!, 0.13) });
 		}
+		if (values[12]!.length > 1)
+			list.push({
+				label: t('timeline.pss'),
+				values: resample(series.xs, values[12]!, values[13]!),
+				colour: colour[6]!,
+				width: 1.25,
+				dash: [8, 3],
+			});
 		if (values[9]!.length > 1 && values[10]!.some((value) => value >= 0))
 			list.push({
 				label: t('timeline.footprint'),
@@ -172,6 +194,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 					)
 				: t('timeline.norss'));
 
+	const ticks = threadTicks(doc);
 	const lowest = series ? minOf(series.low) : 0;
 	const highest = Math.max(totals.peak_bytes, series ? largest(series.peak) : 0);
 	if (series)
@@ -182,6 +205,8 @@ export function Timeline({ doc }: { doc: Doc }) {
 			span: duration_ns,
 			marks: events(doc).map((mark) => mark.label),
 			lines: drawn?.list.filter((line) => !line.quiet).map((line) => line.label),
+			fine: fine !== null,
+			threads: ticks.length,
 		}));
 
 	return (
@@ -224,6 +249,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 								label: `${t('timeline.peak')} ${bytes(totals.peak_bytes)}`,
 							},
 						]}
+						ticks={ticks}
 						height={280}
 						log={log}
 						epoch={wall ? summary.recording.started_realtime_ns : null}
@@ -236,6 +262,11 @@ export function Timeline({ doc }: { doc: Doc }) {
 						)}
 						describedBy="timeline-table"
 					/>
+					{ticks.length > 0 && (
+						<p class="keys muted">
+							{t('timeline.threads', ticks.filter((tick) => tick.begins).length, ticks.filter((tick) => !tick.begins).length)}
+						</p>
+					)}
 					<TableTwin
 						id="timeline-table"
 						twin={{
@@ -265,6 +296,14 @@ export function Timeline({ doc }: { doc: Doc }) {
 			)}
 		</Section>
 	);
+}
+
+/* Starts and ends of the listed threads; of those that were folded into one row the document has none. */
+export function threadTicks(doc: Doc): Tick[] {
+	return (doc.threads?.threads ?? []).flatMap((one) => [
+		...(one.start_ns === null || one.folded ? [] : [{ at: one.start_ns, begins: true }]),
+		...(one.end_ns === null || one.folded ? [] : [{ at: one.end_ns, begins: false }]),
+	]);
 }
 
 /* What the findings point to, other than the peak: where a loss began, a bad free; and phases that were marked. */
