@@ -50,8 +50,10 @@ export function Pages({ doc }: { doc: Doc }) {
 	/* At the moment that the section describes: twice as fine, and by residency. */
 	const fill = row ? undefined : frag.metrics.page_fill;
 	const pages = row ?? frag.metrics.page_occupancy_hist;
-	const all = Array.from(pages).reduce((a, b) => a + b, 0);
-	const sparse = (pages[0] ?? 0) + (pages[1] ?? 0);
+	/* what is not resident costs nothing */
+	const there = fill ? fill.resident : Array.from(pages);
+	const all = there.reduce((a, b) => a + b, 0);
+	const sparse = there.slice(0, fill ? 3 : 2).reduce((a, b) => a + b, 0);
 	const back = returnable(fill ? fill.resident : pages);
 	const absent = fill ? fill.absent.slice(1).reduce((a, b) => a + b, 0) : 0;
 	const bins = fill

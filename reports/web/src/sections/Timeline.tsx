@@ -300,7 +300,9 @@ export function Timeline({ doc }: { doc: Doc }) {
 
 /* Starts and ends of the listed threads; of those that were folded into one row the document has none. */
 export function threadTicks(doc: Doc): Tick[] {
-	return (doc.threads?.threads ?? []).flatMap((one) => [
+	const threads = doc.threads?.threads ?? [];
+	if (threads.length < 2) return []; // its life is the program's
+	return threads.flatMap((one) => [
 		...(one.start_ns === null || one.folded ? [] : [{ at: one.start_ns, begins: true }]),
 		...(one.end_ns === null || one.folded ? [] : [{ at: one.end_ns, begins: false }]),
 	]);
