@@ -50,6 +50,17 @@ export function useInSight(where: RefObject<HTMLElement | null> | string): boole
 	return seen;
 }
 
+/* A value once it has stood still, and while that can be seen: for what takes longer than a frame. */
+export function useSettled<T>(value: T, inSight: boolean): T {
+	const [settled, setSettled] = useState(value);
+	useEffect(() => {
+		if (!inSight || settled === value) return;
+		const timer = setTimeout(() => setSettled(value), 180);
+		return () => clearTimeout(timer);
+	}, [value, inSight]);
+	return settled;
+}
+
 /* The moment under the pointer, for what can be seen. */
 export function useHover(where: RefObject<HTMLElement | null> | string): number | null {
 	return useInSight(where) ? hover.value : null;

@@ -8,6 +8,7 @@ import { t, tOr } from '../i18n';
 import { model } from '../model';
 import { siteOf } from '../names';
 import { FlameBox } from '../parts/FlameBox';
+import { useInSight, useSettled } from '../parts/hooks';
 import { Section, TableTwin, useColumns, Waiting } from '../parts/Section';
 import { metric, query, range, site, span } from '../store';
 import {
@@ -24,7 +25,7 @@ const DEEP = 24; // rows from which straight runs are folded unasked
 export function Flame({ doc }: { doc: Doc }) {
 	const flame = doc.flame;
 	const hasSteps = doc.data.has('flame.step_ns');
-	const chosenRange = hasSteps ? range.value : null;
+	const chosenRange = useSettled(hasSteps ? range.value : null, useInSight('flame'));
 	const [whole, setWhole] = useState(false); // of the run, whatever range is chosen
 	const ranged = chosenRange !== null && !whole;
 	const offered = [
