@@ -140,18 +140,21 @@ static bool grew_before(const struct checker *c, const struct fa_value *group, d
 	return grew;
 }
 
-/* "session_open grows by 18.6 KiB/s (18.3 KiB/s to 18.8 KiB/s), 93.8 KiB in 1000 blocks live" */
+/* "session_open grows by 18.6 KiB/s (18.3 KiB/s to 18.8 KiB/s), 93.8 KiB in 1000 blocks live at the
+ * end" */
 static const char *describe(const struct fa_value *group, const char *verb, char *out, size_t size)
 {
 	struct fa_text rate, low, high, bytes, blocks;
+	char end[96] = "all of it freed at the end";
 
-	snprintf(out, size, "%.600s %s by %s (%s to %s), %s in %s blocks live at the end",
-		 fa_value_text(group, "name"), verb,
+	if (fa_value_u64(group, "blocks"))
+		snprintf(end, sizeof(end), "%s in %s blocks live at the end",
+			 fa_format_bytes(fa_value_u64(group, "bytes"), &bytes),
+			 fa_format_count(fa_value_u64(group, "blocks"), &blocks));
+	snprintf(out, size, "%.600s %s by %s (%s to %s), %s", fa_value_text(group, "name"), verb,
 		 fa_format_rate(fa_value_f64(group, "rate_bytes_per_s"), &rate),
 		 fa_format_rate(fa_value_f64(group, "rate_low"), &low),
-		 fa_format_rate(fa_value_f64(group, "rate_high"), &high),
-		 fa_format_bytes(fa_value_u64(group, "bytes"), &bytes),
-		 fa_format_count(fa_value_u64(group, "blocks"), &blocks));
+		 fa_format_rate(fa_value_f64(group, "rate_high"), &high), end);
 	return out;
 }
 

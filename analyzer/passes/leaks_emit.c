@@ -46,7 +46,7 @@ static struct ft_error *find_growing(const struct leaks *l, struct fa_engine *en
 	bool sure = growth->verdict == FA_GROWING;
 	bool has_operations = per_operation(l, growth, &seconds);
 	struct fa_text rate, low, high, bytes, blocks, each;
-	char text[1024], operation[160] = "";
+	char text[1024], operation[160] = "", end[96];
 	struct fa_param params[] = {
 		param_text("name", group->name),
 		param_f64("rate_bytes_per_s", growth->rate),
@@ -68,12 +68,16 @@ static struct ft_error *find_growing(const struct leaks *l, struct fa_engine *en
 	fa_format_rate(growth->rate, &rate);
 	fa_format_rate(growth->rate_low, &low);
 	fa_format_rate(growth->rate_high, &high);
-	snprintf(text, sizeof(text),
-		 "%.400s %s by %s (%s to %s)%s, %s in %s block%s live at the end: "
-		 "%s, reachability unknown",
-		 group->name, sure ? "grows" : "may grow", rate.s, low.s, high.s, operation,
-		 fa_format_bytes(group->bytes, &bytes), fa_format_count(group->blocks, &blocks),
-		 group->blocks == 1 ? "" : "s", sure ? "growing" : "only one of two tests says so");
+	/* It grew all the same, and was judged before the clean-up. */
+	if (!group->blocks)
+		snprintf(end, sizeof(end), "all of it freed at the end");
+	else
+		snprintf(end, sizeof(end), "%s in %s block%s live at the end",
+			 fa_format_bytes(group->bytes, &bytes),
+			 fa_format_count(group->blocks, &blocks), group->blocks == 1 ? "" : "s");
+	snprintf(text, sizeof(text), "%.400s %s by %s (%s to %s)%s, %s: %s, reachability unknown",
+		 group->name, sure ? "grows" : "may grow", rate.s, low.s, high.s, operation, end,
+		 sure ? "growing" : "only one of two tests says so");
 	return fa_engine_finding_add(
 		engine, &(struct fa_finding){
 				.code = fa_verdict_name(growth->verdict),

@@ -22,7 +22,10 @@ export function findingText({ code, text, params }: Worded): string {
 		return t(
 			code === 'growing' ? 'finding.growing' : 'finding.suspect',
 			visible(p.name), rate(number(p.rate_bytes_per_s)), rate(number(p.rate_low)), rate(number(p.rate_high)),
-			operation, bytes(number(p.bytes) ?? 0), count(number(p.blocks) ?? 0), tOr('class', String(p.class)),
+			operation,
+			// It grew all the same, and was judged before the clean-up.
+			p.blocks ? t('finding.live', bytes(number(p.bytes) ?? 0), count(number(p.blocks) ?? 0)) : t('finding.freed'),
+			tOr('class', String(p.class)),
 		);
 	}
 	const size = number(p.bytes);

@@ -191,6 +191,11 @@ START_TEST(a_teardown_hides_nothing)
 
 	ck_assert_uint_eq(fa_value_u64(row, "bytes"), 0);
 	check_rate(row, 1000);
+	/* Nothing of it is live at the end, and the sentence does not give that as its size. */
+	const struct fa_value *verdict = fa_value_get(scene_section(&w.s, "summary"), "verdict");
+
+	ck_assert_ptr_nonnull(
+		strstr(fa_value_text(verdict, "text"), "all of it freed at the end: growing"));
 	scene_end(&w.s);
 }
 END_TEST
