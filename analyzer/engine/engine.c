@@ -319,9 +319,10 @@ bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
 			 const struct fa_block **ret)
 {
 	while (*cursor < engine->heap.n_blocks) {
-		const struct fa_block *block = heap_block(&engine->heap, (uint32_t)(*cursor)++);
+		uint32_t number = (uint32_t)(*cursor)++;
+		const struct fa_block *block = heap_block(&engine->heap, number);
 
-		if (block->address) {
+		if (block->address && number + 1 != engine->heap.dying) {
 			*ret = block;
 			return true;
 		}

@@ -69,7 +69,7 @@ static inline bool fa_block_is_object(const struct fa_block *block)
 /*
  * One event, resolved. A realloc has both `died` (the block as it was) and `born` (as it is now):
  * never a moment without it. The live heap (totals in fa_engine.h) is as it is after the step;
- * `died` is a copy that is valid during the call.
+ * `died` is outside of it, and valid during the call.
  */
 struct fa_step {
 	const struct ft_event *event;

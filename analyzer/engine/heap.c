@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HEAP_FIRST_BITS = 10, HEAP_MAX_BITS = 32, HEAP_FIRST_SEGMENTS = 16 };
+enum { HEAP_FIRST_BITS = 8, HEAP_MAX_BITS = 30, HEAP_FIRST_SEGMENTS = 16 };
 
 static const size_t huge_page = (size_t)2 << 20;
 
@@ -20,25 +20,21 @@ static void *alloc_huge(size_t size)
 	return memory;
 }
 
-static struct heap_slot *alloc_slots(unsigned bits)
+static struct heap_bucket *alloc_buckets(unsigned bits)
 {
-	size_t size = sizeof(struct heap_slot) << bits;
+	size_t size = sizeof(struct heap_bucket) << bits;
+	struct heap_bucket *buckets = size < huge_page ? aligned_alloc(64, size) : alloc_huge(size);
 
-	if (size < huge_page)
-		return calloc(1, size);
-
-	struct heap_slot *slots = alloc_huge(size);
-
-	if (slots)
-		memset(slots, 0, size);
-	return slots;
+	if (buckets)
+		memset(buckets, 0, size);
+	return buckets;
 }
 
 struct ft_error *fa_heap_init(struct fa_heap *heap)
 {
 	*heap = (struct fa_heap){.bits = HEAP_FIRST_BITS};
-	heap->slots = alloc_slots(heap->bits);
-	return heap->slots ? NULL : &ft_enomem;
+	heap->buckets = alloc_buckets(heap->bits);
+	return heap->buckets ? NULL : &ft_enomem;
 }
 
 void fa_heap_deinit(struct fa_heap *heap)
@@ -46,29 +42,68 @@ void fa_heap_deinit(struct fa_heap *heap)
 	for (uint32_t i = 0; i < heap->n_segments; i++)
 		free(heap->segments[i]);
 	free(heap->segments);
-	free(heap->slots);
+	free(heap->buckets);
 	*heap = (struct fa_heap){0};
 }
 
-/* The slot of `address`, or the empty one where it would go; there is always an empty one. */
-static size_t heap_probe(const struct fa_heap *heap, uint64_t address, uint32_t tag)
+static inline struct heap_bucket *home_of(const struct fa_heap *heap, uint32_t tag)
 {
-	size_t mask = ((size_t)1 << heap->bits) - 1;
+	return &heap->buckets[heap_home(heap, tag)];
+}
 
-	for (size_t i = heap_home(heap, tag);; i = (i + 1) & mask) {
-		const struct heap_slot *slot = &heap->slots[i];
+/* Behind the last one is the first. */
+static inline struct heap_bucket *next_bucket(const struct fa_heap *heap,
+					      struct heap_bucket *bucket)
+{
+	size_t next = (size_t)(bucket - heap->buckets) + 1;
 
-		if (!slot->block ||
-		    (slot->tag == tag && heap_block(heap, slot->block - 1)->address == address))
-			return i;
+	return &heap->buckets[next >> heap->bits ? 0 : next];
+}
+
+/* The bucket that has `address`, and *slot in it; NULL: none has. */
+static inline struct heap_bucket *find_slot(const struct fa_heap *heap, uint64_t address,
+					    uint32_t tag, unsigned *slot)
+{
+	for (struct heap_bucket *bucket = home_of(heap, tag);; bucket = next_bucket(heap, bucket)) {
+		for (uint32_t found = heap_match(bucket->tag, tag); found; found &= found - 1) {
+			uint32_t number;
+
+			*slot = (unsigned)__builtin_ctz(found);
+			number = bucket->block[*slot];
+			if (__builtin_expect(
+				    number && heap_block(heap, number - 1)->address == address, 1))
+				return bucket;
+		}
+		if (__builtin_expect(!bucket->passed, 1))
+			return NULL;
 	}
 }
 
 struct fa_block *fa_heap_find(const struct fa_heap *heap, uint64_t address)
 {
-	const struct heap_slot *slot = &heap->slots[heap_probe(heap, address, heap_tag(address))];
+	unsigned slot;
+	const struct heap_bucket *bucket = find_slot(heap, address, heap_tag(address), &slot);
 
-	return slot->block ? heap_block(heap, slot->block - 1) : NULL;
+	return bucket ? heap_block(heap, bucket->block[slot] - 1) : NULL;
+}
+
+/* Put block `number` into the first bucket from its home on that has room. */
+static inline void put_slot(struct fa_heap *heap, uint32_t tag, uint32_t number)
+{
+	struct heap_bucket *bucket = home_of(heap, tag);
+	uint32_t empty;
+
+	for (;; bucket = next_bucket(heap, bucket)) {
+		empty = heap_match(bucket->block, 0);
+		if (__builtin_expect(empty != 0, 1))
+			break;
+		bucket->passed++;
+	}
+
+	unsigned slot = (unsigned)__builtin_ctz(empty);
+
+	bucket->tag[slot] = tag;
+	bucket->block[slot] = number;
 }
 
 static bool heap_grow(struct fa_heap *heap)
@@ -80,23 +115,15 @@ static bool heap_grow(struct fa_heap *heap)
 	size_t n = (size_t)1 << heap->bits;
 
 	bigger.bits++;
-
-	size_t mask = ((size_t)1 << bigger.bits) - 1;
-
-	bigger.slots = alloc_slots(bigger.bits);
-	if (!bigger.slots)
+	bigger.buckets = alloc_buckets(bigger.bits);
+	if (!bigger.buckets)
 		return false;
-	for (size_t i = 0; i < n; i++) {
-		if (!heap->slots[i].block)
-			continue;
-
-		size_t to = heap_home(&bigger, heap->slots[i].tag);
-
-		while (bigger.slots[to].block)
-			to = (to + 1) & mask;
-		bigger.slots[to] = heap->slots[i];
-	}
-	free(heap->slots);
+	for (size_t i = 0; i < n; i++)
+		for (unsigned s = 0; s < HEAP_SLOTS; s++)
+			if (heap->buckets[i].block[s])
+				put_slot(&bigger, heap->buckets[i].tag[s],
+					 heap->buckets[i].block[s]);
+	free(heap->buckets);
 	*heap = bigger;
 	return true;
 }
@@ -149,13 +176,12 @@ struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *ta
 struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
 				       bool *taken)
 {
+	unsigned slot;
+
 	*taken = false;
-	if ((heap->n_live + 1) * 2 > (size_t)1 << heap->bits && !heap_grow(heap))
+	if (__builtin_expect(heap->n_live >> heap->bits >= HEAP_FILL, 0) && !heap_grow(heap))
 		return NULL;
-
-	struct heap_slot *slot = &heap->slots[heap_probe(heap, address, tag)];
-
-	*taken = slot->block != 0;
+	*taken = find_slot(heap, address, tag, &slot) != NULL;
 	if (*taken)
 		return NULL;
 
@@ -163,7 +189,7 @@ struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, u
 
 	if (!number)
 		return NULL;
-	*slot = (struct heap_slot){.tag = tag, .block = number};
+	put_slot(heap, tag, number);
 	heap->n_live++;
 
 	struct fa_block *block = heap_block(heap, number - 1);
@@ -172,40 +198,37 @@ struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, u
 	return block;
 }
 
-bool fa_heap_remove(struct fa_heap *heap, uint64_t address, struct fa_block *ret)
+struct fa_block *fa_heap_take(struct fa_heap *heap, uint64_t address)
 {
-	return fa_heap_remove_tagged(heap, address, heap_tag(address), ret);
+	return fa_heap_take_tagged(heap, address, heap_tag(address));
 }
 
-bool fa_heap_remove_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
-			   struct fa_block *ret)
+struct fa_block *fa_heap_take_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag)
 {
-	size_t mask = ((size_t)1 << heap->bits) - 1;
-	size_t gap = heap_probe(heap, address, tag);
-	uint32_t number = heap->slots[gap].block;
+	unsigned slot;
+	struct heap_bucket *bucket = find_slot(heap, address, tag, &slot);
 
-	if (!number)
-		return false;
-
-	/* Close the gap: move back each follower whose home is not behind it (Knuth 6.4, R). */
-	for (size_t i = (gap + 1) & mask; heap->slots[i].block; i = (i + 1) & mask) {
-		size_t home = heap_home(heap, heap->slots[i].tag);
-
-		if (((i - home) & mask) >= ((i - gap) & mask)) {
-			heap->slots[gap] = heap->slots[i];
-			gap = i;
-		}
-	}
-	heap->slots[gap] = (struct heap_slot){0};
+	if (!bucket)
+		return NULL;
+	for (struct heap_bucket *b = home_of(heap, tag); b != bucket; b = next_bucket(heap, b))
+		b->passed--;
+	heap->dying = bucket->block[slot];
+	bucket->tag[slot] = bucket->block[slot] = 0;
 	heap->n_live--;
+	return heap_block(heap, heap->dying - 1);
+}
 
-	struct fa_block *block = heap_block(heap, number - 1);
+void fa_heap_release(struct fa_heap *heap)
+{
+	if (!heap->dying)
+		return;
 
-	*ret = *block;
+	struct fa_block *block = heap_block(heap, heap->dying - 1);
+
 	block->address = 0;
 	block->stack = heap->first_free;
-	heap->first_free = number;
-	return true;
+	heap->first_free = heap->dying;
+	heap->dying = 0;
 }
 
 static int compare_births(const void *a, const void *b)
@@ -253,25 +276,37 @@ struct ft_error *fa_heap_sort(struct fa_heap *heap)
 
 bool fa_heap_check(const struct fa_heap *heap)
 {
-	size_t n_used = 0, n_live = 0;
+	const size_t n = (size_t)1 << heap->bits;
+	size_t n_used = 0, n_live = 0, n_passed = 0, n_displaced = 0;
 
-	for (size_t i = 0; i < (size_t)1 << heap->bits; i++) {
-		const struct heap_slot *slot = &heap->slots[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct heap_bucket *bucket = &heap->buckets[i];
 
-		if (!slot->block)
-			continue;
-		n_used++;
-		if (slot->block > heap->n_blocks)
+		n_passed += bucket->passed;
+		if (bucket->none)
 			return false;
+		for (unsigned s = 0; s < HEAP_SLOTS; s++) {
+			uint32_t number = bucket->block[s], tag = bucket->tag[s];
+			unsigned slot;
 
-		uint64_t address = heap_block(heap, slot->block - 1)->address;
+			if (!number && tag)
+				return false;
+			if (!number)
+				continue;
+			n_used++;
+			n_displaced += (i - heap_home(heap, tag)) & (n - 1);
+			if (number > heap->n_blocks)
+				return false;
 
-		if (!address || heap_tag(address) != slot->tag ||
-		    heap_probe(heap, address, slot->tag) != i)
-			return false;
+			uint64_t address = heap_block(heap, number - 1)->address;
+
+			if (!address || heap_tag(address) != tag ||
+			    find_slot(heap, address, tag, &slot) != bucket || slot != s)
+				return false;
+		}
 	}
 	for (uint32_t i = 0; i < heap->n_blocks; i++)
-		n_live += heap_block(heap, i)->address != 0;
-	return n_used == heap->n_live && n_live == heap->n_live &&
-	       heap->n_live * 2 <= (size_t)1 << heap->bits;
+		n_live += heap_block(heap, i)->address != 0 && i + 1 != heap->dying;
+	return n_used == heap->n_live && n_live == heap->n_live && n_passed == n_displaced &&
+	       heap->n_live <= n * HEAP_FILL;
 }

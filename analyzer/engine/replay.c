@@ -230,12 +230,13 @@ static inline void block_weigh(const struct fa_engine *engine, struct fa_block *
  * a step of its own. */
 static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *event)
 {
-	struct fa_block died;
+	const struct fa_block *died = fa_heap_take(&engine->heap, event->address);
 
-	fa_heap_remove(&engine->heap, event->address, &died);
 	engine->totals.n_overlaps++;
-	account_died(engine, &died);
-	return dispatch(engine, &(struct fa_step){.event = event, .died = &died});
+	account_died(engine, died);
+	FT_TRY(dispatch(engine, &(struct fa_step){.event = event, .died = died}));
+	fa_heap_release(&engine->heap);
+	return NULL;
 }
 
 /* The event's new block, empty but for its address. */
@@ -271,29 +272,33 @@ static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_e
 static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event,
 				    uint32_t tag)
 {
-	struct fa_block died;
 	struct fa_step step = {.event = event};
 
-	if (fa_heap_remove_tagged(&engine->heap, event->address, tag, &died)) {
-		account_died(engine, &died);
-		account_temporary(engine, &died, event->thread);
-		step.died = &died;
+	step.died = fa_heap_take_tagged(&engine->heap, event->address, tag);
+	if (__builtin_expect(step.died != NULL, 1)) {
+		account_died(engine, step.died);
+		account_temporary(engine, step.died, event->thread);
 	} else {
 		engine->totals.n_unknown_frees++;
 		step.unknown_free = true;
 	}
-	return dispatch(engine, &step);
+	FT_TRY(dispatch(engine, &step));
+	fa_heap_release(&engine->heap);
+	return NULL;
 }
 
 static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft_event *event,
 				       uint32_t tag)
 {
-	struct fa_block died;
+	const struct fa_block *old = fa_heap_take_tagged(&engine->heap, event->old_address, tag);
 	struct fa_step step = {.event = event};
-	struct fa_block *block;
+	struct fa_block died, *block;
 
-	if (fa_heap_remove_tagged(&engine->heap, event->old_address, tag, &died)) {
+	if (old) {
+		/* A copy: its memory is that of the new one, as a rule. */
+		died = *old;
 		step.died = &died;
+		fa_heap_release(&engine->heap);
 	} else {
 		/* Of memory that is no block there is nothing to say. */
 		if (event->api == FT_API_POOL_BACKING)
@@ -427,9 +432,11 @@ LOOK_AHEAD look_ahead_blocks(struct fa_engine *engine, const struct ft_event *ev
 	const struct fa_block *blocks[GROUP];
 	size_t n = 0;
 
+	if (!engine->heap.n_segments)
+		return;
 	for (size_t i = from; i < to; i++) {
 		blocks[n] = fa_heap_near(&engine->heap, engine->ahead.tags[i % ENGINE_AHEAD]);
-		n += blocks[n] && events[i].kind != FT_EVENT_ALLOC;
+		n += events[i].kind != FT_EVENT_ALLOC;
 	}
 	for (size_t k = 0; k < n; k++)
 		__builtin_prefetch(blocks[k], 1);

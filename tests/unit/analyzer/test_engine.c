@@ -260,11 +260,13 @@ START_TEST(the_heap_table_holds_under_churn)
 		bool taken;
 
 		if (addresses[at]) {
-			struct fa_block died;
+			const struct fa_block *died = fa_heap_take(&heap, addresses[at]);
 
-			ck_assert(fa_heap_remove(&heap, addresses[at], &died));
-			ck_assert_uint_eq(died.address, addresses[at]);
-			ck_assert(!fa_heap_remove(&heap, addresses[at], &died));
+			ck_assert_ptr_nonnull(died);
+			ck_assert_uint_eq(died->address, addresses[at]);
+			ck_assert_ptr_null(fa_heap_find(&heap, addresses[at]));
+			fa_heap_release(&heap);
+			ck_assert_ptr_null(fa_heap_take(&heap, addresses[at]));
 			addresses[at] = 0;
 			n_live--;
 		} else {
