@@ -344,11 +344,6 @@ size_t fa_engine_n_live(const struct fa_engine *engine)
 	return engine->heap.n_live;
 }
 
-const struct fa_block *fa_engine_live(const struct fa_engine *engine, uint64_t address)
-{
-	return fa_heap_find(&engine->heap, address);
-}
-
 /* ---- findings ----------------------------------------------------------------------------------
  */
 

@@ -51,6 +51,13 @@ struct engine_ahead {
 	uint32_t tags[ENGINE_AHEAD];		   /* of the address that dies, or is born */
 };
 
+/* Blocks that are known by number: those whose birth and death one chunk has. By number of the
+ * birth in it; of births before `first` the table knows. */
+struct engine_paired {
+	uint32_t block[FT_CHUNK_EVENTS];
+	size_t first;
+};
+
 struct fa_names;
 struct fa_suppressed;
 
@@ -63,6 +70,7 @@ struct fa_engine {
 
 	struct fa_heap heap;
 	struct engine_ahead ahead;
+	struct engine_paired paired;
 	struct fa_totals totals;
 	void *sites_memory;
 	struct site_account *sites;	 /* n_stacks, aligned to a cache line within sites_memory */

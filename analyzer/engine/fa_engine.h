@@ -227,8 +227,6 @@ bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
 /* Those of them that the allocator made: what lies in the heap. */
 bool fa_engine_next_laid(const struct fa_engine *engine, size_t *cursor,
 			 const struct fa_block **ret);
-const struct fa_block *fa_engine_live(const struct fa_engine *engine,
-				      uint64_t address); /* or NULL */
 
 /* "glibc", "jemalloc", "tcmalloc", "mimalloc", or what the recording says. */
 const char *fa_engine_allocator(const struct fa_engine *engine);

@@ -14,7 +14,8 @@
  *
  * The pool grows by segments of one huge page: no block is ever copied or moved.
  *
- *   a slot is in use  <=>  its block is live        n_live == slots in use <= 4 a bucket
+ *   a slot is in use  <=>  its block is live and not known by number
+ *   n_live == slots in use + blocks known by number; slots in use <= 4 a bucket
  *   the home of a block is the bucket that the upper bits of its tag say; it is there, or in the
  *   first behind it that had room when it was born
  *   bucket.passed == number of live blocks whose home is it or before it and whose place is behind
@@ -79,6 +80,14 @@ void fa_heap_release(struct fa_heap *heap);
 struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
 				       bool *taken);
 struct fa_block *fa_heap_take_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag);
+
+/*
+ * The same of a block that whoever frees it knows by number: it is live, but in no bucket and found
+ * by no address. That saves writing the table for most blocks of most programs, which die young.
+ */
+struct fa_block *fa_heap_insert_numbered(struct fa_heap *heap, uint64_t address, uint32_t tag,
+					 bool *taken, uint32_t *number);
+struct fa_block *fa_heap_take_numbered(struct fa_heap *heap, uint32_t number);
 
 /* Number the blocks anew, by birth: what is visited then does not depend on what lived and died
  * before. Pointers to blocks become invalid. */

@@ -161,6 +161,9 @@ static uint32_t block_take(struct fa_heap *heap)
 
 	if (number) {
 		heap->first_free = heap_block(heap, number - 1)->stack;
+		/* The one after it is old, and wanted next. */
+		if (heap->first_free)
+			__builtin_prefetch(heap_block(heap, heap->first_free - 1), 1);
 		return number;
 	}
 	if (heap->n_blocks == (uint64_t)heap->n_segments << HEAP_SEGMENT_BITS && !add_segment(heap))
@@ -173,29 +176,55 @@ struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *ta
 	return fa_heap_insert_tagged(heap, address, heap_tag(address), taken);
 }
 
+/* A new block, number + 1 in *number. NULL: out of memory, or there is one at its address. */
+static inline struct fa_block *block_make(struct fa_heap *heap, uint64_t address, uint32_t tag,
+					  bool *taken, uint32_t *number)
+{
+	struct fa_block *block;
+	unsigned slot;
+
+	*taken = find_slot(heap, address, tag, &slot) != NULL;
+	if (*taken)
+		return NULL;
+	*number = block_take(heap);
+	if (!*number)
+		return NULL;
+	heap->n_live++;
+	block = heap_block(heap, *number - 1);
+	*block = (struct fa_block){.address = address};
+	return block;
+}
+
 struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
 				       bool *taken)
 {
-	unsigned slot;
+	struct fa_block *block;
+	uint32_t number;
 
 	*taken = false;
 	if (__builtin_expect(heap->n_live >> heap->bits >= HEAP_FILL, 0) && !heap_grow(heap))
 		return NULL;
-	*taken = find_slot(heap, address, tag, &slot) != NULL;
-	if (*taken)
-		return NULL;
-
-	uint32_t number = block_take(heap);
-
-	if (!number)
-		return NULL;
-	put_slot(heap, tag, number);
-	heap->n_live++;
-
-	struct fa_block *block = heap_block(heap, number - 1);
-
-	*block = (struct fa_block){.address = address};
+	block = block_make(heap, address, tag, taken, &number);
+	if (block)
+		put_slot(heap, tag, number);
 	return block;
+}
+
+struct fa_block *fa_heap_insert_numbered(struct fa_heap *heap, uint64_t address, uint32_t tag,
+					 bool *taken, uint32_t *number)
+{
+	struct fa_block *block = block_make(heap, address, tag, taken, number);
+
+	if (block)
+		--*number;
+	return block;
+}
+
+struct fa_block *fa_heap_take_numbered(struct fa_heap *heap, uint32_t number)
+{
+	heap->dying = number + 1;
+	heap->n_live--;
+	return heap_block(heap, number);
 }
 
 struct fa_block *fa_heap_take(struct fa_heap *heap, uint64_t address)
@@ -307,6 +336,6 @@ bool fa_heap_check(const struct fa_heap *heap)
 	}
 	for (uint32_t i = 0; i < heap->n_blocks; i++)
 		n_live += heap_block(heap, i)->address != 0 && i + 1 != heap->dying;
-	return n_used == heap->n_live && n_live == heap->n_live && n_passed == n_displaced &&
-	       heap->n_live <= n * HEAP_FILL;
+	return n_used <= heap->n_live && n_live == heap->n_live && n_passed == n_displaced &&
+	       n_used <= n * HEAP_FILL;
 }

@@ -253,13 +253,31 @@ static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *
 	return *ret ? NULL : &ft_enomem;
 }
 
+/* The new block of event `i` of its chunk, which has its death, too. */
+static struct ft_error *insert_paired(struct fa_engine *engine, const struct ft_event *event,
+				      size_t i, uint32_t tag, bool *overlap, struct fa_block **ret)
+{
+	uint32_t *number = &engine->paired.block[i];
+	bool taken;
+
+	*ret = fa_heap_insert_numbered(&engine->heap, event->address, tag, overlap, number);
+	if (__builtin_expect(*overlap, 0)) {
+		FT_TRY(evict(engine, event));
+		*ret = fa_heap_insert_numbered(&engine->heap, event->address, tag, &taken, number);
+	}
+	return *ret ? NULL : &ft_enomem;
+}
+
 static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event,
-				     uint32_t tag)
+				     size_t i, uint32_t tag)
 {
 	struct fa_step step = {.event = event};
 	struct fa_block *block;
 
-	FT_TRY(insert(engine, event, tag, &step.overlap, &block));
+	if (event->pair)
+		FT_TRY(insert_paired(engine, event, i, tag, &step.overlap, &block));
+	else
+		FT_TRY(insert(engine, event, tag, &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = event->time_ns;
 	block->born_seq = event->seq;
@@ -274,7 +292,11 @@ static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_ev
 {
 	struct fa_step step = {.event = event};
 
-	step.died = fa_heap_take_tagged(&engine->heap, event->address, tag);
+	if (event->pair > engine->paired.first)
+		step.died =
+			fa_heap_take_numbered(&engine->heap, engine->paired.block[event->pair - 1]);
+	else
+		step.died = fa_heap_take_tagged(&engine->heap, event->address, tag);
 	if (__builtin_expect(step.died != NULL, 1)) {
 		account_died(engine, step.died);
 		account_temporary(engine, step.died, event->thread);
@@ -385,13 +407,14 @@ static struct ft_error *run_teardown(struct fa_engine *engine)
 	return NULL;
 }
 
+/* Event `i` of its chunk. */
 static inline struct ft_error *replay_event(struct fa_engine *engine, const struct ft_event *event,
-					    uint32_t tag)
+					    size_t i, uint32_t tag)
 {
 	engine->totals.n_events++;
 	switch (event->kind) {
 	case FT_EVENT_ALLOC:
-		return event->address ? replay_alloc(engine, event, tag) : NULL;
+		return event->address ? replay_alloc(engine, event, i, tag) : NULL;
 	case FT_EVENT_FREE:
 		return replay_free(engine, event, tag);
 	case FT_EVENT_REALLOC:
@@ -436,7 +459,7 @@ LOOK_AHEAD look_ahead_blocks(struct fa_engine *engine, const struct ft_event *ev
 		return;
 	for (size_t i = from; i < to; i++) {
 		blocks[n] = fa_heap_near(&engine->heap, engine->ahead.tags[i % ENGINE_AHEAD]);
-		n += events[i].kind != FT_EVENT_ALLOC;
+		n += events[i].kind != FT_EVENT_ALLOC && !events[i].pair;
 	}
 	for (size_t k = 0; k < n; k++)
 		__builtin_prefetch(blocks[k], 1);
@@ -654,6 +677,7 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 {
 	size_t ahead = 0; /* where events begin that were not looked at */
 
+	engine->paired.first = 0;
 	look_ahead_begin(engine, events, n);
 	for (size_t i = 0; i < n;) {
 		const struct ft_event *event = &events[i];
@@ -661,6 +685,8 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 		if (!*inside && event->time_ns >= engine->from_ns) {
 			FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
 			*inside = true;
+			/* All blocks have new numbers. */
+			engine->paired.first = i;
 		}
 		if (event->time_ns > engine->to_ns)
 			break;
@@ -684,7 +710,7 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 			size_t end = stop < ahead ? stop : ahead;
 
 			for (; i < end; i++)
-				FT_TRY(replay_event(engine, &events[i],
+				FT_TRY(replay_event(engine, &events[i], i,
 						    engine->ahead.tags[i % ENGINE_AHEAD]));
 		}
 	}

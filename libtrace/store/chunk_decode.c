@@ -19,6 +19,8 @@ struct ft_decoder {
 	struct ft_model model;
 	struct ft_column_in columns[COL_N];
 	struct ft_code codes[CODE_ESCAPE];
+	/* By birth: number of the event if it is a plain allocation, else 0. */
+	uint32_t birth_event[MODEL_EVENTS + 1];
 	const char *damage; /* the first thing found wrong in the event at hand */
 };
 
@@ -301,9 +303,12 @@ static inline void decode_death(struct ft_model *model, uint32_t thread, uint64_
 	}
 }
 
+/* `event` is number i of `events`. */
 static inline void decode_event(struct ft_decoder *decoder, const struct ft_code *code,
-				struct ft_event *event)
+				struct ft_event *events, uint32_t i)
 {
+	struct ft_event *event = &events[i];
+
 	struct ft_model *model = &decoder->model;
 	struct ft_model_thread *thread = &model->threads[event->thread % MODEL_THREADS];
 	uint32_t dead = 0, stack;
@@ -313,12 +318,17 @@ static inline void decode_event(struct ft_decoder *decoder, const struct ft_code
 	event->flags = code->flags;
 	event->align_log2 = code->align_log2;
 	event->old_address = 0;
+	event->pair = 0;
 	if (code->kind == FT_EVENT_FREE) {
 		stack = decode_stack(decoder, code, &thread->death1, &thread->death2);
 		event->stack = model->stack_id[stack];
 		event->size = event->usable = 0;
 		event->address = decode_ref(decoder, code, &dead);
 		decode_death(model, event->thread, event->address, dead, true);
+		if (dead && decoder->birth_event[dead]) {
+			event->pair = decoder->birth_event[dead];
+			events[event->pair - 1].pair = i + 1;
+		}
 		return;
 	}
 
@@ -335,6 +345,8 @@ static inline void decode_event(struct ft_decoder *decoder, const struct ft_code
 		event->address = decode_address(decoder, code, event);
 	}
 	ft_model_born(model, event->address, event->usable ? event->usable : event->size);
+	decoder->birth_event[model->n_births] =
+		code->kind == FT_EVENT_ALLOC && event->address ? i + 1 : 0;
 }
 
 static inline void facts_add(struct ft_chunk_facts *facts, const struct ft_event *event)
@@ -380,7 +392,7 @@ static const char *decode(struct ft_decoder *decoder, enum ft_columns_type type,
 
 	columns[COL_CODE].at = columns[COL_CODE].end;
 	*facts = (struct ft_chunk_facts){.min_address = UINT64_MAX};
-	for (size_t i = 0; i < head.n_rows; i++) {
+	for (uint32_t i = 0; i < head.n_rows; i++) {
 		struct ft_event *event = &events[i];
 		uint64_t step = take_varint(decoder, COL_TIME);
 
@@ -404,7 +416,7 @@ static const char *decode(struct ft_decoder *decoder, enum ft_columns_type type,
 			event->seq = seq += take_varint(decoder, COL_SEQ);
 
 		if (__builtin_expect(codes[i] < n_codes, 1)) {
-			decode_event(decoder, &decoder->codes[codes[i]], event);
+			decode_event(decoder, &decoder->codes[codes[i]], events, i);
 		} else {
 			struct ft_column_in *escape = &columns[COL_ESCAPE];
 			struct ft_code code;
@@ -416,7 +428,7 @@ static const char *decode(struct ft_decoder *decoder, enum ft_columns_type type,
 			damage = code_check(&code, type);
 			if (damage)
 				return damage;
-			decode_event(decoder, &code, event);
+			decode_event(decoder, &code, events, i);
 		}
 		if (__builtin_expect(decoder->damage != NULL, 0))
 			return decoder->damage;

@@ -110,6 +110,9 @@ struct ft_event {
 	uint8_t api;	 /* enum ft_api */
 	uint8_t flags;	 /* enum ft_event_flags */
 	uint8_t align_log2; /* requested alignment of the aligned calls, otherwise 0 */
+	/* From the reader, of a plain allocation and the plain free of its block where one chunk
+	 * has both: number of the other one in the chunk, counted from 1; else 0. Not written. */
+	uint32_t pair;
 };
 
 #ifdef __cplusplus
