@@ -117,7 +117,7 @@ uint64_t fa_holes_largest(struct fa_holes *holes);
 /* Visit the holes in address order: from *cursor (0 first). */
 bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start, uint64_t *end);
 
-/* The same of those that are a page or larger, at the cost of these alone. */
+/* The same of those that whole pages lie in; it costs a look at each 64 KiB, and at these. */
 bool fa_holes_next_large(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start,
 			 uint64_t *end);
 

@@ -23,32 +23,59 @@ bool fa_holes_next(const struct fa_holes *holes, uint64_t *cursor, uint64_t *sta
 	return false;
 }
 
+/* The first page behind the one of `at`, in its cell or at the beginning of the next, that no edge
+ * of a block is on. False: there is none, *page is then where the next cell begins. */
+static bool next_unused(struct fa_holes *h, const struct fa_holes_cell *cell, uint64_t at,
+			uint64_t *page)
+{
+	uint64_t base = at & -(UINT64_C(1) << CELL_SHIFT);
+	uint32_t unused = (uint32_t)(uint16_t)~cell->used >> page_of(at) >> 1;
+
+	if (unused) {
+		unsigned ahead = 1 + (unsigned)__builtin_ctz(unused);
+
+		*page = base + ((uint64_t)(page_of(at) + ahead) << PAGE_SHIFT);
+		return true;
+	}
+	*page = base + (UINT64_C(1) << CELL_SHIFT);
+	cell = cell_find(h, *page);
+	return !cell || !(cell->used & 1);
+}
+
 bool fa_holes_next_large(const struct fa_holes *holes, uint64_t *cursor, uint64_t *start,
 			 uint64_t *end)
 {
 	struct fa_holes *h = (struct fa_holes *)(uintptr_t)holes;
-	uint64_t at, stop;
+	uint64_t at, gap, stop;
 
 	while (fa_holes_next_covered(h, *cursor, &at)) {
-		uint32_t index = cell_index(h, at);
-		uint64_t gap;
+		const struct fa_holes_cell *cell = cell_find(h, at);
 
-		/* A hole belongs to the cell of the byte before it. */
-		if (index && !h->bounds[index - 1]) {
-			*cursor = (at | ((UINT64_C(1) << CELL_SHIFT) - 1)) + 1;
-			if (!*cursor)
+		/* A block that ends with 8 bytes on a page of positions leaves a page of memory
+		 * free that is none here: such cells are looked at hole by hole. */
+		if (cell && !cell->is_fine) {
+			bool inside;
+
+			if (!next_unused(h, cell, at, &at)) {
+				*cursor = at;
+				continue;
+			}
+			if (!fa_holes_next_covered(h, at, &stop))
 				return false;
-			continue;
+			*cursor = stop;
+			if (!fa_holes_prev_covered(h, at, &gap, &inside) || inside)
+				continue;
+		} else {
+			gap = fa_holes_covered_end(h, at, UINT64_MAX);
+			if (!fa_holes_next_covered(h, gap, &stop))
+				return false;
+			*cursor = stop;
 		}
-		gap = fa_holes_covered_end(h, at, UINT64_MAX);
-		if (!fa_holes_next_covered(h, gap, &stop))
-			return false;
-		*cursor = stop;
-		if (stop - gap < PAGE || !same_region(h, gap - h->phase, stop - h->phase))
-			continue;
 		*start = gap - h->phase;
 		*end = stop - h->phase;
-		return true;
+		if ((*start + PAGE - 1) >> PAGE_SHIFT < *end >> PAGE_SHIFT &&
+		    same_region(h, *start, *end))
+			return true;
 	}
 	return false;
 }
