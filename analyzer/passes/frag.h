@@ -40,7 +40,7 @@ enum {
 	FRAG_ARENA_ROWS = 32, /* heaps over time; more are summed up in the last */
 	/* Chunks and holes looked at for one moment of the series, and blocks for one of the pins,
 	 * at most: beyond that each nth moment is looked at. */
-	FRAG_TRIM_COST = 1 << 15,
+	FRAG_TRIM_COST = 1 << 13,
 	FRAG_SLABS_COST = 1 << 16,
 	FRAG_USEFUL_REQUESTS = 10000,
 	PAGE = 1 << FA_PAGE_SHIFT,
@@ -139,7 +139,7 @@ struct frag_useful {
 /* What malloc_trim() gives back; `top_pages` of it of the main heap's top. */
 struct frag_trim {
 	uint64_t pages, top_pages;
-	uint64_t cost; /* chunks that were looked at */
+	uint64_t cost; /* what was looked at: about 50 ns each */
 };
 
 struct frag_series {

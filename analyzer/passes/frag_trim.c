@@ -104,7 +104,6 @@ struct ft_error *frag_trim(const struct frag *frag, const struct fa_engine *engi
 	while (fa_holes_next_large(holes, &cursor, &start, &end)) {
 		uint64_t border = (start / FRAG_ARENA_BYTES + 1) * FRAG_ARENA_BYTES;
 
-		ret->cost++;
 		/* Between two arenas there is the head of the second. */
 		if (border < end && (fa_holes_tags(holes, start) & FA_TAG_ARENA))
 			continue;
@@ -123,7 +122,8 @@ struct ft_error *frag_trim(const struct frag *frag, const struct fa_engine *engi
 	}
 	ret->top_pages = trim_main_top(frag, &trim);
 	ret->pages = trim.pages + ret->top_pages;
-	ret->cost += trim.n_kept;
+	/* A step a cell and a block of several pages, or a hole instead. */
+	ret->cost = holes->n_cells + frag->layout->pages.n_spans + trim.n_kept;
 	free(trim.kept);
 	return NULL;
 }
