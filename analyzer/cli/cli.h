@@ -52,6 +52,7 @@ struct cli_options {
 	unsigned n_suppressions;
 	const char *print_suppressions; /* "lsan", "valgrind", or NULL */
 	unsigned top;			/* 0: the verb's own number */
+	unsigned jobs;			/* 0: as processors are there */
 	enum cli_color color;
 	enum cli_by by;
 	enum cli_sort sort;

@@ -8,7 +8,7 @@
 
 #include "cli.h"
 
-#define WINDOW "from to no-wait no-keyframes quiet"
+#define WINDOW "from to no-wait no-keyframes jobs quiet"
 #define TEXT   "json color ascii units"
 
 static const char *const summary_passes[] = {"timeline", "leaks",   "errors", "?frag",
@@ -108,7 +108,7 @@ const struct cli_verb cli_verbs[] = {
 	 .example =
 		 "fraganalyze check --max-growth 1MiB/h --format junit -o fragtrace.xml soak.frag",
 	 .options = "max-growth max-live max-rss max-errors baseline allow-partial format output "
-		    "json suppressions from to no-wait no-keyframes quiet color",
+		    "json suppressions from to no-wait no-keyframes jobs quiet color",
 	 .passes = check_passes,
 	 .run = verb_check},
 	{.name = "report",

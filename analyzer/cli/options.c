@@ -186,7 +186,7 @@ static bool take_limit(int id, const char *value, struct cli_options *o)
 	}
 }
 
-static bool parse_number(const char *option, const char *text, unsigned *ret)
+static bool parse_count(const char *option, const char *text, unsigned max, unsigned *ret)
 {
 	char *end;
 
@@ -194,9 +194,9 @@ static bool parse_number(const char *option, const char *text, unsigned *ret)
 
 	unsigned long value = strtoul(text, &end, 10);
 
-	if (!isdigit((unsigned char)*text) || *end || errno || value < 1 || value > 1000000) {
-		fprintf(stderr, "fraganalyze: --%s: '%s' is not a number from 1 to 1000000\n",
-			option, text);
+	if (!isdigit((unsigned char)*text) || *end || errno || value < 1 || value > max) {
+		fprintf(stderr, "fraganalyze: --%s: '%s' is not a number from 1 to %u\n", option,
+			text, max);
 		return false;
 	}
 	*ret = (unsigned)value;
@@ -310,9 +310,9 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 		break;
 	case OPT_TOP:
 	case OPT_TOP_SITES:
-		return parse_number(row->name, value, &o->top);
+		return parse_count(row->name, value, 1000000, &o->top);
 	case OPT_ITERATIONS:
-		return parse_number(row->name, value, &o->iterations);
+		return parse_count(row->name, value, 1000000, &o->iterations);
 	case OPT_BATCH:
 		o->batch = true;
 		break;
@@ -330,6 +330,8 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_FILTER:
 		o->filter = value;
 		break;
+	case OPT_JOBS:
+		return parse_count("jobs", value, 64, &o->jobs);
 	case OPT_BY:
 		o->by = (enum cli_by)choice;
 		break;

@@ -48,14 +48,6 @@ struct site_errors {
 enum { ENGINE_AHEAD = 256 };
 struct engine_ahead {
 	const struct fa_page *pages[ENGINE_AHEAD]; /* of the layout; NULL: unknown */
-	uint32_t tags[ENGINE_AHEAD];		   /* of the address that dies, or is born */
-};
-
-/* Blocks that are known by number: those whose birth and death one chunk has. By number of the
- * birth in it; of births before `first` the table knows. */
-struct engine_paired {
-	uint32_t block[FT_CHUNK_EVENTS];
-	size_t first;
 };
 
 struct fa_names;
@@ -70,7 +62,8 @@ struct fa_engine {
 
 	struct fa_heap heap;
 	struct engine_ahead ahead;
-	struct engine_paired paired;
+	const struct fa_resolution *resolution; /* of the chunk at hand; the feed's */
+	size_t n_evicted;			/* of its list that were replayed */
 	struct fa_totals totals;
 	void *sites_memory;
 	struct site_account *sites;	 /* n_stacks, aligned to a cache line within sites_memory */

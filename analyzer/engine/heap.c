@@ -3,38 +3,35 @@
 #include "fa_heap.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
-enum { HEAP_FIRST_BITS = 8, HEAP_MAX_BITS = 30, HEAP_FIRST_SEGMENTS = 16 };
+#include "huge.h"
 
-static const size_t huge_page = (size_t)2 << 20;
+enum { FIRST_SEGMENTS = 16, LINE = 64 };
 
 /* Huge pages are a request: without them it is only slower. */
-static void *alloc_huge(size_t size)
+void *fa_alloc_huge(size_t size)
 {
-	void *memory = aligned_alloc(huge_page, size);
+	const size_t huge_page = (size_t)2 << 20;
+	void *memory;
 
+	if (size < huge_page)
+		return aligned_alloc(LINE, (size + LINE - 1) & -(size_t)LINE);
+	memory = aligned_alloc(huge_page, (size + huge_page - 1) & -huge_page);
 	if (memory)
 		madvise(memory, size, MADV_HUGEPAGE);
 	return memory;
 }
 
-static struct heap_bucket *alloc_buckets(unsigned bits)
-{
-	size_t size = sizeof(struct heap_bucket) << bits;
-	struct heap_bucket *buckets = size < huge_page ? aligned_alloc(64, size) : alloc_huge(size);
-
-	if (buckets)
-		memset(buckets, 0, size);
-	return buckets;
-}
-
 struct ft_error *fa_heap_init(struct fa_heap *heap)
 {
-	*heap = (struct fa_heap){.bits = HEAP_FIRST_BITS};
-	heap->buckets = alloc_buckets(heap->bits);
-	return heap->buckets ? NULL : &ft_enomem;
+	*heap = (struct fa_heap){0};
+	heap->index = fa_alloc_huge(sizeof(*heap->index));
+	if (heap->index && fa_index_init(heap->index))
+		return NULL;
+	free(heap->index);
+	heap->index = NULL;
+	return &ft_enomem;
 }
 
 void fa_heap_deinit(struct fa_heap *heap)
@@ -42,90 +39,10 @@ void fa_heap_deinit(struct fa_heap *heap)
 	for (uint32_t i = 0; i < heap->n_segments; i++)
 		free(heap->segments[i]);
 	free(heap->segments);
-	free(heap->buckets);
+	if (heap->index)
+		fa_index_deinit(heap->index);
+	free(heap->index);
 	*heap = (struct fa_heap){0};
-}
-
-static inline struct heap_bucket *home_of(const struct fa_heap *heap, uint32_t tag)
-{
-	return &heap->buckets[heap_home(heap, tag)];
-}
-
-/* Behind the last one is the first. */
-static inline struct heap_bucket *next_bucket(const struct fa_heap *heap,
-					      struct heap_bucket *bucket)
-{
-	size_t next = (size_t)(bucket - heap->buckets) + 1;
-
-	return &heap->buckets[next >> heap->bits ? 0 : next];
-}
-
-/* The bucket that has `address`, and *slot in it; NULL: none has. */
-static inline struct heap_bucket *find_slot(const struct fa_heap *heap, uint64_t address,
-					    uint32_t tag, unsigned *slot)
-{
-	for (struct heap_bucket *bucket = home_of(heap, tag);; bucket = next_bucket(heap, bucket)) {
-		for (uint32_t found = heap_match(bucket->tag, tag); found; found &= found - 1) {
-			uint32_t number;
-
-			*slot = (unsigned)__builtin_ctz(found);
-			number = bucket->block[*slot];
-			if (__builtin_expect(
-				    number && heap_block(heap, number - 1)->address == address, 1))
-				return bucket;
-		}
-		if (__builtin_expect(!bucket->passed, 1))
-			return NULL;
-	}
-}
-
-struct fa_block *fa_heap_find(const struct fa_heap *heap, uint64_t address)
-{
-	unsigned slot;
-	const struct heap_bucket *bucket = find_slot(heap, address, heap_tag(address), &slot);
-
-	return bucket ? heap_block(heap, bucket->block[slot] - 1) : NULL;
-}
-
-/* Put block `number` into the first bucket from its home on that has room. */
-static inline void put_slot(struct fa_heap *heap, uint32_t tag, uint32_t number)
-{
-	struct heap_bucket *bucket = home_of(heap, tag);
-	uint32_t empty;
-
-	for (;; bucket = next_bucket(heap, bucket)) {
-		empty = heap_match(bucket->block, 0);
-		if (__builtin_expect(empty != 0, 1))
-			break;
-		bucket->passed++;
-	}
-
-	unsigned slot = (unsigned)__builtin_ctz(empty);
-
-	bucket->tag[slot] = tag;
-	bucket->block[slot] = number;
-}
-
-static bool heap_grow(struct fa_heap *heap)
-{
-	if (heap->bits == HEAP_MAX_BITS)
-		return false;
-
-	struct fa_heap bigger = *heap;
-	size_t n = (size_t)1 << heap->bits;
-
-	bigger.bits++;
-	bigger.buckets = alloc_buckets(bigger.bits);
-	if (!bigger.buckets)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		for (unsigned s = 0; s < HEAP_SLOTS; s++)
-			if (heap->buckets[i].block[s])
-				put_slot(&bigger, heap->buckets[i].tag[s],
-					 heap->buckets[i].block[s]);
-	free(heap->buckets);
-	*heap = bigger;
-	return true;
 }
 
 /* The first segment is in small pages: most heaps are small. */
@@ -133,11 +50,9 @@ static bool add_segment(struct fa_heap *heap)
 {
 	const size_t size = HEAP_SEGMENT_BLOCKS * sizeof(struct fa_block);
 
-	if (heap->n_segments == UINT32_MAX >> HEAP_SEGMENT_BITS)
-		return false;
 	if (heap->n_segments == heap->segments_capacity) {
 		uint32_t capacity =
-			heap->segments_capacity ? heap->segments_capacity * 2 : HEAP_FIRST_SEGMENTS;
+			heap->segments_capacity ? heap->segments_capacity * 2 : FIRST_SEGMENTS;
 		struct fa_block **list = realloc(heap->segments, capacity * sizeof(*list));
 
 		if (!list)
@@ -146,7 +61,8 @@ static bool add_segment(struct fa_heap *heap)
 		heap->segments_capacity = capacity;
 	}
 
-	struct fa_block *blocks = heap->n_segments ? alloc_huge(size) : aligned_alloc(64, size);
+	struct fa_block *blocks =
+		heap->n_segments ? fa_alloc_huge(size) : aligned_alloc(LINE, size);
 
 	if (!blocks)
 		return false;
@@ -154,110 +70,42 @@ static bool add_segment(struct fa_heap *heap)
 	return true;
 }
 
-/* Number + 1 of a block to use, or 0. */
-static uint32_t block_take(struct fa_heap *heap)
+bool fa_heap_reach(struct fa_heap *heap, uint32_t number)
 {
-	uint32_t number = heap->first_free;
-
-	if (number) {
-		heap->first_free = heap_block(heap, number - 1)->stack;
-		/* The one after it is old, and wanted next. */
-		if (heap->first_free)
-			__builtin_prefetch(heap_block(heap, heap->first_free - 1), 1);
-		return number;
-	}
-	if (heap->n_blocks == (uint64_t)heap->n_segments << HEAP_SEGMENT_BITS && !add_segment(heap))
-		return 0;
-	return ++heap->n_blocks;
+	while (number >> HEAP_SEGMENT_BITS >= heap->n_segments)
+		if (!add_segment(heap))
+			return false;
+	/* Numbers come in order, so that this is one at a time. */
+	for (; heap->n_blocks <= number; heap->n_blocks++)
+		heap_block(heap, heap->n_blocks)->address = 0;
+	return true;
 }
 
 struct fa_block *fa_heap_insert(struct fa_heap *heap, uint64_t address, bool *taken)
 {
-	return fa_heap_insert_tagged(heap, address, heap_tag(address), taken);
-}
-
-/* A new block, number + 1 in *number. NULL: out of memory, or there is one at its address. */
-static inline struct fa_block *block_make(struct fa_heap *heap, uint64_t address, uint32_t tag,
-					  bool *taken, uint32_t *number)
-{
-	struct fa_block *block;
-	unsigned slot;
-
-	*taken = find_slot(heap, address, tag, &slot) != NULL;
-	if (*taken)
-		return NULL;
-	*number = block_take(heap);
-	if (!*number)
-		return NULL;
-	heap->n_live++;
-	block = heap_block(heap, *number - 1);
-	*block = (struct fa_block){.address = address};
-	return block;
-}
-
-struct fa_block *fa_heap_insert_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag,
-				       bool *taken)
-{
-	struct fa_block *block;
 	uint32_t number;
 
-	*taken = false;
-	if (__builtin_expect(heap->n_live >> heap->bits >= HEAP_FILL, 0) && !heap_grow(heap))
+	*taken = fa_index_find(heap->index, address) != 0;
+	if (*taken)
 		return NULL;
-	block = block_make(heap, address, tag, taken, &number);
-	if (block)
-		put_slot(heap, tag, number);
-	return block;
-}
-
-struct fa_block *fa_heap_insert_numbered(struct fa_heap *heap, uint64_t address, uint32_t tag,
-					 bool *taken, uint32_t *number)
-{
-	struct fa_block *block = block_make(heap, address, tag, taken, number);
-
-	if (block)
-		--*number;
-	return block;
-}
-
-struct fa_block *fa_heap_take_numbered(struct fa_heap *heap, uint32_t number)
-{
-	heap->dying = number + 1;
-	heap->n_live--;
-	return heap_block(heap, number);
+	number = fa_index_insert(heap->index, address);
+	return number ? fa_heap_born(heap, number - 1, address) : NULL;
 }
 
 struct fa_block *fa_heap_take(struct fa_heap *heap, uint64_t address)
 {
-	return fa_heap_take_tagged(heap, address, heap_tag(address));
+	uint32_t number;
+
+	return fa_index_remove(heap->index, address, &number) && number
+		       ? fa_heap_die(heap, number - 1)
+		       : NULL;
 }
 
-struct fa_block *fa_heap_take_tagged(struct fa_heap *heap, uint64_t address, uint32_t tag)
+struct fa_block *fa_heap_find(const struct fa_heap *heap, uint64_t address)
 {
-	unsigned slot;
-	struct heap_bucket *bucket = find_slot(heap, address, tag, &slot);
+	uint32_t number = fa_index_find(heap->index, address);
 
-	if (!bucket)
-		return NULL;
-	for (struct heap_bucket *b = home_of(heap, tag); b != bucket; b = next_bucket(heap, b))
-		b->passed--;
-	heap->dying = bucket->block[slot];
-	bucket->tag[slot] = bucket->block[slot] = 0;
-	heap->n_live--;
-	return heap_block(heap, heap->dying - 1);
-}
-
-void fa_heap_release(struct fa_heap *heap)
-{
-	if (!heap->dying)
-		return;
-
-	struct fa_block *block = heap_block(heap, heap->dying - 1);
-
-	block->address = 0;
-	block->stack = heap->first_free;
-	heap->first_free = heap->dying;
-	heap->dying = 0;
+	return number ? heap_block(heap, number - 1) : NULL;
 }
 
 static int compare_births(const void *a, const void *b)
@@ -305,37 +153,17 @@ struct ft_error *fa_heap_sort(struct fa_heap *heap)
 
 bool fa_heap_check(const struct fa_heap *heap)
 {
-	const size_t n = (size_t)1 << heap->bits;
-	size_t n_used = 0, n_live = 0, n_passed = 0, n_displaced = 0;
+	size_t n_live = 0, n_found = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct heap_bucket *bucket = &heap->buckets[i];
+	for (uint32_t i = 0; i < heap->n_blocks; i++) {
+		uint64_t address = heap_block(heap, i)->address;
 
-		n_passed += bucket->passed;
-		if (bucket->none)
-			return false;
-		for (unsigned s = 0; s < HEAP_SLOTS; s++) {
-			uint32_t number = bucket->block[s], tag = bucket->tag[s];
-			unsigned slot;
-
-			if (!number && tag)
-				return false;
-			if (!number)
-				continue;
-			n_used++;
-			n_displaced += (i - heap_home(heap, tag)) & (n - 1);
-			if (number > heap->n_blocks)
-				return false;
-
-			uint64_t address = heap_block(heap, number - 1)->address;
-
-			if (!address || heap_tag(address) != tag ||
-			    find_slot(heap, address, tag, &slot) != bucket || slot != s)
-				return false;
-		}
+		if (!address || i + 1 == heap->dying)
+			continue;
+		n_live++;
+		/* Others, whose deaths are known beforehand, are in no bucket. */
+		n_found += fa_index_find(heap->index, address) == i + 1;
 	}
-	for (uint32_t i = 0; i < heap->n_blocks; i++)
-		n_live += heap_block(heap, i)->address != 0 && i + 1 != heap->dying;
-	return n_used <= heap->n_live && n_live == heap->n_live && n_passed == n_displaced &&
-	       n_used <= n * HEAP_FILL;
+	return n_live == heap->n_live && heap->index->n_slots == n_found &&
+	       heap->n_blocks <= heap->index->n_numbers && fa_index_check(heap->index);
 }

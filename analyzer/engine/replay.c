@@ -2,9 +2,9 @@
 /*
  * Replay: events -> live heap, totals, sites -> steps
  *
- * The inner loop of everything offline. An event costs one look-up in the heap and one in the site
- * table; both are asked for some groups of events ahead, because with a large heap each would be a
- * cache miss.
+ * The inner loop of everything offline. Which blocks an event is about has been resolved before
+ * (fa_index.h, feed.h); block and site are asked for some groups of events ahead, because with a
+ * large heap each would be a cache miss.
  */
 #include <stdlib.h>
 
@@ -230,7 +230,8 @@ static inline void block_weigh(const struct fa_engine *engine, struct fa_block *
  * a step of its own. */
 static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *event)
 {
-	const struct fa_block *died = fa_heap_take(&engine->heap, event->address);
+	uint32_t number = engine->resolution->evicted[engine->n_evicted++];
+	const struct fa_block *died = fa_heap_die(&engine->heap, number - 1);
 
 	engine->totals.n_overlaps++;
 	account_died(engine, died);
@@ -240,44 +241,23 @@ static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *e
 }
 
 /* The event's new block, empty but for its address. */
-static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event, uint32_t tag,
-			       bool *overlap, struct fa_block **ret)
+static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event,
+			       uint32_t born, bool *overlap, struct fa_block **ret)
 {
-	bool taken;
-
-	*ret = fa_heap_insert_tagged(&engine->heap, event->address, tag, overlap);
-	if (__builtin_expect(*overlap, 0)) {
+	*overlap = born & FA_EVICTS;
+	if (__builtin_expect(*overlap, 0))
 		FT_TRY(evict(engine, event));
-		*ret = fa_heap_insert(&engine->heap, event->address, &taken);
-	}
-	return *ret ? NULL : &ft_enomem;
-}
-
-/* The new block of event `i` of its chunk, which has its death, too. */
-static struct ft_error *insert_paired(struct fa_engine *engine, const struct ft_event *event,
-				      size_t i, uint32_t tag, bool *overlap, struct fa_block **ret)
-{
-	uint32_t *number = &engine->paired.block[i];
-	bool taken;
-
-	*ret = fa_heap_insert_numbered(&engine->heap, event->address, tag, overlap, number);
-	if (__builtin_expect(*overlap, 0)) {
-		FT_TRY(evict(engine, event));
-		*ret = fa_heap_insert_numbered(&engine->heap, event->address, tag, &taken, number);
-	}
+	*ret = fa_heap_born(&engine->heap, (born & ~FA_EVICTS) - 1, event->address);
 	return *ret ? NULL : &ft_enomem;
 }
 
 static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event,
-				     size_t i, uint32_t tag)
+				     uint32_t born)
 {
 	struct fa_step step = {.event = event};
 	struct fa_block *block;
 
-	if (event->pair)
-		FT_TRY(insert_paired(engine, event, i, tag, &step.overlap, &block));
-	else
-		FT_TRY(insert(engine, event, tag, &step.overlap, &block));
+	FT_TRY(insert(engine, event, born, &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = event->time_ns;
 	block->born_seq = event->seq;
@@ -288,16 +268,12 @@ static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_e
 }
 
 static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event,
-				    uint32_t tag)
+				    uint32_t died)
 {
 	struct fa_step step = {.event = event};
 
-	if (event->pair > engine->paired.first)
-		step.died =
-			fa_heap_take_numbered(&engine->heap, engine->paired.block[event->pair - 1]);
-	else
-		step.died = fa_heap_take_tagged(&engine->heap, event->address, tag);
-	if (__builtin_expect(step.died != NULL, 1)) {
+	if (__builtin_expect(died != 0, 1)) {
+		step.died = fa_heap_die(&engine->heap, died - 1);
 		account_died(engine, step.died);
 		account_temporary(engine, step.died, event->thread);
 	} else {
@@ -310,28 +286,27 @@ static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_ev
 }
 
 static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft_event *event,
-				       uint32_t tag)
+				       const struct fa_resolved *resolved)
 {
-	const struct fa_block *old = fa_heap_take_tagged(&engine->heap, event->old_address, tag);
 	struct fa_step step = {.event = event};
 	struct fa_block died, *block;
 
-	if (old) {
+	if (resolved->died) {
 		/* A copy: its memory is that of the new one, as a rule. */
-		died = *old;
+		died = *fa_heap_die(&engine->heap, resolved->died - 1);
 		step.died = &died;
 		fa_heap_release(&engine->heap);
 	} else {
 		/* Of memory that is no block there is nothing to say. */
-		if (event->api == FT_API_POOL_BACKING)
+		if (!resolved->born)
 			return NULL;
 		engine->totals.n_unknown_frees++;
 		step.unknown_free = true;
 	}
 
-	/* The old block is out of the table but still in the totals, so that a pass which is told
+	/* The old block is out of the heap but still in the totals, so that a pass which is told
 	 * of an overlap sees it as live, as it is. */
-	FT_TRY(insert(engine, event, heap_tag(event->address), &step.overlap, &block));
+	FT_TRY(insert(engine, event, resolved->born, &step.overlap, &block));
 	block_fill(engine, block, event);
 	block->born_ns = step.died ? died.born_ns : event->time_ns;
 	block->born_seq = step.died ? died.born_seq : event->seq;
@@ -407,18 +382,17 @@ static struct ft_error *run_teardown(struct fa_engine *engine)
 	return NULL;
 }
 
-/* Event `i` of its chunk. */
 static inline struct ft_error *replay_event(struct fa_engine *engine, const struct ft_event *event,
-					    size_t i, uint32_t tag)
+					    const struct fa_resolved *resolved)
 {
 	engine->totals.n_events++;
 	switch (event->kind) {
 	case FT_EVENT_ALLOC:
-		return event->address ? replay_alloc(engine, event, i, tag) : NULL;
+		return event->address ? replay_alloc(engine, event, resolved->born) : NULL;
 	case FT_EVENT_FREE:
-		return replay_free(engine, event, tag);
+		return replay_free(engine, event, resolved->died);
 	case FT_EVENT_REALLOC:
-		return event->address ? replay_realloc(engine, event, tag) : NULL;
+		return event->address ? replay_realloc(engine, event, resolved) : NULL;
 	}
 	return NULL;
 }
@@ -436,33 +410,18 @@ static inline uint64_t sought(const struct ft_event *event)
  * Each step is a short loop of its own over a group: a processor that waits for a line, or for the
  * translation of an address, looks only so many instructions ahead for others to ask for.
  */
-LOOK_AHEAD look_ahead_tags(struct fa_engine *engine, const struct ft_event *events, size_t from,
-			   size_t to)
+LOOK_AHEAD look_ahead_blocks(struct fa_engine *engine, size_t from, size_t to)
 {
-	for (size_t i = from; i < to; i++)
-		engine->ahead.tags[i % ENGINE_AHEAD] = heap_tag(sought(&events[i]));
-}
+	const struct fa_resolved *resolved = engine->resolution->events;
 
-LOOK_AHEAD look_ahead_slots(struct fa_engine *engine, size_t from, size_t to)
-{
-	for (size_t i = from; i < to; i++)
-		fa_heap_prefetch_slot(&engine->heap, engine->ahead.tags[i % ENGINE_AHEAD]);
-}
-
-LOOK_AHEAD look_ahead_blocks(struct fa_engine *engine, const struct ft_event *events, size_t from,
-			     size_t to)
-{
-	const struct fa_block *blocks[GROUP];
-	size_t n = 0;
-
-	if (!engine->heap.n_segments)
-		return;
 	for (size_t i = from; i < to; i++) {
-		blocks[n] = fa_heap_near(&engine->heap, engine->ahead.tags[i % ENGINE_AHEAD]);
-		n += events[i].kind != FT_EVENT_ALLOC && !events[i].pair;
+		/* One of both, as a rule; what is not there yet was not used lately either. */
+		uint32_t number =
+			(resolved[i].died ? resolved[i].died : resolved[i].born & ~FA_EVICTS);
+
+		if (number - 1 < engine->heap.n_blocks)
+			__builtin_prefetch(heap_block(&engine->heap, number - 1), 1);
 	}
-	for (size_t k = 0; k < n; k++)
-		__builtin_prefetch(blocks[k], 1);
 }
 
 LOOK_AHEAD look_ahead_accounts(struct fa_engine *engine, const struct ft_event *events, size_t from,
@@ -503,9 +462,7 @@ look_ahead(struct fa_engine *engine, const struct ft_event *events, size_t i, si
 
 	for (size_t k = 0; k <= ENGINE_AHEAD / GROUP; k++)
 		at[k] = i + k * GROUP < n ? i + k * GROUP : n;
-	look_ahead_tags(engine, events, at[3], at[4]);
-	look_ahead_slots(engine, at[3], at[4]);
-	look_ahead_blocks(engine, events, at[2], at[3]);
+	look_ahead_blocks(engine, at[2], at[3]);
 	look_ahead_accounts(engine, events, at[2], at[3]);
 	if (engine->has_layout) {
 		look_ahead_pages(engine, events, at[3], at[4]);
@@ -514,13 +471,9 @@ look_ahead(struct fa_engine *engine, const struct ft_event *events, size_t i, si
 }
 
 /* Before the first event of a chunk: nothing was looked at ahead. */
-static void look_ahead_begin(struct fa_engine *engine, const struct ft_event *events, size_t n)
+static void look_ahead_begin(struct fa_engine *engine)
 {
-	size_t end = n < 3 * GROUP ? n : 3 * GROUP;
-
-	look_ahead_tags(engine, events, 0, end);
-	look_ahead_slots(engine, 0, end);
-	for (size_t i = 0; i < end; i++)
+	for (size_t i = 0; i < ENGINE_AHEAD; i++)
 		engine->ahead.pages[i] = NULL;
 }
 
@@ -672,21 +625,26 @@ static size_t find_stop(const struct fa_engine *engine, const struct ft_event *e
 	return stop;
 }
 
-static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_event *events,
-				     size_t n, bool *inside)
+static struct ft_error *replay_chunk(struct fa_engine *engine, struct fa_feed *feed,
+				     const struct ft_event *events, size_t n, bool *inside)
 {
 	size_t ahead = 0; /* where events begin that were not looked at */
+	/* When the window begins, all blocks get new numbers. */
+	size_t resolved = *inside ? n : find_time(events, 0, n, engine->from_ns);
 
-	engine->paired.first = 0;
-	look_ahead_begin(engine, events, n);
+	if (!fa_feed_is_resolved(feed))
+		FT_TRY(fa_feed_resolve(feed, engine->heap.index, 0, resolved, 0));
+	engine->resolution = fa_feed_resolution(feed);
+	engine->n_evicted = 0;
+	look_ahead_begin(engine);
 	for (size_t i = 0; i < n;) {
 		const struct ft_event *event = &events[i];
 
 		if (!*inside && event->time_ns >= engine->from_ns) {
 			FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
 			*inside = true;
-			/* All blocks have new numbers. */
-			engine->paired.first = i;
+			FT_TRY(fa_feed_resolve(feed, engine->heap.index, i, n, i));
+			resolved = n;
 		}
 		if (event->time_ns > engine->to_ns)
 			break;
@@ -703,63 +661,77 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, const struct ft_e
 
 		while (i < stop) {
 			if (i == ahead) {
-				look_ahead(engine, events, i, n);
+				look_ahead(engine, events, i, resolved);
 				ahead += GROUP;
 			}
 
 			size_t end = stop < ahead ? stop : ahead;
 
 			for (; i < end; i++)
-				FT_TRY(replay_event(engine, &events[i], i,
-						    engine->ahead.tags[i % ENGINE_AHEAD]));
+				FT_TRY(replay_event(engine, &events[i],
+						    &engine->resolution->events[i]));
 		}
 	}
 	return NULL;
 }
 
-static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *feed)
+/* What was live before the first event. */
+static struct ft_error *begin(struct fa_engine *engine, bool *inside)
+{
+	if (engine->rolled) {
+		*inside = true;
+		return fa_engine_roll(engine);
+	}
+	if (engine->start)
+		FT_TRY(fa_engine_resume(engine, false));
+	else
+		FT_TRY(fa_engine_inherit(engine));
+	if (!engine->from_ns) {
+		*inside = true;
+		return fa_engine_begin_window(engine, ENGINE_BOTH);
+	}
+	return NULL;
+}
+
+static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *feed, bool *inside)
 {
 	uint64_t done = 0, total = ft_reader_n_events(engine->reader);
 	const struct ft_event *events;
-	bool inside = false;
 	size_t n;
 
-	if (engine->rolled) {
-		FT_TRY(fa_engine_roll(engine));
-		inside = true;
-	} else if (engine->start) {
-		FT_TRY(fa_engine_resume(engine, false));
-	} else {
-		FT_TRY(fa_engine_inherit(engine));
-	}
-	if (!engine->from_ns && !inside) {
-		FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
-		inside = true;
-	}
 	for (;;) {
 		FT_TRY(fa_feed_next(feed, &events, &n));
 		if (!n)
 			break;
-		FT_TRY(replay_chunk(engine, events, n, &inside));
+		FT_TRY(replay_chunk(engine, feed, events, n, inside));
 		done += n;
 		if (engine->options.progress &&
 		    !engine->options.progress(engine->options.progress_ctx, done, total))
 			return ft_error_create(FT_ERROR_STOPPED, "stopped by the user");
 	}
+	return NULL;
+}
+
+struct ft_error *fa_engine_replay(struct fa_engine *engine)
+{
+	struct fa_feed_options options = {.first = engine->first_chunk,
+					  .to_ns = engine->to_ns,
+					  .n_threads = engine->options.n_threads};
+	struct fa_feed *feed;
+	struct ft_error *error;
+	bool inside = false;
+
+	FT_TRY(begin(engine, &inside));
+	/* Once the window has begun nobody but the feed touches the index. */
+	options.index = inside ? engine->heap.index : NULL;
+	FT_TRY(fa_feed_create(engine->reader, &options, &feed));
+	error = replay_feed(engine, feed, &inside);
+	fa_feed_destroy(feed);
+	if (error)
+		return error;
 	if (!inside)
 		FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
 	/* The last tick is at the end of the window. */
 	return fa_engine_run_due(engine,
 				 engine->to_ns < UINT64_MAX ? engine->to_ns + 1 : UINT64_MAX);
-}
-
-struct ft_error *fa_engine_replay(struct fa_engine *engine)
-{
-	struct fa_feed *feed;
-	struct ft_error *error;
-
-	FT_TRY(fa_feed_create(engine->reader, engine->first_chunk, engine->to_ns, &feed));
-	error = replay_feed(engine, feed);
-	fa_feed_destroy(feed);
-	return error;
 }

@@ -61,6 +61,19 @@ def _(scratch):
                         "%s in %s" % (verb, window))
 
 
+@suite.case("how many threads replay makes no difference", 240)
+def _(scratch):
+    path = make_recording(scratch + "/j.frag", "-n", "700000", "-l", "20000", "-t", "4", "-L", "50",
+                          "-K", "100000")
+    end = analyze_json("summary", path)["to_ns"]
+    middle = ["--from", "%d.%09ds" % divmod(end // 3, 10 ** 9)]
+    for verb, window in (("report", []), ("leaks", middle), ("frag", middle + ["--no-keyframes"])):
+        alone = analyze(verb, path, "--json", "--jobs", "1", *window).stdout
+        for jobs in "2", "4":
+            check_equal(analyze(verb, path, "--json", "--jobs", jobs, *window).stdout, alone,
+                        "%s %s of %s threads" % (verb, " ".join(window), jobs))
+
+
 def compare_leaks(full, rolled, what, innocent=INNOCENT):
     a, b = ({row["site"]: row for row in document["leaks"]} for document in (full, rolled))
     check_equal(sorted(b), sorted(a), "%s: sites" % what)

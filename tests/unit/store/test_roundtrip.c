@@ -45,14 +45,38 @@ static void assert_same(const struct ft_event *got, const struct ft_event *event
 		ck_abort_msg("event %llu came back as another one", (unsigned long long)want.seq);
 }
 
-static void assert_round_trip(const struct ft_event *events, size_t n)
+/* Pairs are of each other, a birth and then the death of the same block. Returns how many events
+ * have one. */
+static size_t assert_pairs(const struct ft_event *events, size_t n)
+{
+	size_t n_paired = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct ft_event *other;
+
+		if (!events[i].pair)
+			continue;
+		ck_assert_uint_le(events[i].pair, n);
+		other = &events[events[i].pair - 1];
+		ck_assert_uint_eq(other->pair, i + 1);
+		ck_assert_uint_eq(other->address, events[i].address);
+		ck_assert_uint_eq(events[i].kind,
+				  other > &events[i] ? FT_EVENT_ALLOC : FT_EVENT_FREE);
+		ck_assert_uint_eq(other->kind, other > &events[i] ? FT_EVENT_FREE : FT_EVENT_ALLOC);
+		n_paired++;
+	}
+	return n_paired;
+}
+
+/* Returns how many events came back with the other one of their block. */
+static size_t assert_round_trip(const struct ft_event *events, size_t n)
 {
 	struct ft_encoder *encoder = ft_encoder_create(1);
 	struct ft_decoder *decoder = ft_decoder_create();
 	struct ft_event *got = malloc(FT_CHUNK_EVENTS * sizeof(*got));
 	struct ft_strbuf blob;
 	struct ft_chunk_facts wrote, read;
-	size_t n_got = 0;
+	size_t n_got = 0, n_paired = 0;
 
 	ft_strbuf_init(&blob);
 	/* Twice: nothing of a chunk may stay behind in the encoder. */
@@ -68,6 +92,7 @@ static void assert_round_trip(const struct ft_event *events, size_t n)
 		ck_assert_uint_eq(n_got, n);
 		for (size_t i = 0; i < n; i++)
 			assert_same(&got[i], &events[i]);
+		n_paired = assert_pairs(got, n);
 		ck_assert_uint_eq(wrote.first_ns, read.first_ns);
 		ck_assert_uint_eq(wrote.last_ns, read.last_ns);
 		ck_assert_uint_eq(wrote.min_address, read.min_address);
@@ -79,6 +104,7 @@ static void assert_round_trip(const struct ft_event *events, size_t n)
 	ft_encoder_destroy(encoder);
 	ft_decoder_destroy(decoder);
 	free(got);
+	return n_paired;
 }
 
 START_TEST(synthetic_traffic_round_trips)
@@ -90,7 +116,7 @@ START_TEST(synthetic_traffic_round_trips)
 	for (size_t chunk = 0; chunk < 4; chunk++) {
 		for (size_t i = 0; i < FT_CHUNK_EVENTS; i++)
 			synth_next(synth, &events[i]);
-		assert_round_trip(events, FT_CHUNK_EVENTS);
+		ck_assert_uint_gt(assert_round_trip(events, FT_CHUNK_EVENTS), 0);
 	}
 	free(events);
 	synth_destroy(synth);
