@@ -223,7 +223,8 @@ struct ft_error *fa_engine_finding_add(struct fa_engine *engine, const struct fa
 const struct fa_finding *fa_engine_finding(const struct fa_engine *engine,
 					   size_t index); /* worst first; NULL past the end */
 
-/* Visit live blocks (order unspecified but repeatable); from finish: what is live at the end. */
+/* Visit live blocks (order unspecified but repeatable); from finish: what is live at the end.
+ * *cursor - 1 is then the number of the block (fa_step.born_number). */
 bool fa_engine_next_live(const struct fa_engine *engine, size_t *cursor,
 			 const struct fa_block **ret);
 /* Those of them that the allocator made: what lies in the heap. */

@@ -78,6 +78,9 @@ struct fa_step {
 	/* Where `born` lies and `died` lay; NULL without it, of an object of a pool, or unless a
 	 * pass needs the layout. */
 	const struct fa_place *born_at, *died_at;
+	/* Of both: a number that no other block has while it lives, for what a pass keeps of each
+	 * block. Numbers are used again, and below the most blocks that ever lived. */
+	uint32_t born_number, died_number;
 	bool unknown_free; /* a free or realloc of an address that was not live */
 	bool overlap;	   /* `born` took the place of a live block whose free was not seen;
 			    * the engine reports that block as `died` in a step of its own first */

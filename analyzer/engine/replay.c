@@ -235,7 +235,8 @@ static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *e
 
 	engine->totals.n_overlaps++;
 	account_died(engine, died);
-	FT_TRY(dispatch(engine, &(struct fa_step){.event = event, .died = died}));
+	FT_TRY(dispatch(engine, &(struct fa_step){
+					.event = event, .died = died, .died_number = number - 1}));
 	fa_heap_release(&engine->heap);
 	return NULL;
 }
@@ -254,7 +255,7 @@ static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *
 static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event,
 				     uint32_t born)
 {
-	struct fa_step step = {.event = event};
+	struct fa_step step = {.event = event, .born_number = (born & ~FA_EVICTS) - 1};
 	struct fa_block *block;
 
 	FT_TRY(insert(engine, event, born, &step.overlap, &block));
@@ -270,7 +271,7 @@ static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_e
 static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event,
 				    uint32_t died)
 {
-	struct fa_step step = {.event = event};
+	struct fa_step step = {.event = event, .died_number = died - 1};
 
 	if (__builtin_expect(died != 0, 1)) {
 		step.died = fa_heap_die(&engine->heap, died - 1);
@@ -288,7 +289,9 @@ static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_ev
 static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft_event *event,
 				       const struct fa_resolved *resolved)
 {
-	struct fa_step step = {.event = event};
+	struct fa_step step = {.event = event,
+			       .born_number = (resolved->born & ~FA_EVICTS) - 1,
+			       .died_number = resolved->died - 1};
 	struct fa_block died, *block;
 
 	if (resolved->died) {

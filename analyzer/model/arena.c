@@ -2,6 +2,9 @@
 /* Requests on a buddy allocator: see fa_arena.h. */
 #include "fa_arena.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 enum { SMALLEST = 32, LARGEST = 4 << 20 };
 
 /* In fa_arena.blocks: such a block takes nothing of the arena. */
@@ -23,7 +26,6 @@ struct ft_error *fa_arena_init(struct fa_arena *arena, const struct fa_arena_opt
 	uint64_t largest = options->largest ? options->largest : LARGEST;
 
 	*arena = (struct fa_arena){.options = *options};
-	ft_map_init(&arena->blocks);
 	if (options->fixed && !options->largest) {
 		largest = smallest;
 		while (largest <= options->fixed / 2 && largest << 1)
@@ -50,7 +52,8 @@ struct ft_error *fa_arena_init(struct fa_arena *arena, const struct fa_arena_opt
 void fa_arena_deinit(struct fa_arena *arena)
 {
 	fa_buddy_deinit(&arena->buddy);
-	ft_map_deinit(&arena->blocks);
+	free(arena->blocks);
+	arena->blocks = NULL;
 }
 
 static unsigned order_of(const struct fa_arena *arena, uint64_t size)
@@ -99,17 +102,31 @@ static void fail(struct fa_arena *arena, uint64_t size, unsigned order, uint64_t
 	};
 }
 
-struct ft_error *fa_arena_born(struct fa_arena *arena, uint64_t address, uint64_t size,
-			       uint64_t seq, uint64_t time_ns)
+static bool reach(struct fa_arena *arena, uint32_t number)
+{
+	size_t n = (size_t)number + number / 2 + 1024;
+	uint64_t *blocks = realloc(arena->blocks, n * sizeof(*blocks));
+
+	if (!blocks)
+		return false;
+	memset(blocks + arena->n_blocks, 0, (n - arena->n_blocks) * sizeof(*blocks));
+	arena->blocks = blocks;
+	arena->n_blocks = n;
+	return true;
+}
+
+struct ft_error *fa_arena_born(struct fa_arena *arena, uint32_t number, uint64_t size, uint64_t seq,
+			       uint64_t time_ns)
 {
 	unsigned order = order_of(arena, size);
-	uint64_t *slot = ft_map_put(&arena->blocks, address, NULL);
 	uint32_t page = FA_BUDDY_NONE;
+	uint64_t *slot;
 
-	if (!slot)
+	if (number >= arena->n_blocks && !reach(arena, number))
 		return &ft_enomem;
+	slot = &arena->blocks[number];
 	if (order > arena->buddy.max_order && !arena->options.fixed) {
-		*slot = (uint64_t)PASSED_BY << 32;
+		*slot = ((uint64_t)PASSED_BY << 32) + 1;
 		arena->now.passed_by += size;
 		arena->now.n_passed++;
 		return NULL;
@@ -121,11 +138,11 @@ struct ft_error *fa_arena_born(struct fa_arena *arena, uint64_t address, uint64_
 		page = fa_buddy_alloc(&arena->buddy, order, 0);
 	}
 	if (page == FA_BUDDY_NONE) {
-		*slot = (uint64_t)FAILED << 32;
+		*slot = ((uint64_t)FAILED << 32) + 1;
 		fail(arena, size, order, seq, time_ns);
 		return NULL;
 	}
-	*slot = page | (uint64_t)order << 32;
+	*slot = (page | (uint64_t)order << 32) + 1;
 	arena->now.requested += size;
 	arena->now.rounded += arena->options.smallest << order;
 	if (arena->now.rounded > arena->peak.rounded)
@@ -133,12 +150,14 @@ struct ft_error *fa_arena_born(struct fa_arena *arena, uint64_t address, uint64_
 	return NULL;
 }
 
-void fa_arena_died(struct fa_arena *arena, uint64_t address, uint64_t size)
+void fa_arena_died(struct fa_arena *arena, uint32_t number, uint64_t size)
 {
 	uint64_t value;
 
-	if (!ft_map_remove(&arena->blocks, address, &value))
+	if (number >= arena->n_blocks || !arena->blocks[number])
 		return;
+	value = arena->blocks[number] - 1;
+	arena->blocks[number] = 0;
 	if (value >> 32 == FAILED)
 		return;
 	if (value >> 32 == PASSED_BY) {

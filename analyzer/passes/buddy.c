@@ -63,8 +63,8 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
 		return &ft_enomem;
 	while (fa_engine_next_laid(engine, &cursor, &block))
-		FT_TRY(fa_arena_born(&b->arena, block->address, block->size, block->born_seq,
-				     block->born_ns));
+		FT_TRY(fa_arena_born(&b->arena, (uint32_t)(cursor - 1), block->size,
+				     block->born_seq, block->born_ns));
 	return NULL;
 }
 
@@ -74,9 +74,9 @@ static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step
 	const struct fa_block *born = step->born;
 
 	if (step->died_at)
-		fa_arena_died(&b->arena, step->died->address, step->died->size);
-	return step->born_at ? fa_arena_born(&b->arena, born->address, born->size, step->event->seq,
-					     step->event->time_ns)
+		fa_arena_died(&b->arena, step->died_number, step->died->size);
+	return step->born_at ? fa_arena_born(&b->arena, step->born_number, born->size,
+					     step->event->seq, step->event->time_ns)
 			     : NULL;
 }
 

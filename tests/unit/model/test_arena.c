@@ -12,9 +12,9 @@ static void setup(struct fa_arena_options options)
 	ck_assert_ptr_null(fa_arena_init(&arena, &options));
 }
 
-static void born(uint64_t address, uint64_t size)
+static void born(uint32_t number, uint64_t size)
 {
-	ck_assert_ptr_null(fa_arena_born(&arena, address, size, address, address * 10));
+	ck_assert_ptr_null(fa_arena_born(&arena, number, size, number, number * UINT64_C(10)));
 }
 
 static void teardown(void)
