@@ -46,13 +46,13 @@ function watch() {
 			const { top, bottom } = element.getBoundingClientRect();
 			return bottom > 0 && top < innerHeight;
 		};
-		if (window.__report?.ready) {
+		if (document.querySelector('main section canvas')) {
 			window.opened.ready ??= performance.now();
 			const boxes = [...document.querySelectorAll('.chart-box, canvas')].filter(inSight);
 			const waiting = [...document.querySelectorAll('p.muted')].some((p) => inSight(p) && /Reading…|读取中…/.test(p.textContent));
 			if (boxes.length > 0 && !waiting && boxes.every((box) => box.tagName === 'CANVAS' || box.querySelector('canvas')))
 				window.opened.fold ??= performance.now();
-			if (window.__report.pending === 0 && window.opened.fold) {
+			if (window.__report.ready && window.__report.pending === 0 && window.opened.fold) {
 				window.opened.all ??= performance.now();
 				return;
 			}

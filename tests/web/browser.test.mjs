@@ -397,7 +397,7 @@ test('a small screen needs no sideways scrolling, in both languages', async () =
 	for (const kind of ['soak', 'machine'])
 		for (const lang of ['en', 'zh']) {
 			const page = await open(file(kind), {
-				hash: `#v=1&lang=${lang}${kind === 'soak' ? '&s=1&r=10000000000000-35000000000000' : ''}`,
+				hash: `#v=1&lang=${lang}${kind === 'soak' ? '&s=1&r=10000000000000-35000000000000&t=28720000000000' : ''}`,
 				context: { viewport: { width: 390, height: 800 } },
 			});
 			assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390, `${kind} ${lang}`);

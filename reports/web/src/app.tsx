@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* The page: header, banners, sections, keyboard, help. */
+import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { countParts } from './container';
+import { countParts, pending } from './container';
 import { SCHEMA, stackText, type Doc } from './doc';
 import { address, bytes, clock, count, percent, visible } from './format';
 import { t, tOr, type Key } from './i18n';
@@ -49,10 +50,44 @@ export interface Page {
 
 const sectionsOf = (page: Page, doc: Doc) => page.sections.map(([id]) => id).filter((id) => page.has(doc, id));
 
+/*
+ * How many sections there are on the page. The first ones come first, what they show is read and drawn, and then the
+ * others follow a few at a time: a reader sees the verdict and the timeline before two dozen charts have been made.
+ */
+const FIRST = 2;
+const AT_ONCE = 6;
+const shown = signal(FIRST);
+const PATIENCE = 40; // frames that the others wait for the first ones' data
+
+function useStages(all: number, done: () => void): void {
+	const n = shown.value;
+	useEffect(() => {
+		if (n >= all) {
+			done();
+			return;
+		}
+		let frame = 0;
+		let waited = 0;
+		const next = () => {
+			if (n === FIRST && pending() > 0 && waited++ < PATIENCE) frame = requestAnimationFrame(next);
+			else shown.value = n + AT_ONCE;
+		};
+		/* what was rendered draws in the frame after the next */
+		frame = requestAnimationFrame(() => (frame = requestAnimationFrame(next)));
+		return () => cancelAnimationFrame(frame);
+	}, [n]);
+}
+
 /* Links to sections must not overwrite the hash: it holds what the reader selected. */
 function jump(id: string): void {
 	const target = document.getElementById(id);
-	if (!target) return;
+	if (!target) {
+		/* not there yet: all of them now */
+		if (shown.value === Infinity) return;
+		shown.value = Infinity;
+		requestAnimationFrame(() => jump(id));
+		return;
+	}
 	const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
 	section.value = id;
 	target.scrollIntoView({ behavior: calm ? 'auto' : 'smooth', block: 'start' });
@@ -67,7 +102,8 @@ function onClick(event: MouseEvent): void {
 	jump(link.getAttribute('href')!.slice(1));
 }
 
-export function App({ doc, page }: { doc: Doc; page: Page }) {
+export function App({ doc, page, onReady }: { doc: Doc; page: Page; onReady: () => void }) {
+	useStages(page.sections.length, onReady);
 	const [help, setHelp] = useState(false);
 	useKeyboard(page, doc, () => setHelp((on) => !on), () => setHelp(false));
 	return (
@@ -81,7 +117,7 @@ export function App({ doc, page }: { doc: Doc; page: Page }) {
 				<Boundary>
 					<page.First doc={doc} />
 				</Boundary>
-				{page.sections.map(([, Part]) => (
+				{page.sections.slice(0, shown.value).map(([, Part]) => (
 					<Boundary>
 						<Part doc={doc} />
 					</Boundary>

@@ -7,7 +7,7 @@
 import { pending } from './container';
 
 export interface ReportHook {
-	ready: boolean;
+	ready: boolean; // all sections are on the page
 	pending: number; // columns that are being read
 	model: (name: string) => unknown;
 	models: string[];

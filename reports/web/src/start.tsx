@@ -35,7 +35,6 @@ export async function start(page: Page): Promise<void> {
 		key: (id) => siteKey(doc, id),
 		id: (key) => siteByKey(doc, key),
 	});
-	render(<App doc={doc} page={page} />, document.getElementById('app')!);
+	render(<App doc={doc} page={page} onReady={() => (hook.ready = true)} />, document.getElementById('app')!);
 	document.getElementById('floor')!.hidden = true;
-	hook.ready = true;
 }
