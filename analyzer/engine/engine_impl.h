@@ -66,8 +66,10 @@ struct fa_engine {
 	size_t n_evicted;			/* of its list that were replayed */
 	struct fa_totals totals;
 	void *sites_memory;
-	struct site_account *sites;	 /* n_stacks, aligned to a cache line within sites_memory */
-	uint64_t sample_bytes;		 /* 0: not sampled */
+	struct site_account *sites; /* n_stacks, aligned to a cache line within sites_memory */
+	uint64_t sample_bytes;	    /* 0: not sampled */
+	uint64_t left_out_ns; /* from then on blocks may be missing (--max-overhead), or UINT64_MAX
+			       */
 	struct site_errors *site_errors; /* n_stacks; NULL: not sampled */
 	uint32_t *start_blocks; /* live at `from`, by stack; NULL when the window starts at 0 */
 	uint64_t epoch;		/* number of the peak; sites start with 0, this with 1 */
@@ -102,7 +104,7 @@ struct fa_engine {
 	size_t n_passes;
 	const struct fa_pass_ops *refused[ENGINE_MAX_PASSES]; /* added, but they can't be run */
 	size_t n_refused;
-	char refusal[192]; /* why; "": they can */
+	char refusal[256]; /* why; "": they can */
 	/* Those with on_step, in order: the inner loop walks nothing else. */
 	struct fa_pass *steppers[ENGINE_MAX_PASSES];
 	size_t n_steppers;

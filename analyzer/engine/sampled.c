@@ -18,12 +18,37 @@
 
 enum { SAMPLE_MAX_BITS = 26 }; /* 64 MiB: FORMAT.md, I20 */
 
+static struct ft_error *first_left_out(void *ctx, const struct ft_governor_row *row)
+{
+	uint64_t *first_ns = ctx;
+
+	if ((row->sample_bytes || row->n_left_out) && row->time_ns < *first_ns)
+		*first_ns = row->time_ns;
+	return NULL;
+}
+
+/* Where a limit of the overhead had blocks left out: what lies in the heap is known before that. */
+static struct ft_error *find_left_out(struct fa_engine *engine)
+{
+	engine->left_out_ns = UINT64_MAX;
+	FT_TRY(ft_reader_governor(engine->reader, first_left_out, &engine->left_out_ns));
+	if (engine->left_out_ns <= engine->to_ns)
+		snprintf(engine->refusal, sizeof(engine->refusal),
+			 "from %.3f s on blocks were left out to keep the overhead low "
+			 "(--max-overhead): that can only be told from every block; before that, "
+			 "with --to %.3fs",
+			 (double)engine->left_out_ns / 1e9,
+			 (double)(engine->left_out_ns / 1000000) / 1e3 - 0.001);
+	return NULL;
+}
+
 struct ft_error *fa_engine_find_rate(struct fa_engine *engine)
 {
 	const char *meta = ft_reader_meta(engine->reader, "sample_bytes");
 	struct fa_text rate;
 	char *end;
 
+	FT_TRY(find_left_out(engine));
 	if (!meta)
 		return NULL;
 	engine->sample_bytes = strtoull(meta, &end, 10);
@@ -60,7 +85,10 @@ uint64_t fa_engine_usable(const struct fa_engine *engine, const struct fa_block 
 
 const char *fa_engine_refuses(const struct fa_engine *engine, const struct fa_pass_ops *ops)
 {
-	return ops->needs_all_blocks && engine->sample_bytes ? engine->refusal : NULL;
+	return ops->needs_all_blocks &&
+			       (engine->sample_bytes || engine->left_out_ns <= engine->to_ns)
+		       ? engine->refusal
+		       : NULL;
 }
 
 uint64_t fa_engine_sample_bytes(const struct fa_engine *engine)

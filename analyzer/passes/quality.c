@@ -29,6 +29,8 @@ struct quality {
 	int64_t tracer_bytes; /* -1: not sampled */
 	uint64_t packed_bytes, frames, resolved;
 	char *parent;
+	struct ft_governor_row *steps;
+	size_t n_steps;
 	uint64_t n_children; /* rows of images without a recording of their own */
 };
 
@@ -70,6 +72,8 @@ static const char *const meta_keys[] = {
 	"max_bytes",
 	"max_age_ns",
 	"sample_set_full",
+	"max_overhead_ppm",
+	"unrecorded_frees",
 };
 
 static struct ft_error *add_loss(void *ctx, const struct ft_loss_row *row)
@@ -88,6 +92,18 @@ static struct ft_error *add_loss(void *ctx, const struct ft_loss_row *row)
 		.reason = row->reason ? ft_arena_strdup(&q->arena, row->reason) : NULL,
 	};
 	q->n_lost += row->n_events;
+	return NULL;
+}
+
+static struct ft_error *add_step(void *ctx, const struct ft_governor_row *row)
+{
+	struct quality *q = ctx;
+	struct ft_governor_row *steps = realloc(q->steps, (q->n_steps + 1) * sizeof(*steps));
+
+	if (!steps)
+		return &ft_enomem;
+	q->steps = steps;
+	q->steps[q->n_steps++] = *row;
 	return NULL;
 }
 
@@ -124,6 +140,90 @@ static struct ft_error *add_killed(const struct ft_process_row *process, struct 
 								  .severity = FA_INFO,
 								  .text = text,
 								  .section = "quality"});
+}
+
+/* How long each kind of step was in force. */
+static void add_up_steps(const struct quality *q, uint64_t end_ns, uint64_t *cut_ns,
+			 uint64_t *left_out_ns)
+{
+	*cut_ns = *left_out_ns = 0;
+	for (size_t i = 0; i < q->n_steps; i++) {
+		uint64_t from = q->steps[i].time_ns;
+		uint64_t to = i + 1 < q->n_steps ? q->steps[i + 1].time_ns : end_ns;
+
+		if (to > from && q->steps[i].sample_bytes)
+			*left_out_ns += to - from;
+		else if (to > from && q->steps[i].step)
+			*cut_ns += to - from;
+	}
+}
+
+/* What a limit of the overhead has cost the recording. */
+static struct ft_error *add_governed(const struct quality *q, struct fa_engine *engine)
+{
+	const struct ft_governor_row *last = q->n_steps ? &q->steps[q->n_steps - 1] : NULL;
+	double limit = (double)ft_reader_meta_int(fa_engine_reader(engine), "max_overhead_ppm", 0);
+	struct fa_text cut, left_out, blocks, bytes;
+	uint64_t cut_ns, left_out_ns;
+	char text[320];
+
+	add_up_steps(q, fa_engine_to_ns(engine), &cut_ns, &left_out_ns);
+	if (!last || (!cut_ns && !left_out_ns && !last->n_left_out))
+		return NULL;
+	fa_format_time(cut_ns, &cut);
+	if (last->n_left_out)
+		snprintf(
+			text, sizeof(text),
+			"To keep what recording adds below %g %%, stacks were cut for %s, and for "
+			"%s blocks were left out (%s of %s): figures of that time are lower bounds",
+			limit / 1e4, cut.s, fa_format_time(left_out_ns, &left_out),
+			fa_format_count(last->n_left_out, &blocks),
+			fa_format_bytes(last->bytes_left_out, &bytes));
+	else
+		snprintf(text, sizeof(text),
+			 "To keep what recording adds below %g %%, stacks were cut for %s: a site "
+			 "may be two there",
+			 limit / 1e4, cut.s);
+	return fa_engine_finding_add(
+		engine, &(struct fa_finding){.code = "governed",
+					     .severity = last->n_left_out ? FA_LOW : FA_INFO,
+					     .text = text,
+					     .section = "quality",
+					     .weight = last->bytes_left_out});
+}
+
+static void emit_governor(const struct quality *q, struct ft_reader *reader, struct fa_json *json)
+{
+	if (!q->n_steps) {
+		fa_json_kv_null(json, "governor");
+		return;
+	}
+	fa_json_key(json, "governor");
+	fa_json_object_begin(json);
+	fa_json_kv_i64(json, "limit_ppm", ft_reader_meta_int(reader, "max_overhead_ppm", 0));
+	fa_json_key(json, "steps");
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < q->n_steps; i++) {
+		const struct ft_governor_row *step = &q->steps[i];
+
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "time_ns", step->time_ns);
+		fa_json_kv_u64(json, "step", step->step);
+		if (step->depth)
+			fa_json_kv_u64(json, "depth", step->depth);
+		else
+			fa_json_kv_null(json, "depth");
+		if (step->sample_bytes)
+			fa_json_kv_u64(json, "sample_bytes", step->sample_bytes);
+		else
+			fa_json_kv_null(json, "sample_bytes");
+		fa_json_kv_u64(json, "overhead_ppm", step->overhead_ppm);
+		fa_json_kv_u64(json, "left_out_blocks", step->n_left_out);
+		fa_json_kv_u64(json, "left_out_bytes", step->bytes_left_out);
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	fa_json_object_end(json);
 }
 
 static struct ft_error *add_findings(const struct quality *q, struct fa_engine *engine)
@@ -187,6 +287,7 @@ static struct ft_error *quality_finish(struct fa_pass *pass)
 	struct ft_process_row process = {0};
 
 	FT_TRY(ft_reader_losses(reader, add_loss, q));
+	FT_TRY(ft_reader_governor(reader, add_step, q));
 	FT_TRY(ft_reader_timeline(reader, last_tracer, q));
 	FT_TRY(ft_reader_process(reader, &process));
 	if (process.parent_recording && *process.parent_recording) {
@@ -198,6 +299,7 @@ static struct ft_error *quality_finish(struct fa_pass *pass)
 	FT_TRY(ft_reader_children(reader, count_child, q));
 	FT_TRY(add_killed(&process, engine));
 	FT_TRY(add_unknown_inheritance(engine));
+	FT_TRY(add_governed(q, engine));
 	return add_findings(q, engine);
 }
 
@@ -240,6 +342,7 @@ static struct ft_error *quality_emit(const struct fa_pass *pass, struct fa_doc *
 		fa_json_object_end(json);
 	}
 	fa_json_array_end(json);
+	emit_governor(q, reader, json);
 	if (q->frames)
 		fa_json_kv_f64(json, "symbolised_pct",
 			       100.0 * (double)q->resolved / (double)q->frames);
@@ -274,6 +377,7 @@ static void quality_deinit(struct fa_pass *pass)
 
 	ft_arena_deinit(&q->arena);
 	free(q->losses);
+	free(q->steps);
 }
 
 const struct fa_pass_ops fa_pass_quality = {

@@ -256,6 +256,22 @@ static bool is_late_death(struct co_session *session, uint64_t address, uint64_t
 	return true;
 }
 
+/* An event of a block that is not known because it was left out; by whom, where both did, nobody
+ * knows. */
+static void count_left_out(struct co_session *session)
+{
+	if (session->was_paused)
+		session->counters.n_paused++;
+	else
+		session->counters.n_unrecorded++;
+}
+
+/* Is a block that is not known one that was left out? Not where there was no memory to know it. */
+static bool leaves_unknown_out(const struct co_session *session)
+{
+	return session->was_paused || (session->left_out && !session->counters.n_untracked);
+}
+
 static void apply_alloc(struct co_session *session, struct co_ring *ring,
 			const struct co_record *record)
 {
@@ -281,8 +297,8 @@ void co_apply_free(struct co_session *session, struct co_ring *ring, const struc
 	if (is_late_death(session, record->address, record->stamp))
 		return;
 	/* Its birth was left out, and so is its death. */
-	if (session->was_paused && !co_live_find(&session->live, record->address, &block)) {
-		session->counters.n_paused++;
+	if (leaves_unknown_out(session) && !co_live_find(&session->live, record->address, &block)) {
+		count_left_out(session);
 		note_free(session, ring, record, NULL, 0);
 		return;
 	}
@@ -305,7 +321,10 @@ static bool apply_paused_realloc(struct co_session *session, struct co_ring *rin
 
 	if (!session->paused && known)
 		return false;
-	session->counters.n_paused++;
+	/* A plain allocation, as always. */
+	if (!session->paused && !record->old_address)
+		return false;
+	count_left_out(session);
 	if (session->paused && known) {
 		part.address = record->old_address;
 		part.old_address = 0;
@@ -323,7 +342,7 @@ static bool apply_paused_realloc(struct co_session *session, struct co_ring *rin
 void co_apply_realloc(struct co_session *session, struct co_ring *ring,
 		      const struct co_record *record)
 {
-	if (session->was_paused && apply_paused_realloc(session, ring, record))
+	if (leaves_unknown_out(session) && apply_paused_realloc(session, ring, record))
 		return;
 
 	uint64_t time_ns = event_time(session, record);

@@ -177,6 +177,8 @@ static void write_shares(struct co_session *session)
 	put_share(&ledger, "events_read", counters->n_records);
 	put_share(&ledger, "lost_events", counters->n_lost);
 	put_share(&ledger, session->was_paused ? "paused_events" : NULL, counters->n_paused);
+	put_share(&ledger, session->segment.max_overhead ? "unrecorded_frees" : NULL,
+		  counters->n_unrecorded);
 	put_share(&ledger, "unknown_frees", counters->n_unknown_frees);
 	put_share(&ledger, "invalid_frees", session->errors.n_invalid);
 	put_share(&ledger, "bad_sizes", session->errors.n_bad_sizes);
@@ -287,6 +289,8 @@ static void write_account(struct co_session *session, uint64_t end_ns)
 	co_end_write_sites(session);
 	co_mapped_write(session);
 	co_pools_write(session);
+	if (session->segment.max_overhead)
+		co_governor_row(session, end_ns);
 }
 
 void co_end_write(struct co_session *session)
@@ -352,5 +356,7 @@ void co_end_rotate(struct co_session *session, struct co_request *request)
 	co_session_clock(session);
 	if (session->paused)
 		co_request_mark(session, request, "pause");
+	if (session->segment.max_overhead)
+		co_governor_row(session, at_ns);
 	co_apply_timeline(session, at_ns, true);
 }

@@ -216,6 +216,8 @@ static struct ft_error *write_settings(struct ft_writer *writer, const struct co
 	FT_TRY(ft_writer_meta(writer, "unwind", unwind < FT_UNWIND_N ? names[unwind] : "unknown"));
 	FT_TRY(ft_writer_meta_int(writer, "free_stacks",
 				  !!(segment->options & FT_OPTION_FREE_STACKS)));
+	if (segment->max_overhead)
+		FT_TRY(ft_writer_meta_int(writer, "max_overhead_ppm", segment->max_overhead));
 	if (!segment->sample_bytes)
 		return NULL;
 	return ft_writer_meta_int(writer, "sample_bytes", (int64_t)segment->sample_bytes);
@@ -420,6 +422,8 @@ static struct ft_error *write_op(struct co_writer_state *recording, const struct
 		return ft_writer_mark(writer, &op->mark);
 	case CO_OP_POOL:
 		return ft_writer_pool(writer, &op->pool);
+	case CO_OP_GOVERNOR:
+		return ft_writer_governor(writer, &op->governor);
 	case CO_OP_MAP_CALL:
 		return ft_writer_map_call(writer, &op->map_call);
 	case CO_OP_MAP_SITE:

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "ft_error.h"
+#include "ft_governor.h"
 #include "ft_hello.h"
 #include "ft_sample.h"
 
@@ -52,6 +53,8 @@ static struct ft_error *segment_check(struct co_segment *segment)
 	    header.max_nodes > MAX_NODES || header.ring_bytes < 4096 ||
 	    header.ring_bytes > MAX_RING_BYTES || (header.ring_bytes & (header.ring_bytes - 1)))
 		return ft_error_create(FT_ERROR_INPUT, "the segment's sizes are out of range");
+	if (header.max_overhead > FT_OVERHEAD_MOST)
+		return ft_error_create(FT_ERROR_INPUT, "the segment's limit is out of range");
 	if (header.sample_bytes > FT_SAMPLE_MAX)
 		return ft_error_create(FT_ERROR_INPUT,
 				       "the segment's sampling rate is out of range");
@@ -70,6 +73,7 @@ static struct ft_error *segment_check(struct co_segment *segment)
 	segment->clock_source = header.clock_source;
 	segment->options = header.options;
 	segment->sample_bytes = header.sample_bytes;
+	segment->max_overhead = header.max_overhead;
 	segment->ppid = header.ppid;
 	segment->parent_pid = header.parent_pid;
 	segment->start_stamp = header.start_stamp;

@@ -42,6 +42,7 @@ struct co_segment {
 	uint32_t clock_source;
 	uint32_t options;      /* enum ft_option */
 	uint64_t sample_bytes; /* 0: not sampled */
+	uint32_t max_overhead; /* ft_governor.h; 0: no limit */
 	int32_t ppid, parent_pid;
 	uint64_t start_stamp, fork_stamp;
 	int64_t start_monotonic_ns, start_realtime_ns, start_boottime_ns;

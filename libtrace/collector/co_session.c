@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "ft_error.h"
+#include "ft_governor.h"
 #include "ft_weight.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -41,6 +42,13 @@ struct ft_error *co_session_create(struct co_spill *spill, pid_t pid, struct co_
 	if (session->segment.sample_bytes)
 		session->timeline.count_bits = FT_WEIGHT_BLOCK_BITS;
 	session->sites_interval = CO_SITES_NS;
+	/* A forked child frees blocks of its parent, which are not known here: none is left out,
+	 * lest such frees be taken for those of blocks that were. */
+	co_governor_init(&session->governor, session->segment.max_overhead / 1e6,
+			 session->segment.parent_pid ||
+					 session->segment.origin.kind == CO_ORIGIN_FORK
+				 ? FT_GOVERNOR_CUTS
+				 : FT_GOVERNOR_STEPS - 1);
 	session->floor_limit_ns = CO_FLOOR_LIMIT_NS;
 	session->slack_ns = CO_SLACK_NS;
 
@@ -64,6 +72,8 @@ struct ft_error *co_session_create(struct co_spill *spill, pid_t pid, struct co_
 	session->sites_written = now.monotonic_ns;
 
 	co_session_op(session, co_op_create(CO_OP_OPEN, 0));
+	if (session->segment.max_overhead)
+		co_governor_row(session, 0);
 	co_session_flush(session);
 	*ret = session;
 	return NULL;
@@ -520,6 +530,7 @@ enum co_pass_result co_session_pass(struct co_session *session)
 	if (!final) {
 		co_apply_timeline(session, co_timebase_peek(&session->timebase, bound), false);
 		answer_exit(session, now.stamp, bound);
+		co_governor_pass(session);
 		if (session->exit_seen && !session->exit_answered)
 			more = true;
 	} else if (at_end) {

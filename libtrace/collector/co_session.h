@@ -26,6 +26,7 @@
 
 #include "co_clock.h"
 #include "co_errors.h"
+#include "co_governor.h"
 #include "co_late.h"
 #include "co_live.h"
 #include "co_mapped.h"
@@ -99,6 +100,7 @@ struct co_counters {
 	uint64_t n_untracked;	/* blocks that the live table had no memory for */
 	uint64_t n_lost;	/* events that producers dropped and told of */
 	uint64_t n_paused;	/* events left out because a user wished so */
+	uint64_t n_unrecorded;	/* frees of blocks that the program left out: the governor */
 };
 
 /* Figures of the whole life of the program, whatever recordings it has. */
@@ -135,6 +137,7 @@ struct co_session {
 	struct co_errors errors;
 	struct co_mapped mapped;
 	struct co_pools pools;
+	struct co_governor governor;
 	struct co_counters counters;
 	struct co_sums before;		       /* of recordings that are closed, and */
 	uint64_t ledger_before[CO_LEDGER_MAX]; /* what their ledgers had */
@@ -149,6 +152,7 @@ struct co_session {
 	bool out_of_memory;
 	bool finished;
 	bool paused, was_paused; /* co_request.h; ever */
+	bool left_out;		 /* by the governor, blocks have been */
 
 	/* drain to sampler: recordings that were closed; the next one's rows come after them */
 	_Atomic uint32_t part;

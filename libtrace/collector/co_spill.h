@@ -40,6 +40,7 @@ enum co_op_kind {
 	CO_OP_MARK,
 	CO_OP_ERROR,
 	CO_OP_POOL,
+	CO_OP_GOVERNOR,
 	CO_OP_MAP_CALL,
 	CO_OP_MAP_SITE,
 	CO_OP_LOSS,
@@ -64,6 +65,7 @@ struct co_op {
 		struct ft_mark_row mark;
 		struct ft_error_row error;
 		struct ft_pool_row pool;
+		struct ft_governor_row governor;
 		struct ft_map_call_row map_call; /* texts are static */
 		struct ft_map_site_row map_site;
 		struct ft_loss_row loss;

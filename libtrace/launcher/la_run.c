@@ -27,6 +27,7 @@
 #include "co_notice.h"
 #include "ft_cleanup.h"
 #include "ft_error.h"
+#include "ft_governor.h"
 #include "ft_hello.h"
 #include "ft_sample.h"
 #include "ft_strbuf.h"
@@ -222,6 +223,8 @@ static struct ft_error *set_environment(struct run *run)
 		rc |= setenv("FRAGTRACE_STALL_LIMIT_MS", options->stall_limit, 1);
 	if (options->unwind)
 		rc |= setenv("FRAGTRACE_UNWIND", options->unwind, 1);
+	if (options->max_overhead)
+		rc |= setenv(FT_ENV_MAX_OVERHEAD, options->max_overhead, 1);
 	if (options->sample)
 		rc |= setenv(FT_ENV_SAMPLE, options->sample, 1);
 	if (options->follow)

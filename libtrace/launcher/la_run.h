@@ -16,8 +16,9 @@ struct la_run_options {
 	/* As given; NULL: the default. */
 	const char *depth, *on_full, *stall_limit, *unwind, *follow, *min_events, *max_size,
 		*max_age;
-	const char *sample; /* a size that ft_sample_parse() takes */
-	char **argv;	    /* the program's; NULL-terminated */
+	const char *sample;	  /* a size that ft_sample_parse() takes */
+	const char *max_overhead; /* what ft_overhead_parse() takes */
+	char **argv;		  /* the program's; NULL-terminated */
 };
 
 /*

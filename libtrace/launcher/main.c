@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "ft_error.h"
+#include "ft_governor.h"
 #include "ft_quantity.h"
 #include "ft_sample.h"
 #include "la_control.h"
@@ -57,6 +58,9 @@ static const char run_help[] =
 	"      --free-stacks     record where blocks are freed, too\n"
 	"      --sample BYTES    record a sample, about one block per so many bytes (512KiB is a\n"
 	"                        good one for production): figures are then estimates\n"
+	"      --max-overhead P  keep what recording adds below P percent of the program's own\n"
+	"                        time (5%): first fewer frames of stacks, then fewer blocks are\n"
+	"                        recorded; every step is in the recording\n"
 	"      --self-check      compare every stack with libunwind's (very slow)\n"
 	"      --on-full POLICY  wait (default): lossless, the program may wait for the disk;\n"
 	"                        drop: never wait, losses are counted and shown\n"
@@ -134,6 +138,7 @@ static int run(int argc, char **argv)
 		UNWIND,
 		FREE_STACKS,
 		SAMPLE,
+		MAX_OVERHEAD,
 		SELF_CHECK,
 		ON_FULL,
 		STALL_LIMIT,
@@ -144,21 +149,23 @@ static int run(int argc, char **argv)
 		MAX_AGE,
 		HELP
 	};
-	static const struct option longs[] = {{"output", required_argument, NULL, 'o'},
-					      {"depth", required_argument, NULL, DEPTH},
-					      {"unwind", required_argument, NULL, UNWIND},
-					      {"free-stacks", no_argument, NULL, FREE_STACKS},
-					      {"sample", required_argument, NULL, SAMPLE},
-					      {"self-check", no_argument, NULL, SELF_CHECK},
-					      {"on-full", required_argument, NULL, ON_FULL},
-					      {"stall-limit", required_argument, NULL, STALL_LIMIT},
-					      {"no-symbols", no_argument, NULL, NO_SYMBOLS},
-					      {"follow", required_argument, NULL, FOLLOW},
-					      {"min-events", required_argument, NULL, MIN_EVENTS},
-					      {"max-size", required_argument, NULL, MAX_SIZE},
-					      {"max-age", required_argument, NULL, MAX_AGE},
-					      {"help", no_argument, NULL, HELP},
-					      {0}};
+	static const struct option longs[] = {
+		{"output", required_argument, NULL, 'o'},
+		{"depth", required_argument, NULL, DEPTH},
+		{"unwind", required_argument, NULL, UNWIND},
+		{"free-stacks", no_argument, NULL, FREE_STACKS},
+		{"sample", required_argument, NULL, SAMPLE},
+		{"max-overhead", required_argument, NULL, MAX_OVERHEAD},
+		{"self-check", no_argument, NULL, SELF_CHECK},
+		{"on-full", required_argument, NULL, ON_FULL},
+		{"stall-limit", required_argument, NULL, STALL_LIMIT},
+		{"no-symbols", no_argument, NULL, NO_SYMBOLS},
+		{"follow", required_argument, NULL, FOLLOW},
+		{"min-events", required_argument, NULL, MIN_EVENTS},
+		{"max-size", required_argument, NULL, MAX_SIZE},
+		{"max-age", required_argument, NULL, MAX_AGE},
+		{"help", no_argument, NULL, HELP},
+		{0}};
 	struct la_run_options options = {0};
 	struct ft_error *error;
 	int c, status, sig;
@@ -191,6 +198,13 @@ static int run(int argc, char **argv)
 					     "at most, not ",
 					     optarg);
 			options.sample = optarg;
+			break;
+		case MAX_OVERHEAD:
+			if (!ft_overhead_parse(optarg))
+				return usage("--max-overhead is a percentage such as 5%, from 0.1% "
+					     "to 1000%, not ",
+					     optarg);
+			options.max_overhead = optarg;
 			break;
 		case SELF_CHECK:
 			options.self_check = true;
@@ -238,6 +252,8 @@ static int run(int argc, char **argv)
 			return LA_OWN_FAILURE;
 		}
 	}
+	if (options.sample && options.max_overhead)
+		return usage("--sample and --max-overhead exclude each other", "");
 	if (optind == argc)
 		return usage("which program?", "");
 	options.argv = argv + optind;

@@ -38,7 +38,7 @@
 #define FT_ADDRESS_PREFIX "fragtrace/"
 #define FT_SOCKET_PREFIX  "fragtrace." /* of the launcher's: its pid follows */
 
-enum { FT_SEGMENT_VERSION = 7, FT_ADDRESS_BYTES = 108 /* of a socket's name, NUL included */ };
+enum { FT_SEGMENT_VERSION = 8, FT_ADDRESS_BYTES = 108 /* of a socket's name, NUL included */ };
 
 /* Descriptors: the segment's memfd, then the image's own listening socket, if it has one. */
 struct ft_hello {

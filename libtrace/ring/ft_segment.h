@@ -99,7 +99,11 @@ struct ft_ring_header {
 	_Atomic uint32_t
 		futex; /* bumped by the consumer when it has made room and `waiting` is set */
 	_Atomic uint32_t waiting; /* set by the producer before it sleeps */
-	_Alignas(64) uint64_t reserved[8];
+	/* Below a limit (ft_governor.h): ticks of the stamps' clock spent on recording, and blocks
+	 * that were left out, ever. The producer's. */
+	_Alignas(64) _Atomic uint64_t recording_ticks;
+	_Atomic uint64_t n_left_out, bytes_left_out;
+	uint64_t reserved[5];
 };
 _Static_assert(sizeof(struct ft_ring_header) == 192, "shared layout");
 
@@ -132,6 +136,7 @@ struct ft_segment_header {
 	uint32_t options; /* enum ft_option: what is in force */
 	uint64_t
 		sample_bytes; /* mean bytes between two samples (ft_sample.h); 0: all is recorded */
+	uint32_t max_overhead; /* ft_governor.h, in millionths; 0: no limit */
 
 	/* The program's side, while it runs. */
 	_Alignas(64) _Atomic uint32_t n_rings_used; /* rings [0, n) have ever been used */
@@ -141,7 +146,9 @@ struct ft_segment_header {
 	_Atomic uint64_t n_no_node;	/* stacks that found no node free: their events say 0 */
 	_Atomic uint64_t n_no_ring;	/* events dropped because no ring was free */
 	_Atomic uint64_t n_sample_full; /* blocks that were struck but found no place in the set */
-	_Atomic uint64_t tracer_bytes;	/* private memory of the tracer */
+	/* Blocks that threads without a ring left out: the others are counted in their rings. */
+	_Atomic uint64_t n_left_out, bytes_left_out;
+	_Atomic uint64_t tracer_bytes; /* private memory of the tracer */
 	_Atomic uint32_t
 		doorbell; /* bumped, then FUTEX_WAKE, when a producer finds its ring half full or
 			     full and after setting `exiting`: ends an idle collector's nap */
@@ -159,6 +166,7 @@ struct ft_segment_header {
 	/* Frees by these calls (1 << enum ft_api) bring their stacks, because one that should not
 	 * have been came without. Read by every free. */
 	_Alignas(64) _Atomic uint32_t watch;
+	_Atomic uint32_t governor_step; /* ft_governor.h; read by every event if there is a limit */
 };
 
 #endif

@@ -418,6 +418,29 @@ struct ft_error *ft_reader_pools(struct ft_reader *reader,
 	       .memory_bytes = U(13)});
 }
 
+struct ft_error *ft_reader_governor(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_governor_row *row),
+				    void *ctx)
+{
+	bool there = false;
+
+	FT_TRY(has_table(reader, "governor", &there));
+	if (!there)
+		return NULL;
+	VISIT(reader,
+	      "SELECT time_ns, step, depth, sample_bytes, overhead_ppm, n_left_out, bytes_left_out"
+	      " FROM governor ORDER BY time_ns, id",
+	      struct ft_governor_row,
+	      {.time_ns = U(0),
+	       .step = U32(1),
+	       .depth = U32(2),
+	       .sample_bytes = U(3),
+	       .overhead_ppm = U(4),
+	       .n_left_out = U(5),
+	       .bytes_left_out = U(6)});
+}
+
 struct ft_error *ft_reader_map_sites(struct ft_reader *reader,
 				     struct ft_error *(*visit)(void *ctx,
 							       const struct ft_map_site_row *row),

@@ -80,6 +80,10 @@ const char ft_schema_sql[] =
 	" address INTEGER NOT NULL, thread INTEGER NOT NULL, stack INTEGER NOT NULL,"
 	" alloc_stack INTEGER NOT NULL, free_stack INTEGER NOT NULL, call TEXT, size INTEGER,"
 	" block_size INTEGER, region TEXT, mapping TEXT, \"offset\" INTEGER) STRICT;"
+	"CREATE TABLE governor(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
+	" step INTEGER NOT NULL, depth INTEGER, sample_bytes INTEGER, overhead_ppm INTEGER NOT "
+	"NULL,"
+	" n_left_out INTEGER NOT NULL, bytes_left_out INTEGER NOT NULL) STRICT;"
 	"CREATE TABLE pool(id INTEGER PRIMARY KEY, address INTEGER NOT NULL, name TEXT,"
 	" created_ns INTEGER NOT NULL, destroyed_ns INTEGER, thread INTEGER NOT NULL,"
 	" stack INTEGER NOT NULL, n_allocs INTEGER NOT NULL, n_frees INTEGER NOT NULL,"
@@ -107,8 +111,8 @@ const char ft_schema_sql[] =
 	" bytes_allocated INTEGER NOT NULL, peak_bytes INTEGER NOT NULL,"
 	" n_lost INTEGER NOT NULL) STRICT;";
 
-/* Those that every recording has; `residency`, `child`, `pool`, `map_call` and `map_site` came
- * later.
+/* Those that every recording has; `residency`, `child`, `pool`, `governor`, `map_call` and
+ * `map_site` came later.
  */
 const char *const ft_schema_tables[] = {
 	"meta",	      "process",     "thread",	    "module", "event_chunk",  "stack_chunk",

@@ -49,6 +49,7 @@ static const char *const statements[STMT_N] = {
 	[STMT_MARK] = "INSERT INTO mark VALUES(NULL,?,?,?,?)",
 	[STMT_ERROR] = "INSERT INTO error VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_POOL] = "INSERT OR REPLACE INTO pool VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STMT_GOVERNOR] = "INSERT INTO governor VALUES(NULL,?,?,?,?,?,?,?)",
 	[STMT_MAP_CALL] = "INSERT INTO map_call VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_MAP_SITE] = "INSERT OR REPLACE INTO map_site VALUES(?,?,?,?,?,?,?,?,?,?)",
 	[STMT_LOSS] = "INSERT INTO loss VALUES(NULL,?,?,?,?,?)",
@@ -569,6 +570,14 @@ struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_r
 		   row->created_ns, row->destroyed_ns, (int64_t)row->thread, (int64_t)row->stack,
 		   row->n_allocs, row->n_frees, row->bytes_allocated, row->live_objects,
 		   row->live_bytes, row->peak_bytes, row->memory_bytes);
+}
+
+struct ft_error *ft_writer_governor(struct ft_writer *writer, const struct ft_governor_row *row)
+{
+	FT_TRY(ft_writer_begin(writer));
+	return RUN(writer, STMT_GOVERNOR, "uuzzuuu", row->time_ns, (int64_t)row->step,
+		   (int64_t)row->depth, row->sample_bytes, row->overhead_ppm, row->n_left_out,
+		   row->bytes_left_out);
 }
 
 struct ft_error *ft_writer_map_call(struct ft_writer *writer, const struct ft_map_call_row *row)

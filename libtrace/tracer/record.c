@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <string.h>
 
+#include "tr_governor.h"
 #include "tr_module.h"
 #include "tr_real.h"
 #include "tr_stack.h"
@@ -417,11 +418,31 @@ static inline void write_alloc(struct tr_self *self, enum ft_api api, void *bloc
 	tr_leave(self, lane);
 }
 
+/* With a limit: the step that is in force says whether it is recorded, and what it takes may be
+ * measured. */
+static __attribute__((noinline)) void record_alloc_governed(struct tr_self *self, enum ft_api api,
+							    void *block, size_t size,
+							    unsigned align_log2, bool known,
+							    const void *frame)
+{
+	struct tr_timed timed = tr_timed_begin();
+
+	if (tr_governor_takes(block, size))
+		write_alloc(self, api, block, size, align_log2, known, frame);
+	tr_timed_end(timed);
+}
+
 static inline void record_alloc(struct tr_self *self, enum ft_api api, void *block, size_t size,
 				unsigned align_log2, bool known, const void *frame)
 {
-	if (tr_unlikely(tr_sampling) && !tr_sample_alloc(block, size))
-		return;
+	if (tr_unlikely(tr_choosy)) {
+		if (tr_governed) {
+			record_alloc_governed(self, api, block, size, align_log2, known, frame);
+			return;
+		}
+		if (!tr_sample_alloc(block, size))
+			return;
+	}
 	write_alloc(self, api, block, size, align_log2, known, frame);
 }
 
@@ -485,6 +506,8 @@ static void record_abandoned(struct tr_self *self, const struct tr_inner *inner)
 
 	if (tr_unlikely(tr_sampling) && !tr_sample_alloc(inner->block, inner->size))
 		return;
+	if (tr_unlikely(tr_governed))
+		tr_governor_recorded(inner->block);
 
 	struct tr_lane *lane = tr_enter(self, __builtin_frame_address(0));
 
@@ -594,6 +617,20 @@ static inline void event_given(struct event *event, const void *block, size_t gi
 	event->words[2] = (uint64_t)(uintptr_t)block | tag << FT_WIRE_ADDRESS_BITS;
 }
 
+static inline void write_free(struct tr_self *self, enum ft_api api, const void *block,
+			      size_t given, const void *frame);
+
+static __attribute__((noinline)) void record_free_governed(struct tr_self *self, enum ft_api api,
+							   const void *block, size_t given,
+							   const void *frame)
+{
+	struct tr_timed timed = tr_timed_begin();
+
+	if (tr_governor_frees(block))
+		write_free(self, api, block, given, frame);
+	tr_timed_end(timed);
+}
+
 void tr_record_free(enum ft_api api, const void *block, size_t given, const void *frame)
 {
 	struct tr_self *self = &tr_self;
@@ -605,9 +642,20 @@ void tr_record_free(enum ft_api api, const void *block, size_t given, const void
 			return;
 	}
 	flush_if_inner(self, block, frame);
-	if (tr_unlikely(tr_sampling) && !tr_sample_free(block))
-		return;
+	if (tr_unlikely(tr_choosy)) {
+		if (tr_governed) {
+			record_free_governed(self, api, block, given, frame);
+			return;
+		}
+		if (!tr_sample_free(block))
+			return;
+	}
+	write_free(self, api, block, given, frame);
+}
 
+static inline void write_free(struct tr_self *self, enum ft_api api, const void *block,
+			      size_t given, const void *frame)
+{
 	struct tr_lane *lane = tr_enter(self, frame);
 	uint64_t outer = lane ? set_floor(self, lane, frame) : 0;
 	uint64_t stamp = tr_stamp_ordered();
@@ -665,6 +713,11 @@ void tr_realloc_begin(struct tr_realloc *call, enum ft_api api, const void *old,
 	flush_if_inner(self, old, frame);
 	call->lane = NULL;
 	call->foreign = false;
+	call->left_out = tr_unlikely(tr_governed) && old && tr_governor_left_out(old);
+	if (call->left_out) {
+		begin_inside(call, self, old, frame);
+		return;
+	}
 	if (tr_unlikely(tr_sampling)) {
 		call->held = old ? tr_sample_hold(old) : NULL;
 		if (!call->held) {
@@ -718,6 +771,15 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 
 	bool born = block != NULL;
 
+	if (tr_unlikely(tr_governed)) {
+		/* Of a block that was left out there is no death, but perhaps a birth. */
+		if (call->left_out) {
+			if (block)
+				record_alloc(self, api, block, size, 0, true, frame);
+			return;
+		}
+		born = block && tr_governor_takes(block, size);
+	}
 	if (tr_unlikely(tr_sampling)) {
 		if (call->held)
 			tr_sample_drop(call->held, old);
@@ -731,6 +793,16 @@ void tr_realloc_end(struct tr_realloc *call, enum ft_api api, const void *old, v
 
 	struct tr_lane *lane = tr_enter(self, frame);
 
+	if (!born && !old) {
+		/* realloc(NULL, n), left out: nothing has happened. */
+		if (lane) {
+			restore_floor(lane, lane == call->lane ? call->outer_floor : 0);
+			if (lane != call->lane || !call->outer_floor)
+				self->mover = NULL;
+			tr_leave(self, lane);
+		}
+		return;
+	}
 	if (!born) {
 		event.n = 3;
 		event.words[0] = ft_wire_head(FT_WIRE_FREE, api, 0, 0, 0);

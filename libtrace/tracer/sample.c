@@ -96,6 +96,37 @@ void tr_sample_start(uint64_t new_rate, uint64_t new_seed)
 	tr_sampling = rate != 0;
 }
 
+/* Threads differ by the order in which they come here. */
+static void seed_sampler(struct tr_sampler *sampler)
+{
+	sampler->random =
+		mix(seed + mix(atomic_fetch_add_explicit(&n_samplers, 1, memory_order_relaxed)));
+	sampler->seeded = true;
+}
+
+void tr_sample_set_rate(uint64_t new_rate)
+{
+	rate = new_rate;
+}
+
+bool tr_sample_strikes(size_t size)
+{
+	struct tr_sampler *sampler = &tr_sampler;
+
+	sampler->left -= (int64_t)(size + !size);
+	if (tr_likely(sampler->left > 0))
+		return false;
+	/* A count that has not begun: one begins, and this block is its first. */
+	if (tr_unlikely(!sampler->seeded)) {
+		seed_sampler(sampler);
+		sampler->left = draw(sampler) - (int64_t)(size + !size);
+		if (sampler->left > 0)
+			return false;
+	}
+	sampler->left = draw(sampler);
+	return true;
+}
+
 bool tr_sample_due(const void *block, size_t size)
 {
 	struct tr_sampler *sampler = &tr_sampler;
@@ -105,10 +136,7 @@ bool tr_sample_due(const void *block, size_t size)
 			sampler->left = 0;
 			return false;
 		}
-		/* Threads differ by the order in which they come here. */
-		sampler->random = mix(seed + mix(atomic_fetch_add_explicit(&n_samplers, 1,
-									   memory_order_relaxed)));
-		sampler->seeded = true;
+		seed_sampler(sampler);
 		sampler->left = draw(sampler) - (int64_t)(size + !size);
 		if (sampler->left > 0)
 			return false;

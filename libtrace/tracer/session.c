@@ -10,9 +10,11 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "ft_governor.h"
 #include "ft_hello.h"
 #include "ft_sample.h"
 #include "tr_collector.h"
+#include "tr_governor.h"
 #include "tr_index.h"
 #include "tr_module.h"
 #include "tr_real.h"
@@ -103,6 +105,18 @@ static uint64_t parse_sample(const char *text)
 	return bytes;
 }
 
+static uint32_t parse_overhead(const char *text, bool sampling)
+{
+	uint32_t limit = text ? ft_overhead_parse(text) : 0;
+
+	if (text && *text && !limit)
+		tr_say("no limit: FRAGTRACE_MAX_OVERHEAD is a percentage from 0.1% to 1000%, not ",
+		       text, 0);
+	if (limit && sampling)
+		tr_say("no limit of the overhead: ", "a sample is recorded", 0);
+	return sampling ? 0 : limit;
+}
+
 static bool is_on(char **envp, const char *name)
 {
 	const char *text = lookup(envp, name);
@@ -145,6 +159,7 @@ bool tr_settings_read(char **envp)
 	s->self_check = is_on(envp, "FRAGTRACE_SELF_CHECK");
 	s->free_stacks = is_on(envp, "FRAGTRACE_FREE_STACKS");
 	s->sample_bytes = parse_sample(lookup(envp, FT_ENV_SAMPLE));
+	s->max_overhead = parse_overhead(lookup(envp, FT_ENV_MAX_OVERHEAD), s->sample_bytes != 0);
 	s->sample_seed = tr_parse_number(lookup(envp, FT_ENV_SAMPLE_SEED), 0);
 	s->ring_bytes = FT_SEGMENT_RING_BYTES;
 	if (kib >= 64 && kib <= 64 << 10 && (kib & (kib - 1)) == 0)
@@ -290,6 +305,7 @@ static void fill_header(struct ft_segment_header *h, const struct layout *l, int
 	h->options = tr_settings.unwind | (tr_settings.self_check ? FT_OPTION_SELF_CHECK : 0) |
 		     (tr_settings.free_stacks ? FT_OPTION_FREE_STACKS : 0);
 	h->sample_bytes = tr_settings.sample_bytes;
+	h->max_overhead = tr_settings.max_overhead;
 	/* The stamp first: no event is older than the start. */
 	h->start_stamp = tr_stamp();
 	h->start_monotonic_ns = clock_ns(CLOCK_MONOTONIC);
@@ -366,7 +382,7 @@ void tr_session_account(void)
 	lanes = atomic_load_explicit(&header->n_rings_used, memory_order_relaxed);
 	atomic_store_explicit(&header->tracer_bytes,
 			      lanes * sizeof(*tr_lanes) + tr_index_memory() + tr_modules_memory() +
-				      tr_sample_memory() +
+				      tr_sample_memory() + tr_governor_memory() +
 #ifdef __x86_64__
 				      tr_rules_memory() +
 				      (lanes < TR_N_MEMOS ? lanes : TR_N_MEMOS) *
@@ -421,6 +437,7 @@ bool tr_session_start(int32_t parent_pid, uint64_t fork_stamp)
 	tr_threads_reset();
 	tr_modules_reset();
 	tr_sample_start(tr_settings.sample_bytes, tr_settings.sample_seed);
+	tr_governor_start(tr_settings.max_overhead, header);
 	*(uint32_t *)(uintptr_t)s->alive = 1;
 	atomic_store_explicit(&s->state, TR_READY, memory_order_release);
 	tr_say("recording", "", 0);

@@ -2,6 +2,7 @@
 /* Stacks as ids: see tr_stack.h. */
 #include "tr_stack.h"
 
+#include "tr_governor.h"
 #include "tr_hash.h"
 #include "tr_index.h"
 #include "tr_module.h"
@@ -11,6 +12,11 @@
 #ifdef __x86_64__
 #include "tr_check.h"
 #endif
+
+static inline unsigned max_depth(struct tr_lane *lane)
+{
+	return tr_unlikely(tr_governed) ? tr_governor_depth(lane) : tr_settings.depth;
+}
 
 static uint32_t new_node(uint32_t parent, uintptr_t pc, uint32_t depth)
 {
@@ -125,12 +131,13 @@ static inline uint32_t intern_walked(struct tr_lane *lane, const struct tr_walke
 static inline uint32_t stack_by_rules(struct tr_lane *lane, struct tr_regs regs,
 				      enum tr_walk_end *end)
 {
+	unsigned depth = max_depth(lane);
 	uint32_t id = tr_walk_recall(&lane->walker, regs);
 	struct tr_walked walked;
 
 	if (id)
 		return id;
-	*end = tr_walk(&lane->walker, regs, tr_settings.depth, &walked);
+	*end = tr_walk(&lane->walker, regs, depth, &walked);
 	if (tr_unlikely(*end == TR_WALK_UNSUPPORTED && tr_settings.unwind == FT_UNWIND_DWARF))
 		return intern(lane, &regs.rip, 1);
 	id = intern_walked(lane, &walked);
@@ -160,14 +167,14 @@ static __attribute__((noinline)) uint32_t stack_otherwise(struct tr_lane *lane, 
 		node = stack_by_rules(lane, regs, &end);
 		break;
 	case FT_UNWIND_FP:
-		n = tr_fp_walk(&lane->own_stack, regs, lane->pcs, tr_settings.depth);
+		n = tr_fp_walk(&lane->own_stack, regs, lane->pcs, max_depth(lane));
 		node = intern(lane, lane->pcs, n);
 		break;
 	case FT_UNWIND_LIBUNWIND:
 		n = tr_unwind(regs.rip, lane->pcs, TR_MAX_DEPTH);
 		if (!n)
 			lane->pcs[n++] = regs.rip;
-		node = intern(lane, lane->pcs, n < tr_settings.depth ? n : tr_settings.depth);
+		node = intern(lane, lane->pcs, n < max_depth(lane) ? n : max_depth(lane));
 		break;
 	default:
 		node = intern(lane, &regs.rip, 1);
@@ -211,7 +218,7 @@ static inline uint32_t stack_of(struct tr_lane *lane, const void *frame, uint64_
 		n = tr_unwind(caller, lane->pcs, TR_MAX_DEPTH);
 	if (!n)
 		lane->pcs[n++] = caller;
-	return intern(lane, lane->pcs, n < tr_settings.depth ? n : tr_settings.depth);
+	return intern(lane, lane->pcs, n < max_depth(lane) ? n : max_depth(lane));
 }
 
 #endif

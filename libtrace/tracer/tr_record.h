@@ -76,7 +76,8 @@ struct tr_deleting {
 struct tr_realloc {
 	uint64_t early; /* stamp before the real call; 0: not recorded */
 	uint64_t outer_floor;
-	bool foreign; /* set between: malloc_usable_size() does not know the blocks */
+	bool left_out; /* below a limit: the old block's birth was (tr_governor.h) */
+	bool foreign;  /* set between: malloc_usable_size() does not know the blocks */
 	struct tr_deleting deleting;
 	struct tr_nest nest;
 	struct tr_lane *lane;

@@ -68,6 +68,11 @@ extern _Atomic uint16_t tr_sample_pages[TR_SAMPLE_PAGES];
  * a forked child frees blocks of its parent. `seed` 0: one from the kernel. */
 void tr_sample_start(uint64_t rate, uint64_t seed);
 
+/* With a limit (tr_governor.h): the rate from now on; and whether a block of this size is struck.
+ * No set knows of it. */
+void tr_sample_set_rate(uint64_t rate);
+bool tr_sample_strikes(size_t size);
+
 /* The countdown has run out, or has not begun. Is `block` to be recorded? Then it is in the set. */
 bool tr_sample_due(const void *block, size_t size);
 

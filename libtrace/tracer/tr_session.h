@@ -26,6 +26,7 @@ struct tr_settings {
 	bool self_check;	 /* FRAGTRACE_SELF_CHECK: compare each stack with libunwind's */
 	bool free_stacks;	 /* FRAGTRACE_FREE_STACKS: take the stack of a free too */
 	uint64_t sample_bytes;	 /* FRAGTRACE_SAMPLE; 0: everything is recorded */
+	uint32_t max_overhead;	 /* FRAGTRACE_MAX_OVERHEAD, in millionths; 0: no limit */
 	uint64_t sample_seed;	 /* FRAGTRACE_SAMPLE_SEED; 0: another one each time */
 	bool usual_stacks;	 /* unwind is AUTO, and nothing is compared */
 	uint64_t ring_bytes;	 /* FRAGTRACE_RING_KIB, a power of two */

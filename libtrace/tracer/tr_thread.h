@@ -41,6 +41,7 @@ struct tr_lane {
 	bool owing;	     /* LOSS, THREAD or MODULE records must come before the next event */
 	uint64_t n_lost_now; /* lost since the last FT_WIRE_LOSS */
 	uint64_t start_routine;
+	unsigned depth; /* of the stacks that the walker remembers; 0: none yet (tr_governor.h) */
 	_Atomic uintptr_t stack_at; /* the owner's stack is around it */
 
 	_Atomic int32_t tid;	/* of the owner */

@@ -186,6 +186,17 @@ struct ft_pool_row {
 	uint64_t memory_bytes; /* of the blocks that were added to it, in all */
 };
 
+/* A step that was taken to keep what recording adds below meta.max_overhead_ppm, from `time_ns` on;
+ * also what was in force at the beginning and at the end. */
+struct ft_governor_row {
+	uint64_t time_ns;
+	uint32_t step;	       /* 0: everything is recorded */
+	uint32_t depth;	       /* frames kept of a stack; 0: no limit of this */
+	uint64_t sample_bytes; /* 0: every block is recorded; else one in so many bytes */
+	uint64_t overhead_ppm; /* measured in the window before, of the program's own time */
+	uint64_t n_left_out, bytes_left_out; /* blocks so far, since the start of the program */
+};
+
 /* A call that mapped, moved, unmapped or advised; lengths in whole pages. */
 struct ft_map_call_row {
 	uint64_t time_ns;
@@ -288,6 +299,7 @@ struct ft_error *ft_writer_residency(struct ft_writer *writer, const struct ft_r
 struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_row *row);
 struct ft_error *ft_writer_error(struct ft_writer *writer, const struct ft_error_row *row);
 struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row);
+struct ft_error *ft_writer_governor(struct ft_writer *writer, const struct ft_governor_row *row);
 struct ft_error *ft_writer_map_call(struct ft_writer *writer, const struct ft_map_call_row *row);
 struct ft_error *ft_writer_map_site(struct ft_writer *writer,
 				    const struct ft_map_site_row *row); /* upsert */
@@ -452,6 +464,11 @@ struct ft_error *ft_reader_pools(struct ft_reader *reader,
 				 struct ft_error *(*visit)(void *ctx,
 							   const struct ft_pool_row *row),
 				 void *ctx);
+/* None in a recording that has no such table. */
+struct ft_error *ft_reader_governor(struct ft_reader *reader,
+				    struct ft_error *(*visit)(void *ctx,
+							      const struct ft_governor_row *row),
+				    void *ctx);
 /* Most live bytes first, then by peak. None in a recording that has no such table. */
 struct ft_error *ft_reader_map_sites(struct ft_reader *reader,
 				     struct ft_error *(*visit)(void *ctx,

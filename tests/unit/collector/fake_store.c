@@ -202,6 +202,11 @@ struct ft_error *ft_writer_mark(struct ft_writer *writer, const struct ft_mark_r
 	return NULL;
 }
 
+struct ft_error *ft_writer_governor(struct ft_writer *writer, const struct ft_governor_row *row)
+{
+	return NULL;
+}
+
 struct ft_error *ft_writer_pool(struct ft_writer *writer, const struct ft_pool_row *row)
 {
 	if (fake.n_pools < 64) {

@@ -132,6 +132,43 @@ export function Quality({ doc }: { doc: Doc }) {
 					</div>
 				</>
 			)}
+			{quality.governor && quality.governor.steps.length > 1 && (
+				<>
+					<h3>{t('quality.governor', percent(quality.governor.limit_ppm / 1e6))}</h3>
+					<div class="scroll" tabIndex={0} role="group" aria-label={t('quality.governor.q')}>
+						<table class="plain">
+							<thead>
+								<tr>
+									<th scope="col">{t('quality.from')}</th>
+									<th scope="col" class="num">
+										{t('quality.governor.depth')}
+									</th>
+									<th scope="col" class="num">
+										{t('quality.governor.blocks')}
+									</th>
+									<th scope="col" class="num">
+										{t('quality.governor.overhead')}
+									</th>
+									<th scope="col" class="num">
+										{t('quality.governor.left')}
+									</th>
+								</tr>
+							</thead>
+							<tbody>
+								{quality.governor.steps.map((step) => (
+									<tr>
+										<td>{clock(step.time_ns, span.value)}</td>
+										<td class="num">{step.depth ?? t('quality.governor.all')}</td>
+										<td class="num">{step.sample_bytes ? bytes(step.sample_bytes) : t('quality.governor.all')}</td>
+										<td class="num">{percent(step.overhead_ppm / 1e6)}</td>
+										<td class="num">{count(step.left_out_blocks)}</td>
+									</tr>
+								))}
+							</tbody>
+						</table>
+					</div>
+				</>
+			)}
 			<TableTwin
 				id="quality-table"
 				twin={{

@@ -308,12 +308,22 @@ export function threadTicks(doc: Doc): Tick[] {
 	]);
 }
 
+/* Where a limit of the overhead began to have blocks left out, and where that ended. */
+function governed(doc: Doc): { at: number; label: string }[] {
+	const steps = doc.quality?.governor?.steps ?? [];
+	return steps
+		.filter((step, i) => i > 0 && !step.sample_bytes !== !steps[i - 1].sample_bytes)
+		.slice(0, 8)
+		.map((step) => ({ at: step.time_ns, label: t(step.sample_bytes ? 'timeline.left_out' : 'timeline.all_again') }));
+}
+
 /* What the findings point to, other than the peak: where a loss began, a bad free; and phases that were marked. */
 function events(doc: Doc): { at: number; value: number; label: string }[] {
 	return [
 		...(doc.summary?.marks ?? []).slice(0, 24).map((mark) => ({ at: mark.time_ns, label: visible(mark.label) })),
 		...(doc.errors?.errors.slice(0, 3).map((error) => ({ at: error.time_ns, label: tOr('errors.kind', error.kind) })) ?? []),
 		...(doc.quality?.losses.slice(0, 3).map((loss) => ({ at: loss.first_ns, label: t('quality.lost') })) ?? []),
+		...governed(doc),
 	].map((mark) => ({ ...mark, value: 0 }));
 }
 
