@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whose heap it is, and which bytes a block really takes
+ * Whose heap it is, and which bytes a block really takes (fa_place.h)
  *
- * The allocator decides what lies around the bytes that a program asked for. glibc keeps 8 bytes of
- * header in front of each block, which is why its usable sizes are 8 more than a multiple of 16; a
- * block without that mark was not laid out by glibc, whatever the modules say (an allocator that is
- * linked into the program has no module of its own).
+ * The modules say whose it is, unless the recording does: an allocator that is linked into the
+ * program has no module of its own.
  */
 #include <string.h>
 
@@ -14,14 +12,10 @@
 
 static struct ft_error *find_allocator(void *ctx, const struct ft_module_row *row)
 {
-	static const char *const names[] = {"jemalloc", "tcmalloc", "mimalloc"};
-	const char **allocator = ctx, *base = row->path ? strrchr(row->path, '/') : NULL;
+	const char **allocator = ctx, *name = fa_place_allocator(row->path);
 
-	if (!base || strncmp(base, "/lib", 4) != 0)
-		return NULL;
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (strncmp(base + 4, names[i], strlen(names[i])) == 0)
-			*allocator = names[i];
+	if (name)
+		*allocator = name;
 	return NULL;
 }
 

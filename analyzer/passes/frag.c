@@ -279,6 +279,21 @@ static uint32_t u32_clamp(uint64_t value)
 	return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
+struct ft_error *frag_pin_cell(struct frag_pins *pins, struct frag_pin_cell **ret)
+{
+	if (pins->n_cells == pins->room) {
+		size_t room = pins->room ? pins->room * 2 : 256;
+		struct frag_pin_cell *cells = realloc(pins->cells, room * sizeof(*cells));
+
+		if (!cells)
+			return &ft_enomem;
+		pins->cells = cells;
+		pins->room = room;
+	}
+	*ret = &pins->cells[pins->n_cells++];
+	return NULL;
+}
+
 /* All sites, as they are now. */
 static struct ft_error *pins_take(struct frag *frag, const struct fa_engine *engine,
 				  uint64_t time_ns)
@@ -293,17 +308,10 @@ static struct ft_error *pins_take(struct frag *frag, const struct fa_engine *eng
 	for (size_t s = 0; s < n_stacks; s++) {
 		if (!pins->scratch[s].any)
 			continue;
-		if (pins->n_cells == pins->room) {
-			size_t room = pins->room ? pins->room * 2 : 256;
-			struct frag_pin_cell *cells = realloc(pins->cells, room * sizeof(*cells));
+		struct frag_pin_cell *cell;
 
-			if (!cells)
-				return &ft_enomem;
-			pins->cells = cells;
-			pins->room = room;
-		}
-		pins->cells[pins->n_cells++] =
-			(struct frag_pin_cell){.site = (uint32_t)s,
+		FT_TRY(frag_pin_cell(pins, &cell));
+		*cell = (struct frag_pin_cell){.site = (uint32_t)s,
 					       .bucket = pins->n,
 					       .sole = pins->scratch[s].sole,
 					       .shapley = pins->scratch[s].shapley};
@@ -416,6 +424,7 @@ static struct ft_error *frag_init(struct fa_pass *pass)
 	frag->pins.scratch = calloc(fa_engine_n_stacks(engine), sizeof(*frag->pins.scratch));
 	if (!frag->pins.scratch)
 		return &ft_enomem;
+	FT_TRY(frag_rolled(frag, engine, n_moments));
 	FT_TRY(frag_samples_load(frag, pass));
 	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		struct fa_place place;

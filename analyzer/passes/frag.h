@@ -6,6 +6,7 @@
  *	frag_samples.c   mappings and pages as sampled: residency, the waterfall
  *	frag_moment.c    one moment in full: sites, sets of sites, example pages, peak
  *	frag_regions.c   regions: at the moment, and over time
+ *	frag_rolled.c    the series of a stretch whose events are gone
  *	frag_trim.c      what malloc_trim() would give back
  *	frag_sets.c      sites that pin together
  *	frag_slabs.c     slabs of allocators that have some
@@ -321,6 +322,7 @@ struct frag {
 	uint64_t n_requests, request_due;
 	uint32_t requests[FA_HOLE_BINS]; /* births by what they took */
 	struct frag_series series;
+	uint32_t n_rolled; /* moments of it that are of a stretch without events */
 	struct frag_pins pins;
 	struct frag_samples samples;
 	struct frag_arenas by_arena;
@@ -371,6 +373,11 @@ struct ft_error *frag_arenas_take(struct frag *frag, const struct fa_engine *eng
 struct ft_error *frag_arenas_emit(const struct frag *frag, struct fa_json *json,
 				  struct fa_doc *doc);
 void frag_arenas_deinit(struct frag_arenas *arenas);
+
+/* Room for one more in `pins`. */
+struct ft_error *frag_pin_cell(struct frag_pins *pins, struct frag_pin_cell **ret);
+/* frag_rolled.c: the first moments, of what is rolled up. */
+struct ft_error *frag_rolled(struct frag *frag, const struct fa_engine *engine, uint32_t n_moments);
 
 /* frag_trim.c: with `sampled` what the last sample says of pages counts, else all are resident. */
 struct ft_error *frag_trim(const struct frag *frag, const struct fa_engine *engine, uint64_t at_ns,

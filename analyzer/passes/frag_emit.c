@@ -484,6 +484,7 @@ struct ft_error *frag_emit(const struct fa_pass *pass, struct fa_doc *doc)
 	fa_json_kv_u64(json, "at_ns", moment->at_ns);
 	fa_json_kv_string(json, "allocator", fa_engine_allocator(engine));
 	emit_metrics(frag, json);
+	fa_json_kv_u64(json, "rolled_moments", frag->n_rolled);
 	fa_json_kv_string(json, "residency",
 			  moment->sampled    ? "sampled"
 			  : moment->mappings ? "mappings"

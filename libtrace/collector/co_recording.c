@@ -11,6 +11,7 @@
 #include "co_name.h"
 #include "ft_cleanup.h"
 #include "ft_error.h"
+#include "ft_pages.h"
 #include "ft_strbuf.h"
 
 enum { MAX_NAMES = 100000 };
@@ -46,6 +47,7 @@ void co_recording_destroy(struct co_writer_state *recording)
 {
 	co_recording_unprepare(recording, "the recording has ended");
 	ft_writer_close(recording->writer);
+	ft_pages_destroy(recording->pages);
 	co_ancestry_clear(&recording->own);
 	co_ancestry_clear(&recording->parent);
 	co_ancestry_clear(&recording->before);
@@ -238,6 +240,13 @@ static struct ft_error *set_limits(struct co_writer_state *recording, struct ft_
 		return NULL;
 	limits.sample_bytes = recording->session->segment.sample_bytes;
 	FT_TRY(ft_writer_set_limits(recording->writer, &limits));
+	if (!limits.sample_bytes) {
+		if (!recording->pages)
+			recording->pages = ft_pages_create();
+		if (!recording->pages)
+			return &ft_enomem;
+		FT_TRY(ft_writer_set_pages(recording->writer, ft_pages_counter(recording->pages)));
+	}
 	if (limits.max_bytes)
 		FT_TRY(ft_writer_meta_int(recording->writer, "max_bytes",
 					  (int64_t)limits.max_bytes));

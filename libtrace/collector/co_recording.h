@@ -55,6 +55,7 @@ struct co_writer_state {
 	char *next_path;
 	struct co_request *preparing; /* until it is known which blocks live */
 	struct ft_limits limits;      /* as they are now */
+	struct ft_pages *pages;	      /* with limits; of all parts */
 	uint32_t part;		      /* recordings of the session that are closed, */
 	struct co_ancestry before;    /* the last of these, */
 	uint64_t begin_ns;	      /* and when it was closed */

@@ -64,6 +64,10 @@ struct ft_budget {
 	uint64_t written_bytes;
 	unsigned coarser; /* intervals are merged to 2^coarser of their usual length */
 
+	/* Who counts pages; NULL: nobody, or not any more. */
+	const struct ft_page_counter *pages;
+	uint64_t pages_ns, n_pages; /* the last time; rows of it in the file */
+
 	/* The log: frames after the last commit, and the most that one has written lately: in the
 	 * window of commits that has begun, and in the one before it. */
 	uint64_t log_frames, n_commits, commit_frames[2];

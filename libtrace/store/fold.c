@@ -83,7 +83,8 @@ static uint64_t file_limit(const struct ft_budget *budget)
 	uint64_t frames = budget->commit_frames[0] > budget->commit_frames[1]
 				  ? budget->commit_frames[0]
 				  : budget->commit_frames[1];
-	uint64_t commit = budget->keyframe_bytes + 2 * ft_budget_group_bytes(budget);
+	uint64_t commit = budget->keyframe_bytes + 2 * budget->rollup_bytes +
+			  2 * ft_budget_group_bytes(budget);
 
 	if (frames * FRAME_BYTES > commit)
 		commit = frames * FRAME_BYTES;

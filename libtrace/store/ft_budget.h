@@ -29,6 +29,10 @@ struct ft_error *ft_budget_create(sqlite3 *db, const char *path, const struct ft
 void ft_budget_destroy(struct ft_budget *budget); /* NULL is fine */
 struct ft_error *ft_budget_set_limits(struct ft_budget *budget, const struct ft_limits *limits);
 
+/* Take statistics of pages at the ends of intervals; borrowed. */
+void ft_budget_set_pages(struct ft_budget *budget, const struct ft_page_counter *counter);
+void ft_budget_module(const struct ft_budget *budget, const char *path);
+
 struct ft_follow *ft_budget_follow(struct ft_budget *budget);
 
 /* Events that have been given to the writer, in order. Out of memory ends the keeping of keyframes

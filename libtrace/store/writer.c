@@ -418,6 +418,18 @@ struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_
 	return NULL;
 }
 
+struct ft_error *ft_writer_set_pages(struct ft_writer *writer,
+				     const struct ft_page_counter *counter)
+{
+	if (!writer->budget || writer->tail_seq || writer->n_events)
+		return ft_error_create(FT_ERROR_USAGE,
+				       "%s: pages are counted from the first event on, and with "
+				       "limits only",
+				       writer->path);
+	ft_budget_set_pages(writer->budget, counter);
+	return NULL;
+}
+
 struct ft_error *ft_writer_set_ending(struct ft_writer *writer)
 {
 	writer->begun = true;
@@ -489,6 +501,8 @@ struct ft_error *ft_writer_thread(struct ft_writer *writer, const struct ft_thre
 struct ft_error *ft_writer_module(struct ft_writer *writer, const struct ft_module_row *row)
 {
 	FT_TRY(ft_writer_begin(writer));
+	if (writer->budget)
+		ft_budget_module(writer->budget, row->path);
 	return RUN(writer, STMT_MODULE, "ussuuuttz", (int64_t)row->id, row->path, row->build_id,
 		   row->bias, row->start, row->end, row->load_ns, row->unload_ns,
 		   (uint64_t)row->last_stack);

@@ -3,15 +3,16 @@
  * Write a synthetic recording through the store
  *
  *	make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS] [-L LEAK_EVERY] [-g GAP_NS]
- *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-c]
- *FILE
+ *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-T
+ *TICK_NS]
+ *		[-c] FILE
  *
  * -B and -A keep it within a budget, -K writes a keyframe every so many events, -R goes on in
- *FILE.2, FILE.3 ... after each so many; the events are the same. -X goes on until so many times the
- *budget have been written as events, and says as JSON how many those were and the most that the
- *file and its log took together. -c stops without finishing, as a writer that was killed does. The
- *same arguments write the same events; rows that a collector samples (RSS, mappings) are made up
- *from them.
+ * FILE.2, FILE.3 ... after each so many; the events are the same. -X goes on until so many times
+ *the budget have been written as events, and says as JSON how many those were and the most that the
+ * file and its log took together. -T is the time between commits and rows of the timeline. -c stops
+ * without finishing, as a writer that was killed does. The same arguments write the same events;
+ * rows that a collector samples (RSS, mappings) are made up from them.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "ft_map.h"
+#include "ft_pages.h"
 #include "synth.h"
 
 enum { TICK_NS = 100 * 1000 * 1000, LOOK_EVERY = 256 };
@@ -27,6 +29,7 @@ enum { TICK_NS = 100 * 1000 * 1000, LOOK_EVERY = 256 };
 struct recorder {
 	struct ft_writer *writer;
 	struct ft_limits limits;
+	struct ft_pages *pages; /* with one that deletes */
 	struct synth *synth;
 	struct ft_map live; /* address -> index of `blocks` */
 	struct {
@@ -195,6 +198,12 @@ static void begin(struct recorder *r, const struct synth_options *options)
 		check(ft_writer_set_limits(r->writer, &r->limits));
 	if (r->part)
 		return;
+	if (r->limits.max_bytes || r->limits.max_age_ns) {
+		r->pages = ft_pages_create();
+		if (!r->pages)
+			abort();
+		check(ft_writer_set_pages(r->writer, ft_pages_counter(r->pages)));
+	}
 	for (size_t i = 0; i < synth_n_nodes(r->synth); i++) {
 		struct ft_stack_node node = synth_node(r->synth, i);
 
@@ -248,13 +257,13 @@ static void rotate(struct recorder *r, const struct synth_options *options, uint
 int main(int argc, char **argv)
 {
 	struct synth_options options = {.seed = 1, .n_sites = 200, .n_threads = 1};
-	uint64_t n_events = 1000000, part_events = 0, times = 0, i;
+	uint64_t n_events = 1000000, part_events = 0, times = 0, tick_ns = TICK_NS, i;
 	bool cut = false;
 	int option;
 
 	struct recorder r = {0};
 
-	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:R:X:c")) != -1) {
+	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:R:X:T:c")) != -1) {
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (option) {
@@ -294,6 +303,9 @@ int main(int argc, char **argv)
 		case 'X':
 			times = value;
 			break;
+		case 'T':
+			tick_ns = value;
+			break;
 		case 'c':
 			cut = true;
 			break;
@@ -305,14 +317,15 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS]"
 			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-B MAX_BYTES]"
-			" [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-c] FILE\n");
+			" [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-T TICK_NS]"
+			" [-c] FILE\n");
 		return 2;
 	}
 
 	r.synth = synth_create(&options);
 
 	struct ft_event event = {0};
-	uint64_t next_tick = TICK_NS;
+	uint64_t next_tick = tick_ns;
 
 	r.path = argv[optind];
 	r.n_totals = synth_n_nodes(r.synth) + 1;
@@ -333,7 +346,7 @@ int main(int argc, char **argv)
 			died(&r, event.old_address);
 		if (event.kind != FT_EVENT_FREE)
 			born(&r, &event);
-		for (; event.time_ns >= next_tick; next_tick += TICK_NS)
+		for (; event.time_ns >= next_tick; next_tick += tick_ns)
 			tick(&r, next_tick);
 		if (!times || i % LOOK_EVERY)
 			continue;
@@ -352,6 +365,7 @@ int main(int argc, char **argv)
 		printf("{\"events\":%" PRIu64 ",\"most_bytes\":%" PRIu64 "}\n", i + 1,
 		       r.most_bytes);
 	}
+	ft_pages_destroy(r.pages);
 	synth_destroy(r.synth);
 	ft_map_deinit(&r.live);
 	free(r.blocks);

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "fragtrace/store.h"
+#include "ft_pages.h"
 
 enum {
 	MAX_ACTORS = 16,
@@ -67,6 +68,7 @@ struct world {
 	const struct soak_scenario *scenario;
 	struct ft_writer *writer;
 	struct ft_limits limits;
+	struct ft_pages *pages; /* with a budget */
 	uint64_t random, order;
 	double now, seconds, stop; /* stop: when the actors do */
 
@@ -792,9 +794,14 @@ int main(int argc, char **argv)
 	check(ft_writer_create(argv[optind + 1], &w.writer));
 	if (w.limits.max_bytes || w.limits.keyframe_events)
 		check(ft_writer_set_limits(w.writer, &w.limits));
+	if (w.limits.max_bytes) {
+		w.pages = must(ft_pages_create());
+		check(ft_writer_set_pages(w.writer, ft_pages_counter(w.pages)));
+	}
 	play(&w);
 	facts(&w);
 	check(ft_writer_finish(w.writer));
+	ft_pages_destroy(w.pages);
 	name_functions(&w, argv[optind + 1]);
 	print_truth(&w, seed);
 	return 0;

@@ -419,6 +419,7 @@ void fixture_frag(const struct fixture *f, struct fa_doc *doc)
 	fa_json_kv_u64(json, "empty_bytes", (uint64_t)(171 * MIB));
 	fa_json_kv_u64(json, "trimmable_bytes", (uint64_t)(160 * MIB));
 	fa_json_object_end(json);
+	fa_json_kv_u64(json, "rolled_moments", 0);
 	/* the saw-tooth was recorded without samples of residency */
 	fa_json_kv_string(json, "residency", quarter ? "mappings" : "sampled");
 	if (quarter)

@@ -87,6 +87,42 @@ static inline uint64_t ft_rollup_birth_ns(const struct ft_rollup *rollup,
 	       ((UINT64_C(1) << rollup->cohort_shift) >> 1);
 }
 
+/*
+ * Pages: the layout of the heap at a moment. Figures are those of `fraganalyze frag` for a window
+ * that ends there, all resident: what a page map of 4 KiB pages says of pages with live bytes, and
+ * of the holes between blocks.
+ */
+enum {
+	FT_PAGES_OCCUPANCY = 11, /* live pages by decile of use; [0] stays 0 */
+	FT_PAGES_ORDERS = 11,	 /* free pages in holes, as naturally aligned blocks of 2^i pages */
+	FT_PAGES_HOLES = 48,	 /* holes of [2^i, 2^(i+1)) bytes */
+	FT_PAGES_PINS = 32,	 /* sites: those with the largest shares */
+};
+
+/* A site's part of the pinned bytes: of pages that it holds alone, its fair share of all, and of
+ * all that it holds a part of. */
+struct ft_page_pin {
+	uint32_t site; /* call stack */
+	uint64_t sole, shapley, any;
+};
+
+struct ft_page_rollup {
+	uint64_t time_ns, seq; /* after the events below `seq`, the last of them at `time_ns` */
+	uint64_t page_bytes;
+	uint64_t n_blocks, live_bytes, usable_bytes; /* of the blocks that have a place */
+	uint64_t n_pages;			     /* with live bytes */
+	uint64_t n_free_pages;			     /* whole ones in holes */
+	uint64_t pinned_bytes;			     /* free bytes on pages with live bytes */
+	uint64_t n_holes, hole_bytes, largest_hole;
+	uint64_t trim_pages;			/* whole pages that each hole could give back */
+	uint64_t n_huge_pages, huge_live_bytes; /* stretches of 2 MiB with live bytes */
+	uint64_t occupancy[FT_PAGES_OCCUPANCY];
+	uint64_t orders[FT_PAGES_ORDERS];
+	uint64_t holes[FT_PAGES_HOLES], holes_bytes[FT_PAGES_HOLES];
+	uint32_t n_pins;
+	struct ft_page_pin pins[FT_PAGES_PINS]; /* by shapley, largest first */
+};
+
 #ifdef __cplusplus
 }
 #endif

@@ -139,7 +139,7 @@ for name, factor in (("plain", 4), ("bursty", 2), ("threads", 6), ("guilty-calle
 # Live blocks, stacks, threads, ns between events. A keyframe takes about 8 bytes a block.
 DRIVES = {
     "usual traffic": ("5000", "200", "4", "20000"),
-    "many stacks": ("5000", "2000", "16", "20000"),
+    "many stacks": ("5000", "1500", "16", "20000"),
     "events that are far apart": ("1000", "100", "1", "100000"),
     "a busy program": ("5000", "200", "4", "400"),
 }
@@ -167,6 +167,45 @@ for mib in DRIVE_MIB:
     for what in DRIVES:
         suite.add("%s for %d times its budget of %d MiB: never over it by more than a group" % (what, DRIVE_TIMES, mib), 7200,
                   lambda scratch, what=what, mib=mib: drive(scratch, what, mib))
+
+
+def page_rollups(path):
+    names = "time_ns, seq, n_blocks, live_bytes, usable_bytes, n_pages, n_free_pages, pinned_bytes, n_holes, hole_bytes, largest_hole"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute("SELECT %s FROM page_rollup ORDER BY id" % names)]
+
+
+@suite.case("pages of what is rolled up are those of the whole recording at that moment", 100)
+def _(scratch):
+    options = ("-n", "1500000", "-l", "3000", "-t", "4", "-L", "50", "-g", "20000")
+    full = make_recording(scratch + "/full.frag", *options)
+    rolled = make_recording(scratch + "/rolled.frag", *options, "-B", str(1 << 20))
+    rows = page_rollups(rolled)
+    check(len(rows) > 10, "there are some: %d" % len(rows))
+    detail_ns = analyze_json("summary", rolled)["detail_ns"]
+    old = [row for row in rows if row["time_ns"] < detail_ns]
+    check(old, "of what is rolled up, too")
+    for row in old[::max(1, len(old) // 3)] + rows[-1:]:
+        # An event later is 20 us later: one tick of a chunk's clock is enough.
+        at = "%d.%09ds" % divmod(row["time_ns"], 10 ** 9)
+        document = analyze_json("frag", full, "--to", at)
+        metrics = document["metrics"]
+        for key, mine in (("live_bytes", row["live_bytes"]), ("pages", row["n_pages"] + row["n_free_pages"]),
+                          ("pinned_free_bytes", row["pinned_bytes"]), ("holes", row["n_holes"]), ("hole_bytes", row["hole_bytes"]),
+                          ("largest_hole", row["largest_hole"])):
+            check_equal(mine, metrics[key], "%s at %s" % (key, at))
+    # The series of `frag` begins with them.
+    document = analyze_json("frag", rolled, "--series")
+    columns, n = document["columns"], document["rolled_moments"]
+    by_time = {row["time_ns"]: row for row in rows}
+    check(n > 5 and n < len(columns["frag.time_ns"]), "moments of what is rolled up, and others: %d" % n)
+    check_equal(columns["frag.time_ns"], sorted(columns["frag.time_ns"]), "moments")
+    for k in range(n):
+        row = by_time[columns["frag.time_ns"][k]]
+        check_equal((columns["frag.pinned_free_bytes"][k], columns["frag.pages"][k], columns["frag.largest_hole"][k]),
+                    (row["pinned_bytes"], row["n_pages"] + row["n_free_pages"], row["largest_hole"]), "moment %d" % k)
+    check(columns["frag.pin_time_ns"][0] < detail_ns, "who pins is known of then, too")
 
 
 def part_names(path, n):

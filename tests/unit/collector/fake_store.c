@@ -302,6 +302,12 @@ struct ft_error *ft_writer_continue(struct ft_writer *writer, struct ft_writer *
 	return ft_error_create(FT_ERROR_USAGE, "this store has one recording");
 }
 
+struct ft_error *ft_writer_set_pages(struct ft_writer *writer,
+				     const struct ft_page_counter *counter)
+{
+	return NULL;
+}
+
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
 {
 	return NULL;

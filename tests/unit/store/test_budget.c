@@ -275,6 +275,168 @@ START_TEST(lower_budget_makes_the_file_shorter)
 }
 END_TEST
 
+/* ---- pages ------------------------------------------------------------------------------------
+ */
+
+struct counter {
+	uint64_t n_events, n_blocks, bytes; /* live, by all that it was shown */
+	unsigned n_counts, fail_at;
+};
+
+static bool counter_events(void *ctx, const struct ft_event *events, size_t n)
+{
+	struct counter *c = ctx;
+
+	c->n_events += n;
+	return true;
+}
+
+/* Makes up a page for each block, and checks that blocks come by address. */
+static bool counter_count(void *ctx, struct ft_page_blocks *blocks, struct ft_page_rollup *ret)
+{
+	struct counter *c = ctx;
+	struct ft_event birth;
+	uint64_t last = 0;
+
+	if (++c->n_counts == c->fail_at)
+		return false;
+	while (ft_page_blocks_next(blocks, &birth)) {
+		ck_assert_uint_gt(birth.address, last);
+		last = birth.address;
+		ret->n_blocks++;
+		ret->live_bytes += birth.size;
+	}
+	ret->page_bytes = 4096;
+	ret->n_pages = c->n_events;
+	for (unsigned i = 0; i < FT_PAGES_HOLES; i++) {
+		ret->holes[i] = i;
+		ret->holes_bytes[i] = UINT64_C(1) << i;
+	}
+	ret->occupancy[10] = 7;
+	ret->orders[3] = UINT64_MAX;
+	ret->n_pins = 2;
+	ret->pins[0] = (struct ft_page_pin){.site = UINT32_MAX, .sole = 1, .shapley = 2, .any = 3};
+	ret->pins[1] = (struct ft_page_pin){.site = 1};
+	return true;
+}
+
+static void counter_module(void *ctx, const char *path)
+{
+}
+
+struct seen_pages {
+	uint64_t n, last_seq;
+};
+
+static struct ft_error *see_pages(void *ctx, const struct ft_page_rollup *pages)
+{
+	struct seen_pages *seen = ctx;
+
+	ck_assert_uint_gt(pages->seq, seen->last_seq);
+	ck_assert_uint_eq(pages->n_pages, pages->seq); /* it had seen all events before */
+	ck_assert_uint_eq(pages->holes[47], 47);
+	ck_assert_uint_eq(pages->holes_bytes[47], UINT64_C(1) << 47);
+	ck_assert_uint_eq(pages->occupancy[10], 7);
+	ck_assert_uint_eq(pages->orders[3], UINT64_MAX);
+	ck_assert_uint_eq(pages->n_pins, 2);
+	ck_assert_uint_eq(pages->pins[0].site, UINT32_MAX);
+	ck_assert_uint_eq(pages->pins[0].any, 3);
+	seen->last_seq = pages->seq;
+	seen->n++;
+	return NULL;
+}
+
+static void read_pages(const char *path, struct seen_pages *seen)
+{
+	struct ft_reader *reader;
+
+	*seen = (struct seen_pages){0};
+	ok(ft_reader_open(path, 0, &reader));
+	ok(ft_reader_page_rollups(reader, see_pages, seen));
+	ft_reader_close(reader);
+}
+
+static void refused(const char *path, const char *statements, const char *words)
+{
+	struct seen_pages seen = {0};
+	struct ft_reader *reader;
+
+	sql(path, statements);
+	ok(ft_reader_open(path, 0, &reader));
+	fails(ft_reader_page_rollups(reader, see_pages, &seen), FT_ERROR_INPUT, words);
+	ft_reader_close(reader);
+}
+
+START_TEST(pages_are_as_the_counter_said_and_damage_is_seen)
+{
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct counter counter = {0};
+	const struct ft_page_counter ops = {.ctx = &counter,
+					    .module = counter_module,
+					    .events = counter_events,
+					    .count = counter_count};
+	struct ft_writer *writer = start(path, synth, &(struct ft_limits){.max_bytes = 1 << 20});
+	struct seen_pages seen;
+
+	ok(ft_writer_set_pages(writer, &ops));
+	for (int i = 0; i < 120; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+	}
+	ok(ft_writer_finish(writer));
+	read_pages(path, &seen);
+	ck_assert_uint_gt(seen.n, 4);
+	ck_assert_uint_ge(counter.n_counts, seen.n);
+	refused(path,
+		"UPDATE page_rollup SET pins = x'00' WHERE id = (SELECT max(id) FROM page_rollup)",
+		"page roll-up");
+	refused(path,
+		"UPDATE page_rollup SET page_bytes = 1 WHERE id = (SELECT min(id) FROM "
+		"page_rollup)",
+		"out of range");
+	/* As an earlier writer left it. */
+	sql(path, "DROP TABLE page_rollup; CREATE TABLE page_rollup(id INTEGER PRIMARY KEY, "
+		  "level INTEGER)");
+	read_pages(path, &seen);
+	ck_assert_uint_eq(seen.n, 0);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(counter_that_fails_ends_nothing_but_the_counting)
+{
+	enum { COMMITS = 40 };
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct counter counter = {.fail_at = 3};
+	const struct ft_page_counter ops = {.ctx = &counter,
+					    .module = counter_module,
+					    .events = counter_events,
+					    .count = counter_count};
+	struct ft_writer *writer =
+		start(path, synth, &(struct ft_limits){.max_bytes = SMALL_BUDGET});
+	struct seen_pages seen;
+	struct ft_reader *reader;
+
+	ok(ft_writer_set_pages(writer, &ops));
+	for (int i = 0; i < COMMITS; i++) {
+		write_events(writer, synth, COMMIT_EVERY);
+		ok(ft_writer_commit(writer, true));
+	}
+	ok(ft_writer_finish(writer));
+	ck_assert_uint_eq(counter.n_counts, 3);
+	read_pages(path, &seen);
+	ck_assert_uint_eq(seen.n, 2);
+	ok(ft_reader_open(path, 0, &reader));
+	ck_assert_uint_eq(check_whole(reader), (uint64_t)COMMITS * COMMIT_EVERY);
+	ft_reader_close(reader);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
 START_TEST(limits_come_before_events)
 {
 	const char *path = fresh_path();
@@ -452,6 +614,8 @@ int main(void)
 	tcase_add_test(tcase, budget_is_kept_and_nothing_is_lost);
 	tcase_add_test(tcase, old_events_go_by_age);
 	tcase_add_test(tcase, lower_budget_makes_the_file_shorter);
+	tcase_add_test(tcase, pages_are_as_the_counter_said_and_damage_is_seen);
+	tcase_add_test(tcase, counter_that_fails_ends_nothing_but_the_counting);
 	tcase_add_test(tcase, limits_come_before_events);
 	tcase_add_test(tcase, writer_killed_while_it_folds_leaves_all_that_was_committed);
 	tcase_add_loop_test(tcase, full_disk_while_it_folds_loses_nothing_that_was_committed, 0, 8);
