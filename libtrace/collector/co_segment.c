@@ -141,6 +141,23 @@ const uint64_t *co_segment_ring_body(const struct co_segment *segment, uint32_t 
 	return (const uint64_t *)(segment->bodies + ring * segment->ring_bytes);
 }
 
+void co_segment_ring_discard(const struct co_segment *segment, uint32_t ring, uint64_t from,
+			     uint64_t to)
+{
+	uint64_t mask = segment->ring_bytes - 1;
+	char *body = (char *)segment->base + (segment->bodies - (const char *)segment->base) +
+		     ring * segment->ring_bytes;
+
+	while (from < to) {
+		uint64_t to_end = segment->ring_bytes - (from & mask),
+			 n = to - from < to_end ? to - from : to_end;
+
+		/* Where it can't be done, the pages stay: nothing depends on it. */
+		madvise(body + (from & mask), n, MADV_REMOVE);
+		from += n;
+	}
+}
+
 uint32_t co_segment_n_rings_used(const struct co_segment *segment)
 {
 	/* Acquire: the owners of the rings wrote their headers before they raised it. */

@@ -63,6 +63,12 @@ void co_segment_unmap(struct co_segment *segment);
 
 const uint64_t *co_segment_ring_body(const struct co_segment *segment, uint32_t ring);
 
+/* Give the memory of a ring's pages from position `from` to `to` back to the kernel. Both are
+ * multiples of FT_SEGMENT_PAGE, and all in between has been read but not been released: the
+ * producer writes none of it meanwhile. They read as zeros until it does. */
+void co_segment_ring_discard(const struct co_segment *segment, uint32_t ring, uint64_t from,
+			     uint64_t to);
+
 /* Rings that have ever been used, not more than there are. */
 uint32_t co_segment_n_rings_used(const struct co_segment *segment);
 

@@ -269,6 +269,7 @@ static void skip_broken_ring(struct co_session *session, struct co_ring *ring)
 		session->counters.n_broken_rings++;
 	}
 	ring->consumer.head = atomic_load_explicit(&header->tail, memory_order_acquire);
+	ring->released = ring->consumer.head;
 	if (ft_ring_release(&ring->consumer))
 		co_futex_wake(&header->futex);
 }
@@ -326,6 +327,39 @@ static void complete_records(struct co_session *session, struct co_ring *ring,
 	ring->newest = newest;
 }
 
+/* A ring of which a page takes longer than this is a slow one; smaller rings are not worth it, and
+ * need their room. */
+#define SLOW_PAGE_NS INT64_C(500000000)
+enum { LEAST_PAGED_RING = 64 << 10 };
+
+/*
+ * Tell the producer of the room that there is. A thread that writes seldom would touch a page of
+ * its ring for the first time, leave it for good, and go on to the next: all of the ring in the
+ * end, for nothing. What was read of such a ring goes back to the kernel. Pages only, and before
+ * they are told of as room, for then the producer may write to them again; so that the room of a
+ * ring that has been read to its end is told by whole pages.
+ */
+static void give_room(struct co_session *session, struct co_ring *ring, bool exhausted)
+{
+	const struct co_segment *segment = &session->segment;
+	uint64_t to = ring->consumer.head,
+		 first = (ring->released + FT_SEGMENT_PAGE - 1) & -(uint64_t)FT_SEGMENT_PAGE;
+	int64_t now = session->timebase.now.monotonic_ns;
+
+	if (exhausted && segment->ring_bytes >= LEAST_PAGED_RING) {
+		to &= -(uint64_t)FT_SEGMENT_PAGE;
+		if (to <= ring->released)
+			return;
+		if (now - ring->paged_ns >= SLOW_PAGE_NS)
+			co_segment_ring_discard(segment, ring->queue.index, first, to);
+	}
+	if (to >= first)
+		ring->paged_ns = now;
+	ring->released = to;
+	if (ft_ring_release_to(&ring->consumer, to))
+		co_futex_wake(&ring->consumer.header->futex);
+}
+
 /* Move records from a ring to its queue. Returns true if the ring was read to its end. */
 static bool drain_ring(struct co_session *session, struct co_ring *ring, uint32_t limit, bool *some)
 {
@@ -352,8 +386,7 @@ static bool drain_ring(struct co_session *session, struct co_ring *ring, uint32_
 
 	if (n || n_bad) {
 		*some = true;
-		if (ft_ring_release(&ring->consumer))
-			co_futex_wake(&ring->consumer.header->futex);
+		give_room(session, ring, exhausted);
 	}
 	if (ring->consumer.broken) {
 		skip_broken_ring(session, ring);

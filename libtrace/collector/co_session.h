@@ -75,6 +75,8 @@ struct co_ring {
 	bool after_loss;
 	uint32_t raw_stack; /* of the last STACK record committed, as co_stacks numbers it */
 	struct co_last_free last_free;
+	uint64_t released; /* room up to here has been told to the producer, */
+	int64_t paged_ns;  /* and since then it has not gone past a page */
 };
 
 struct co_module {

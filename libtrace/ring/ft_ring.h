@@ -141,8 +141,10 @@ static inline uint64_t ft_ring_word(const uint64_t *record, unsigned i)
  * length in words, 0 when there is none. */
 unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_MAX_WORDS]);
 
-/* Give the bytes read so far back to the producer. True if the producer sleeps and must be woken
- * (futex on header->futex, which this has bumped). */
+/* Give the bytes read so far back to the producer, or those before `position`, which is none that
+ * was given back before. True if the producer sleeps and must be woken (futex on header->futex,
+ * which this has bumped). */
 bool ft_ring_release(struct ft_ring_consumer *consumer);
+bool ft_ring_release_to(struct ft_ring_consumer *consumer, uint64_t position);
 
 #endif

@@ -32,6 +32,7 @@
 #define FT_SEGMENT_MAGIC UINT64_C(0x31304745534d5446) /* "FTMSEG01" */
 
 enum {
+	FT_SEGMENT_PAGE = 4096,		 /* what the layout is aligned to */
 	FT_SEGMENT_N_RINGS = 4096,	 /* threads that record at one time */
 	FT_SEGMENT_RING_BYTES = 1 << 20, /* default; a power of two */
 	FT_SEGMENT_MAX_NODES = 1 << 24,	 /* virtual: 256 MiB, committed on touch */

@@ -131,16 +131,21 @@ unsigned ft_ring_read(struct ft_ring_consumer *consumer, uint64_t words[FT_WIRE_
 	return expand(consumer, words, n);
 }
 
-bool ft_ring_release(struct ft_ring_consumer *consumer)
+bool ft_ring_release_to(struct ft_ring_consumer *consumer, uint64_t position)
 {
 	struct ft_ring_header *header = consumer->header;
 
 	/* Release pairs with the acquire in ft_ring_reserve(). Sequentially consistent, so that
 	 * either we see `waiting` or the producer, which sets it before it looks again, sees the
 	 * room. */
-	atomic_store_explicit(&header->head, consumer->head, memory_order_seq_cst);
+	atomic_store_explicit(&header->head, position, memory_order_seq_cst);
 	if (!atomic_exchange_explicit(&header->waiting, 0, memory_order_seq_cst))
 		return false;
 	atomic_fetch_add_explicit(&header->futex, 1, memory_order_release);
 	return true;
+}
+
+bool ft_ring_release(struct ft_ring_consumer *consumer)
+{
+	return ft_ring_release_to(consumer, consumer->head);
 }

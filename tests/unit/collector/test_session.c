@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <check.h>
@@ -493,6 +494,49 @@ START_TEST(producers_drain_and_writer_run_at_the_same_time)
 }
 END_TEST
 
+static uint64_t segment_bytes(const struct program *program)
+{
+	struct stat status;
+
+	ck_assert_int_eq(fstat(program->memfd, &status), 0);
+	return (uint64_t)status.st_blocks * 512;
+}
+
+/* Four times around, a few events at a time: a thread that seldom allocates keeps two pages of its
+ * ring, one that is busy all. */
+START_TEST(a_slow_thread_keeps_little_of_its_ring)
+{
+	enum { RING = 128 << 10, EVENTS = 4 * RING / 24 / 2 };
+	struct program program;
+	uint64_t before, most = 0;
+
+	program_init(&program, 1, RING);
+	before = segment_bytes(&program);
+	for (uint64_t i = 0; i < EVENTS; i++) {
+		ck_assert(program_alloc(&program, 0, 10 * i, 0x1000, 16, 0));
+		ck_assert(program_free(&program, 0, 10 * i + 5, 0x1000));
+		if (i % 10)
+			continue;
+		if (_i)
+			program.session->rings[0].paged_ns = INT64_MIN / 2; /* long ago */
+		program_settle(&program);
+		if (segment_bytes(&program) - before > most)
+			most = segment_bytes(&program) - before;
+	}
+	program_settle(&program);
+	ck_assert_uint_eq(program.session->counters.n_events, 2 * EVENTS);
+	ck_assert_int_eq(program.session->counters.n_bad_records, 0);
+	if (_i)
+		ck_assert_uint_le(most, 3 * 4096);
+	else
+		ck_assert_uint_eq(most, RING);
+	program_end(&program, CO_END_EXIT, 0);
+	ck_assert_uint_eq(fake.n_events, 2 * EVENTS);
+	ck_assert_int_eq(fake_meta_int("unknown_frees"), 0);
+	program_deinit(&program);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("collector-session");
@@ -501,6 +545,7 @@ int main(void)
 	int failed;
 
 	tcase_set_timeout(session, 120);
+	tcase_add_loop_test(session, a_slow_thread_keeps_little_of_its_ring, 0, 2);
 	tcase_add_test(session, a_ring_that_changes_hands_keeps_its_threads_apart);
 	tcase_add_test(session, modules_marks_losses_and_errors_become_rows);
 	tcase_add_test(session, memory_that_runs_out_is_a_loss);
