@@ -292,7 +292,8 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 	struct fa_step step = {.event = event,
 			       .born_number = (resolved->born & ~FA_EVICTS) - 1,
 			       .died_number = resolved->died - 1};
-	struct fa_block died, *block;
+	/* Without one the new block is born now. */
+	struct fa_block died = {.born_ns = event->time_ns, .born_seq = event->seq}, *block;
 
 	if (resolved->died) {
 		/* A copy: its memory is that of the new one, as a rule. */
@@ -311,8 +312,8 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 	 * of an overlap sees it as live, as it is. */
 	FT_TRY(insert(engine, event, resolved->born, &step.overlap, &block));
 	block_fill(engine, block, event);
-	block->born_ns = step.died ? died.born_ns : event->time_ns;
-	block->born_seq = step.died ? died.born_seq : event->seq;
+	block->born_ns = died.born_ns;
+	block->born_seq = died.born_seq;
 	if (step.died && event->api == FT_API_POOL_BACKING) {
 		/* It is where and what it was. */
 		block->size = died.size;
