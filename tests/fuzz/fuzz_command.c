@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "la_control.h"
+#include "la_program.h"
 #include "la_run.h"
 
 int fraganalyze_main(int argc, char **argv);
@@ -42,6 +43,11 @@ struct ft_error *la_control(pid_t pid, enum co_control_verb verb, const char *te
 {
 	check(pid > 0 && (verb == CO_CONTROL_MARK) == (text != NULL));
 	return NULL;
+}
+
+struct ft_error *la_find_analyzer(char **path)
+{
+	return ft_error_create(FT_ERROR_INPUT, "no other program is started here");
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
