@@ -30,15 +30,18 @@ static struct ft_error *first_left_out(void *ctx, const struct ft_governor_row *
 /* Where a limit of the overhead had blocks left out: what lies in the heap is known before that. */
 static struct ft_error *find_left_out(struct fa_engine *engine)
 {
+	uint64_t whole_ms;
+
 	engine->left_out_ns = UINT64_MAX;
 	FT_TRY(ft_reader_governor(engine->reader, first_left_out, &engine->left_out_ns));
+	whole_ms = engine->left_out_ns / 1000000;
 	if (engine->left_out_ns <= engine->to_ns)
 		snprintf(engine->refusal, sizeof(engine->refusal),
 			 "from %.3f s on blocks were left out to keep the overhead low "
 			 "(--max-overhead): that can only be told from every block; before that, "
 			 "with --to %.3fs",
 			 (double)engine->left_out_ns / 1e9,
-			 (double)(engine->left_out_ns / 1000000) / 1e3 - 0.001);
+			 (double)(whole_ms ? whole_ms - 1 : 0) / 1e3);
 	return NULL;
 }
 
