@@ -231,6 +231,12 @@ static struct ft_error *begin_recording(struct co_write *write, struct co_sessio
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+static bool has_few_calls(const struct co_write *write, const struct co_writer_state *recording)
+{
+	return recording->n_events < write->min_events && !recording->named &&
+	       !recording->has_errors;
+}
+
 /*
  * An image of few calls becomes a row of the recording that it comes of, if that is still written
  * and no other recording needs this one. True if so.
@@ -244,7 +250,7 @@ static bool becomes_row(struct co_write *write, struct co_writer_state *recordin
 	struct ft_error *error;
 	uint64_t fork_ns;
 
-	if (recording->n_events >= write->min_events || recording->named || recording->has_errors)
+	if (!has_few_calls(write, recording))
 		return false;
 	owner = open_owner(write, parent);
 	if (!owner)
@@ -289,11 +295,12 @@ static void close_recording(struct co_write *write, struct co_session *session)
 	co_recording_destroy(recording);
 }
 
-/* An image that has ended too, and may become a row of this one's recording. */
+/* An image that has ended too, and may become a row of this one's recording, whether it has a file
+ * by now or not. */
 static bool awaits_rows(const struct co_write *write, const struct co_writer_state *recording)
 {
 	for (const struct co_writer_state *r = write->recordings; r; r = r->next)
-		if (r != recording && r->undecided &&
+		if (r != recording && (r->undecided || has_few_calls(write, r)) &&
 		    atomic_load_explicit(&r->session->ended, memory_order_acquire) &&
 		    open_owner(write, r->session->segment.origin.parent) == recording)
 			return true;

@@ -109,9 +109,11 @@ def soak(scratch):
                 servers.append(subprocess.Popen(launcher(recording, argv, BUDGET) if traced else argv, env=environment(),
                                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True))
             wait_for("redis-server", lambda: port_is_open(ports[-1]))
-        plain, pid = servers[0].pid, child_of(servers[1].pid, "redis-server")
-        collector = child_of(servers[1].pid, "fragtrace-colle")
-        check(pid and collector, "no server or collector below the launcher")
+        def below(comm):
+            return child_of(servers[1].pid, comm)
+
+        wait_for("server and collector below the launcher", lambda: below("redis-server") and below("fragtrace-colle"))
+        plain, pid, collector = servers[0].pid, below("redis-server"), below("fragtrace-colle")
         start = due = time.monotonic()
         while time.monotonic() - start < SECONDS:
             for port in ports:
