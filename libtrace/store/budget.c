@@ -180,7 +180,7 @@ static bool keyframe_due(const struct ft_budget *budget, uint64_t event_bytes)
 {
 	const struct ft_rollup *now = &budget->follow.now;
 	uint64_t n_events = now->first_seq + now->n_events - budget->keyframe_seq;
-	uint64_t enough = (uint64_t)budget->follow.n_live * LIVE_FACTOR;
+	uint64_t enough = (uint64_t)budget->follow.live.n_live * LIVE_FACTOR;
 	uint64_t least =
 		budget->limits.keyframe_events ? budget->limits.keyframe_events : KEYFRAME_EVENTS;
 	uint64_t bytes = event_bytes - budget->keyframe_at_bytes;
@@ -252,7 +252,8 @@ struct ft_error *ft_budget_keyframe(struct ft_budget *budget, int64_t chunk_id)
 static bool pages_due(const struct ft_budget *budget)
 {
 	return budget->pages && keeps_rollups(budget) &&
-	       budget->last_ns - budget->pages_ns >= budget->follow.n_live * PAGES_NS_PER_BLOCK;
+	       budget->last_ns - budget->pages_ns >=
+		       budget->follow.live.n_live * PAGES_NS_PER_BLOCK;
 }
 
 static struct ft_error *write_pages(struct ft_budget *budget)

@@ -137,16 +137,16 @@ struct owners {
 
 static struct ft_error *find_owners(const struct ft_follow *follow, struct owners *owners)
 {
-	for (uint32_t i = 0; i < follow->n_blocks; i++)
-		if (follow->blocks[i].address && follow->blocks[i].thread >= owners->n)
-			owners->n = follow->blocks[i].thread + UINT64_C(1);
+	for (uint32_t i = 0; i < follow->live.n_blocks; i++)
+		if (follow->live.blocks[i].address && follow->live.blocks[i].thread >= owners->n)
+			owners->n = follow->live.blocks[i].thread + UINT64_C(1);
 	owners->bits = calloc(owners->n / 8 + 1, 1);
 	if (!owners->bits)
 		return &ft_enomem;
-	for (uint32_t i = 0; i < follow->n_blocks; i++)
-		if (follow->blocks[i].address)
-			owners->bits[follow->blocks[i].thread / 8] |=
-				(unsigned char)(1 << follow->blocks[i].thread % 8);
+	for (uint32_t i = 0; i < follow->live.n_blocks; i++)
+		if (follow->live.blocks[i].address)
+			owners->bits[follow->live.blocks[i].thread / 8] |=
+				(unsigned char)(1 << follow->live.blocks[i].thread % 8);
 	return NULL;
 }
 

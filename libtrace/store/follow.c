@@ -1,28 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* Follower: see ft_follow.h. */
-#include "ft_follow.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "follow_impl.h"
 #include "ft_chunk.h"
 #include "ft_weight.h"
 
-enum { FIRST_BITS = 10, PREFETCH_AHEAD = 16 };
+/* Events between a look at a slot, at its block, and the event itself. */
+enum { AHEAD_SLOT = 24, AHEAD_BLOCK = 12, FIRST_COHORTS = 256, MOST_KEPT_COHORTS = 1 << 16 };
 
 bool ft_follow_init(struct ft_follow *follow, uint64_t sample_bytes)
 {
-	*follow = (struct ft_follow){.sample_bytes = sample_bytes, .bits = FIRST_BITS};
-	for (int i = 0; i < 2; i++) {
-		ft_map_init(&follow->sites.cohorts[i]);
-		ft_map_init(&follow->threads.cohorts[i]);
-	}
+	*follow = (struct ft_follow){.sample_bytes = sample_bytes};
 	ft_map_init(&follow->pairs);
 	follow->interval = 1;
 	follow->epoch = 1;
 	follow->now.cohort_shift = FT_TICK_SHIFT;
-	follow->slots = calloc((size_t)1 << follow->bits, sizeof(*follow->slots));
-	return follow->slots != NULL;
+	return ft_follow_table_init(&follow->live);
 }
 
 static void accounts_deinit(struct ft_follow_accounts *accounts)
@@ -30,121 +25,17 @@ static void accounts_deinit(struct ft_follow_accounts *accounts)
 	free(accounts->index);
 	free(accounts->list);
 	free(accounts->touched);
-	for (int i = 0; i < 2; i++)
-		ft_map_deinit(&accounts->cohorts[i]);
+	free(accounts->cohorts.slots);
 }
 
 void ft_follow_deinit(struct ft_follow *follow)
 {
-	free(follow->slots);
-	free(follow->blocks);
+	ft_follow_table_deinit(&follow->live);
 	free(follow->last_address);
 	accounts_deinit(&follow->sites);
 	accounts_deinit(&follow->threads);
 	ft_map_deinit(&follow->pairs);
 	*follow = (struct ft_follow){0};
-}
-
-/* ---- live blocks ------------------------------------------------------------------------------
- */
-
-static inline size_t home(const struct ft_follow *follow, uint64_t address)
-{
-	return ft_hash_u64(address) >> (64 - follow->bits);
-}
-
-static inline size_t probe(const struct ft_follow *follow, uint64_t address)
-{
-	size_t mask = ((size_t)1 << follow->bits) - 1, i = home(follow, address);
-
-	while (follow->slots[i] && follow->blocks[follow->slots[i] - 1].address != address)
-		i = (i + 1) & mask;
-	return i;
-}
-
-static bool grow_slots(struct ft_follow *follow)
-{
-	uint32_t *old = follow->slots;
-	size_t n = (size_t)1 << follow->bits;
-
-	if (follow->bits == 32)
-		return false;
-	follow->slots = calloc(n * 2, sizeof(*follow->slots));
-	if (!follow->slots) {
-		follow->slots = old;
-		return false;
-	}
-	follow->bits++;
-	for (size_t i = 0; i < n; i++)
-		if (old[i])
-			follow->slots[probe(follow, follow->blocks[old[i] - 1].address)] = old[i];
-	free(old);
-	return true;
-}
-
-/* Number + 1 of a block to use; 0: out of memory. */
-static uint32_t take_block(struct ft_follow *follow)
-{
-	uint32_t number = follow->first_free;
-
-	if (number) {
-		follow->first_free = follow->blocks[number - 1].stack;
-		return number;
-	}
-	if (follow->n_blocks == follow->capacity) {
-		uint64_t capacity = follow->capacity ? follow->capacity * UINT64_C(3) / 2 : 1024;
-		struct ft_follow_block *blocks =
-			capacity <= UINT32_MAX / 2
-				? realloc(follow->blocks, capacity * sizeof(*blocks))
-				: NULL;
-
-		if (!blocks)
-			return 0;
-		follow->blocks = blocks;
-		follow->capacity = (uint32_t)capacity;
-	}
-	return ++follow->n_blocks;
-}
-
-/* `address` is not live. Its block, to be filled; NULL: out of memory. */
-static struct ft_follow_block *insert(struct ft_follow *follow, uint64_t address)
-{
-	if ((follow->n_live + 1) * 2 > (size_t)1 << follow->bits && !grow_slots(follow))
-		return NULL;
-
-	uint32_t number = take_block(follow);
-
-	if (!number)
-		return NULL;
-	follow->blocks[number - 1].address = address;
-	follow->slots[probe(follow, address)] = number;
-	follow->n_live++;
-	return &follow->blocks[number - 1];
-}
-
-static bool take(struct ft_follow *follow, uint64_t address, struct ft_follow_block *ret)
-{
-	size_t mask = ((size_t)1 << follow->bits) - 1, gap = probe(follow, address);
-	uint32_t number = follow->slots[gap];
-
-	if (!number)
-		return false;
-	*ret = follow->blocks[number - 1];
-	/* Close the gap: move back each follower whose home is not behind it (Knuth 6.4, R). */
-	for (size_t i = (gap + 1) & mask; follow->slots[i]; i = (i + 1) & mask) {
-		size_t at = home(follow, follow->blocks[follow->slots[i] - 1].address);
-
-		if (((i - at) & mask) >= ((i - gap) & mask)) {
-			follow->slots[gap] = follow->slots[i];
-			gap = i;
-		}
-	}
-	follow->slots[gap] = 0;
-	follow->blocks[number - 1].address = 0;
-	follow->blocks[number - 1].stack = follow->first_free;
-	follow->first_free = number;
-	follow->n_live--;
-	return true;
 }
 
 /* ---- accounts ---------------------------------------------------------------------------------
@@ -204,9 +95,8 @@ static bool list_grow(struct ft_follow_accounts *accounts)
 	return true;
 }
 
-/* The account of an id, which is about to change. NULL: out of memory. */
-static struct ft_follow_account *touch(struct ft_follow *follow,
-				       struct ft_follow_accounts *accounts, uint32_t id)
+struct ft_follow_account *ft_follow_touch(struct ft_follow *follow,
+					  struct ft_follow_accounts *accounts, uint32_t id)
 {
 	if (__builtin_expect(id >= accounts->n_index, 0) && !index_grow(accounts, id))
 		return NULL;
@@ -267,20 +157,65 @@ static void count_low(struct ft_follow_account *account)
 		account->value[FT_ROLLUP_LOW_BYTES] = account->value[FT_ROLLUP_LIVE_BYTES];
 }
 
+/* ---- cohorts ----------------------------------------------------------------------------------
+ */
+
+/* The slot of a key, or the empty one that it may have. */
+static struct ft_follow_cohort *cohort_slot(const struct ft_follow_cohorts *cohorts, uint64_t key)
+{
+	size_t i = ft_hash_u64(key) & (cohorts->n_slots - 1);
+
+	while (cohorts->slots[i].key && cohorts->slots[i].key != key)
+		i = (i + 1) & (cohorts->n_slots - 1);
+	return &cohorts->slots[i];
+}
+
+static bool cohorts_grow(struct ft_follow_cohorts *cohorts)
+{
+	size_t n = cohorts->n_slots ? cohorts->n_slots * 2 : FIRST_COHORTS;
+	struct ft_follow_cohorts bigger = {
+		.slots = calloc(n, sizeof(*bigger.slots)), .n_slots = n, .n_used = cohorts->n_used};
+
+	if (!bigger.slots)
+		return false;
+	for (size_t i = 0; i < cohorts->n_slots; i++)
+		if (cohorts->slots[i].key)
+			*cohort_slot(&bigger, cohorts->slots[i].key) = cohorts->slots[i];
+	free(cohorts->slots);
+	*cohorts = bigger;
+	return true;
+}
+
+void ft_follow_cohorts_clear(struct ft_follow_cohorts *cohorts)
+{
+	if (cohorts->n_slots > MOST_KEPT_COHORTS) {
+		free(cohorts->slots);
+		*cohorts = (struct ft_follow_cohorts){0};
+	} else if (cohorts->n_used) {
+		memset(cohorts->slots, 0, cohorts->n_slots * sizeof(*cohorts->slots));
+		cohorts->n_used = 0;
+	}
+}
+
 /* A death of a block from before the interval, by its birth. */
 static bool count_cohort(struct ft_follow *follow, struct ft_follow_accounts *accounts,
 			 const struct ft_follow_account *account,
 			 const struct ft_follow_block *block, const struct share *share)
 {
+	struct ft_follow_cohorts *cohorts = &accounts->cohorts;
 	uint64_t birth = block->born_ns >> follow->now.cohort_shift;
-	uint64_t key = (uint64_t)(account - accounts->list) << 32 | birth;
-	uint64_t *blocks = ft_map_put(&accounts->cohorts[0], key, NULL);
-	uint64_t *bytes = ft_map_put(&accounts->cohorts[1], key, NULL);
+	uint64_t key = (uint64_t)(account - accounts->list + 1) << 32 | birth;
+	struct ft_follow_cohort *cohort;
 
-	if (!blocks || !bytes)
+	if (cohorts->n_used * 4 >= cohorts->n_slots * 3 && !cohorts_grow(cohorts))
 		return false;
-	*blocks += share->blocks;
-	*bytes += share->bytes;
+	cohort = cohort_slot(cohorts, key);
+	if (!cohort->key) {
+		cohort->key = key;
+		cohorts->n_used++;
+	}
+	cohort->blocks += share->blocks;
+	cohort->bytes += share->bytes;
 	return true;
 }
 
@@ -351,8 +286,8 @@ static bool died(struct ft_follow *follow, const struct ft_follow_block *block,
 		 const struct ft_event *event, bool moved)
 {
 	struct share share = share_of(follow, block);
-	struct ft_follow_account *site = touch(follow, &follow->sites, block->stack);
-	struct ft_follow_account *thread = touch(follow, &follow->threads, block->thread);
+	struct ft_follow_account *site = ft_follow_touch(follow, &follow->sites, block->stack);
+	struct ft_follow_account *thread = ft_follow_touch(follow, &follow->threads, block->thread);
 	bool old = block->born_seq < follow->now.first_seq && !moved;
 
 	if (!site || !thread)
@@ -403,7 +338,7 @@ static bool evict(struct ft_follow *follow, const struct ft_event *event, uint64
 {
 	struct ft_follow_block block;
 
-	if (!take(follow, event->address, &block))
+	if (!ft_follow_table_take(&follow->live, event->address, &block))
 		return true;
 	follow->now.n_overlaps++;
 	if (!died(follow, &block, event, false))
@@ -419,7 +354,7 @@ static bool born(struct ft_follow *follow, const struct ft_event *event, uint64_
 	if (!evict(follow, event, time_ns, seq))
 		return false;
 
-	struct ft_follow_block *block = insert(follow, event->address);
+	struct ft_follow_block *block = ft_follow_table_insert(&follow->live, event->address);
 
 	if (!block)
 		return false;
@@ -437,8 +372,8 @@ static bool born(struct ft_follow *follow, const struct ft_event *event, uint64_
 		return false;
 
 	struct share share = share_of(follow, block);
-	struct ft_follow_account *site = touch(follow, &follow->sites, block->stack);
-	struct ft_follow_account *thread = touch(follow, &follow->threads, block->thread);
+	struct ft_follow_account *site = ft_follow_touch(follow, &follow->sites, block->stack);
+	struct ft_follow_account *thread = ft_follow_touch(follow, &follow->threads, block->thread);
 	uint64_t *last = follow->sample_bytes ? NULL : last_of(follow, event->thread);
 
 	if (!site || !thread || (!last && !follow->sample_bytes))
@@ -475,7 +410,7 @@ static bool follow_event(struct ft_follow *follow, const struct ft_event *event,
 		ok = born(follow, event, time_ns, seq, NULL);
 		break;
 	case FT_EVENT_FREE:
-		known = take(follow, event->address, &block);
+		known = ft_follow_table_take(&follow->live, event->address, &block);
 		follow->now.n_unknown_frees += !known;
 		if (known)
 			ok = died(follow, &block, event, false) &&
@@ -484,7 +419,7 @@ static bool follow_event(struct ft_follow *follow, const struct ft_event *event,
 	case FT_EVENT_REALLOC:
 		if (!event->address)
 			return true;
-		known = take(follow, event->old_address, &block);
+		known = ft_follow_table_take(&follow->live, event->old_address, &block);
 		follow->now.n_unknown_frees += !known;
 		ok = born(follow, event, time_ns, seq, known ? &block : NULL);
 		break;
@@ -493,256 +428,28 @@ static bool follow_event(struct ft_follow *follow, const struct ft_event *event,
 	return ok;
 }
 
+/* The address whose block an event takes, or makes. */
+static inline uint64_t sought(const struct ft_event *event)
+{
+	return event->kind == FT_EVENT_REALLOC ? event->old_address : event->address;
+}
+
 void ft_follow_events(struct ft_follow *follow, const struct ft_event *events, size_t n,
 		      uint64_t seq)
 {
 	for (size_t i = 0; i < n && !follow->failed; i++) {
-		if (i + PREFETCH_AHEAD < n)
-			__builtin_prefetch(
-				&follow->slots[home(follow, events[i + PREFETCH_AHEAD].address)]);
+		if (i + AHEAD_SLOT < n)
+			ft_follow_table_prefetch(&follow->live, sought(&events[i + AHEAD_SLOT]));
+		if (i + AHEAD_BLOCK < n)
+			ft_follow_table_prefetch_block(&follow->live,
+						       sought(&events[i + AHEAD_BLOCK]));
 		if (!follow_event(follow, &events[i], seq + i))
 			follow->failed = true;
 	}
 }
 
-/* ---- cuts -------------------------------------------------------------------------------------
+/* ---- a heap that is there already -------------------------------------------------------------
  */
-
-static int compare_ids(const void *a, const void *b)
-{
-	const struct ft_rollup_account *x = a, *y = b;
-
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
-/* While a cohort is sorted its `birth` has the number of its account above it. */
-static int compare_cohorts(const void *a, const void *b)
-{
-	const struct ft_rollup_cohort *x = a, *y = b;
-
-	return x->birth < y->birth ? -1 : x->birth > y->birth;
-}
-
-static bool cut_cohorts(const struct ft_follow_accounts *from, struct ft_rollup_accounts *to)
-{
-	size_t n = ft_map_count(&from->cohorts[0]), cursor = 0;
-	uint64_t key, blocks;
-
-	to->cohorts = calloc(n + 1, sizeof(*to->cohorts));
-	if (!to->cohorts)
-		return false;
-	while (ft_map_next(&from->cohorts[0], &cursor, &key, &blocks)) {
-		uint64_t id = from->list[key >> 32].id;
-
-		to->cohorts[to->n_cohorts++] =
-			(struct ft_rollup_cohort){.birth = id << 32 | (key & UINT32_MAX),
-						  .blocks = blocks,
-						  .bytes = *ft_map_get(&from->cohorts[1], key)};
-	}
-	qsort(to->cohorts, n, sizeof(*to->cohorts), compare_cohorts);
-	return true;
-}
-
-static bool cut_accounts(const struct ft_follow_accounts *from, struct ft_rollup_accounts *to)
-{
-	to->accounts = calloc((size_t)from->n_touched + 1, sizeof(*to->accounts));
-	if (!to->accounts || !cut_cohorts(from, to))
-		return false;
-	for (uint32_t i = 0; i < from->n_touched; i++) {
-		const struct ft_follow_account *account = &from->list[from->touched[i]];
-
-		to->accounts[i].id = account->id;
-		memcpy(to->accounts[i].value, account->value, sizeof(account->value));
-	}
-	to->n = from->n_touched;
-	qsort(to->accounts, to->n, sizeof(*to->accounts), compare_ids);
-	for (uint32_t i = 0, c = 0; i < to->n; i++) {
-		struct ft_rollup_account *account = &to->accounts[i];
-
-		account->first_cohort = c;
-		for (; c < to->n_cohorts && to->cohorts[c].birth >> 32 == account->id; c++)
-			to->cohorts[c].birth &= UINT32_MAX;
-		account->n_cohorts = c - account->first_cohort;
-	}
-	return true;
-}
-
-/* Values at the peak of those that were not touched since it, before they are written. */
-static void settle_peaks(struct ft_follow *follow, struct ft_follow_accounts *accounts)
-{
-	for (uint32_t i = 0; i < accounts->n_touched; i++)
-		touch(follow, accounts, accounts->list[accounts->touched[i]].id);
-}
-
-static int compare_pairs(const void *a, const void *b)
-{
-	const struct ft_rollup_pair *x = a, *y = b;
-
-	if (x->owner != y->owner)
-		return x->owner < y->owner ? -1 : 1;
-	return x->freer < y->freer ? -1 : x->freer > y->freer;
-}
-
-static bool cut_pairs(const struct ft_follow *follow, struct ft_rollup *to)
-{
-	uint64_t key, bytes;
-	size_t cursor = 0;
-
-	to->pairs = calloc(ft_map_count(&follow->pairs) + 1, sizeof(*to->pairs));
-	if (!to->pairs)
-		return false;
-	while (ft_map_next(&follow->pairs, &cursor, &key, &bytes))
-		to->pairs[to->n_pairs++] = (struct ft_rollup_pair){
-			.owner = (uint32_t)(key >> 32), .freer = (uint32_t)key, .bytes = bytes};
-	qsort(to->pairs, to->n_pairs, sizeof(*to->pairs), compare_pairs);
-	return true;
-}
-
-static void clear_map(struct ft_map *map)
-{
-	ft_map_deinit(map);
-	ft_map_init(map);
-}
-
-/* The next interval begins as this one ends. */
-static void begin_interval(struct ft_follow *follow, uint32_t shift)
-{
-	struct ft_rollup *now = &follow->now;
-
-	*now = (struct ft_rollup){.cohort_shift = shift,
-				  .first_ns = now->last_ns,
-				  .last_ns = now->last_ns,
-				  .first_seq = now->first_seq + now->n_events,
-				  .low_bytes = now->live_bytes,
-				  .peak_bytes = now->live_bytes,
-				  .peak_variance = now->live_variance,
-				  .peak_ns = now->last_ns,
-				  .peak_seq = now->first_seq + now->n_events,
-				  .live_blocks = now->live_blocks,
-				  .live_bytes = now->live_bytes,
-				  .live_usable = now->live_usable,
-				  .live_variance = now->live_variance};
-	follow->interval++;
-	follow->epoch++;
-	follow->sites.n_touched = follow->threads.n_touched = 0;
-	for (int i = 0; i < 2; i++) {
-		clear_map(&follow->sites.cohorts[i]);
-		clear_map(&follow->threads.cohorts[i]);
-	}
-	clear_map(&follow->pairs);
-}
-
-bool ft_follow_cut(struct ft_follow *follow, uint32_t next_shift, struct ft_rollup *ret)
-{
-	if (follow->failed)
-		return false;
-	settle_peaks(follow, &follow->sites);
-	settle_peaks(follow, &follow->threads);
-	*ret = follow->now;
-	if (!cut_accounts(&follow->sites, &ret->sites) ||
-	    !cut_accounts(&follow->threads, &ret->threads) || !cut_pairs(follow, ret)) {
-		follow->failed = true;
-		free(ret->sites.accounts);
-		free(ret->sites.cohorts);
-		free(ret->threads.accounts);
-		free(ret->threads.cohorts);
-		free(ret->pairs);
-		return false;
-	}
-	begin_interval(follow, next_shift);
-	return true;
-}
-
-/* As accounts that were touched and did nothing. */
-static bool carried_accounts(const struct ft_follow_accounts *from, struct ft_rollup_accounts *to)
-{
-	to->accounts = calloc((size_t)from->n + 1, sizeof(*to->accounts));
-	to->cohorts = calloc(1, sizeof(*to->cohorts));
-	if (!to->accounts || !to->cohorts)
-		return false;
-	for (uint32_t i = 0; i < from->n; i++) {
-		const struct ft_follow_account *account = &from->list[i];
-		uint64_t blocks = account->value[FT_ROLLUP_LIVE_BLOCKS];
-		uint64_t bytes = account->value[FT_ROLLUP_LIVE_BYTES];
-		struct ft_rollup_account *row = &to->accounts[to->n];
-
-		if (!blocks && !bytes)
-			continue;
-		to->n++;
-		row->id = account->id;
-		row->value[FT_ROLLUP_LIVE_BLOCKS] = row->value[FT_ROLLUP_PEAK_BLOCKS] = blocks;
-		row->value[FT_ROLLUP_LIVE_BYTES] = row->value[FT_ROLLUP_LOW_BYTES] =
-			row->value[FT_ROLLUP_PEAK_BYTES] = bytes;
-		row->value[FT_ROLLUP_BORN_VARIANCE] = row->value[FT_ROLLUP_PEAK_VARIANCE] =
-			account->live_variance;
-	}
-	qsort(to->accounts, to->n, sizeof(*to->accounts), compare_ids);
-	return true;
-}
-
-bool ft_follow_carried(const struct ft_follow *follow, struct ft_rollup *ret)
-{
-	bool ok;
-
-	if (follow->failed)
-		return false;
-	*ret = follow->now;
-	ok = carried_accounts(&follow->sites, &ret->sites);
-	ok = carried_accounts(&follow->threads, &ret->threads) && ok;
-	ret->pairs = calloc(1, sizeof(*ret->pairs));
-	if (ok && ret->pairs)
-		return true;
-	free(ret->sites.accounts);
-	free(ret->sites.cohorts);
-	free(ret->threads.accounts);
-	free(ret->threads.cohorts);
-	free(ret->pairs);
-	return false;
-}
-
-/* ---- keyframes --------------------------------------------------------------------------------
- */
-
-static int compare_births(const void *a, const void *b)
-{
-	const struct ft_follow_order *x = a, *y = b;
-
-	return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-struct ft_follow_order *ft_follow_live(const struct ft_follow *follow)
-{
-	struct ft_follow_order *order = malloc((follow->n_live + 1) * sizeof(*order));
-	size_t n = 0;
-
-	for (uint32_t i = 0; order && i < follow->n_blocks; i++)
-		if (follow->blocks[i].address)
-			order[n++] = (struct ft_follow_order){.seq = follow->blocks[i].born_seq,
-							      .number = i};
-	if (order)
-		qsort(order, n, sizeof(*order), compare_births);
-	return order;
-}
-
-struct ft_event ft_follow_birth(const struct ft_follow *follow, uint32_t number)
-{
-	const struct ft_follow_block *block = &follow->blocks[number];
-	bool latest = block->thread < follow->n_last &&
-		      follow->last_address[block->thread] == block->address;
-
-	return (struct ft_event){.seq = block->born_seq,
-				 .time_ns = block->born_ns,
-				 .address = block->address,
-				 .size = block->size,
-				 .usable = block->usable,
-				 .stack = block->stack,
-				 .thread = block->thread,
-				 .kind = FT_EVENT_ALLOC,
-				 .api = block->api,
-				 .flags =
-					 (uint8_t)(block->flags | (latest ? FT_EVENT_F_LATEST : 0)),
-				 .align_log2 = block->align_log2};
-}
 
 void ft_follow_seed(struct ft_follow *follow, const struct ft_event *births, size_t n)
 {
@@ -763,5 +470,5 @@ void ft_follow_seeded(struct ft_follow *follow, uint64_t next_seq)
 {
 	follow->now.first_seq = next_seq;
 	follow->now.n_events = 0;
-	begin_interval(follow, follow->now.cohort_shift);
+	ft_follow_begin_interval(follow, follow->now.cohort_shift);
 }

@@ -7,8 +7,8 @@
  * cut the interval since the last one becomes a roll-up, and the live table can be written as a
  * keyframe.
  *
- * Memory: 56 bytes a live block and 8 to 16 of its table, 200 a call stack that allocated. Knows no
- * file. Single-threaded.
+ * Memory: 69 to 82 bytes a live block, 200 a call stack that allocated. Knows no file.
+ * Single-threaded.
  */
 #ifndef FT_FOLLOW_H
 #define FT_FOLLOW_H
@@ -17,20 +17,25 @@
 
 #include "fragtrace/event.h"
 #include "fragtrace/rollup.h"
+#include "ft_follow_table.h"
 #include "ft_map.h"
-
-struct ft_follow_block {
-	uint64_t address, size, usable;
-	uint64_t born_ns, born_seq; /* of the logical block: a realloc keeps them */
-	uint32_t stack, thread;
-	uint8_t api, flags, align_log2;
-};
 
 struct ft_follow_account {
 	uint32_t id, interval; /* of `value`: sums and extremes are of that interval */
 	uint64_t epoch;	       /* see struct site_account of the engine */
 	uint64_t value[FT_ROLLUP_FIELDS];
 	uint64_t live_variance;
+};
+
+/* What died in the interval and is older than it, by account and birth. Open addressing. */
+struct ft_follow_cohort {
+	uint64_t key; /* (number of the account + 1) << 32 | birth; 0: the slot is empty */
+	uint64_t blocks, bytes;
+};
+
+struct ft_follow_cohorts {
+	struct ft_follow_cohort *slots;
+	size_t n_slots, n_used; /* a power of two, or 0; at most 3/4 of them */
 };
 
 struct ft_follow_accounts {
@@ -40,18 +45,12 @@ struct ft_follow_accounts {
 	uint32_t n, capacity;
 	uint32_t *touched; /* numbers of those that did something in the interval */
 	uint32_t n_touched;
-	struct ft_map cohorts[2]; /* number << 32 | birth: -> blocks, bytes */
+	struct ft_follow_cohorts cohorts;
 };
 
 struct ft_follow {
 	uint64_t sample_bytes; /* 0: not sampled */
-	/* Live blocks: slots hold numbers + 1 in `blocks`, open addressing, at most half full. */
-	uint32_t *slots;
-	unsigned bits;
-	struct ft_follow_block *blocks;
-	uint32_t n_blocks, capacity, first_free; /* number + 1; linked by `stack` */
-	size_t n_live;
-
+	struct ft_follow_table live;
 	struct ft_follow_accounts sites, threads;
 	uint64_t *last_address; /* by thread: its latest allocation, 0 once it freed that itself */
 	size_t n_last;

@@ -48,7 +48,7 @@ static struct ft_error *write_part(struct ft_keyframes *keyframes, sqlite3 *db, 
 struct ft_error *ft_keyframe_write(struct ft_keyframes *keyframes, sqlite3 *db, const char *path,
 				   const struct ft_follow *follow, uint64_t seq, uint64_t time_ns)
 {
-	size_t n_live = follow->n_live;
+	size_t n_live = follow->live.n_live;
 	struct part part = {.seq = seq,
 			    .time_ns = time_ns,
 			    .n_parts =

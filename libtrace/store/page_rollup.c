@@ -33,14 +33,14 @@ bool ft_page_blocks_init(struct ft_page_blocks *blocks, const struct ft_follow *
 
 	*blocks = (struct ft_page_blocks){
 		.follow = follow,
-		.order = malloc((follow->n_live + 1) * sizeof(*blocks->order)),
+		.order = malloc((follow->live.n_live + 1) * sizeof(*blocks->order)),
 	};
 	if (!blocks->order)
 		return false;
-	for (uint32_t i = 0; i < follow->n_blocks; i++)
-		if (follow->blocks[i].address)
+	for (uint32_t i = 0; i < follow->live.n_blocks; i++)
+		if (follow->live.blocks[i].address)
 			blocks->order[n++] = (struct ft_follow_order){
-				.seq = follow->blocks[i].address, .number = i};
+				.seq = follow->live.blocks[i].address, .number = i};
 	qsort(blocks->order, n, sizeof(*blocks->order), compare_addresses);
 	return true;
 }
@@ -52,7 +52,7 @@ void ft_page_blocks_deinit(struct ft_page_blocks *blocks)
 
 bool ft_page_blocks_next(struct ft_page_blocks *blocks, struct ft_event *birth)
 {
-	if (blocks->at == blocks->follow->n_live)
+	if (blocks->at == blocks->follow->live.n_live)
 		return false;
 	*birth = ft_follow_birth(blocks->follow, blocks->order[blocks->at++].number);
 	return true;
