@@ -128,6 +128,9 @@ bool fa_holes_last_end(const struct fa_holes *holes, uint64_t to, uint64_t *end)
 /* Tags of the region that holds `address`; 0 outside of all. */
 uint8_t fa_holes_tags(const struct fa_holes *holes, uint64_t address);
 
+/* Stretches of 64 KiB that an edge of a live extent lies in. */
+uint64_t fa_holes_used_cells(const struct fa_holes *holes);
+
 size_t fa_holes_memory(const struct fa_holes *holes);
 
 #endif

@@ -16,7 +16,8 @@
  *	any(s)     = sum of F(p) where s in S(p)            what it gives when s goes last
  *
  * Always: sole <= shapley <= any for each site, and the shapley values of all sites add up to
- * pinned_free_bytes: each page's free bytes are dealt out in whole bytes.
+ * pinned_free_bytes: each page's free bytes are dealt out in whole bytes, those that do not divide to
+ * one of its sites, whichever way the page came about.
  *
  * Without samples of residency a page with live bytes counts as resident. A sample corrects that;
  * from then on a page that was absent is resident again as soon as a block is born on it.

@@ -159,6 +159,15 @@ uint64_t fa_holes_largest(struct fa_holes *h)
 	return largest;
 }
 
+uint64_t fa_holes_used_cells(const struct fa_holes *h)
+{
+	uint64_t n = 0;
+
+	for (size_t l = 0; l < h->n_leaves; l++)
+		n += (unsigned)__builtin_popcountll(h->leaves[l].used);
+	return n;
+}
+
 size_t fa_holes_memory(const struct fa_holes *h)
 {
 	size_t bytes = h->n_slabs * CELL_SLAB * sizeof(struct fa_holes_cell) +

@@ -7,20 +7,41 @@
 /* ---- who holds it ------------------------------------------------------------------------------
  */
 
-/* Who holds the free bytes of one page, dealt out site after site. The bytes that do not divide go
- * to those who come first, counted from the page's number on, so that no site is always the first.
- */
+/* Who holds the free bytes of one page, dealt out site after site. The bytes that do not divide all
+ * go to one, the heir: the same whatever the order of the sites, which depends on what the page
+ * went through, and another one from page to page. */
 struct deal {
 	struct fa_pin *pins;
 	size_t n; /* of pins; sites >= n are left out */
 	uint64_t free_bytes;
 	uint64_t share, rest; /* free_bytes / n_sites, and what is left */
-	uint32_t n_sites, rank;
+	uint32_t n_sites, heir;
 };
 
+/* No two sites of a page have the same; the smallest is the heir's. */
+static inline uint32_t deal_key(uint64_t number, uint32_t site)
+{
+	return (site ^ (uint32_t)number) * UINT32_C(0x9e3779b1);
+}
+
+static inline bool deal_before(uint64_t number, uint32_t site, uint32_t other)
+{
+	return deal_key(number, site) < deal_key(number, other);
+}
+
+static uint32_t heir_of(uint64_t number, const uint32_t *sites, uint32_t n_sites)
+{
+	uint32_t heir = sites[0];
+
+	for (uint32_t i = 1; i < n_sites; i++)
+		if (deal_before(number, sites[i], heir))
+			heir = sites[i];
+	return heir;
+}
+
 /* n_sites > 0. */
-static struct deal deal_open(struct fa_pin *pins, size_t n, uint64_t number, uint64_t free_bytes,
-			     uint32_t n_sites)
+static struct deal deal_open(struct fa_pin *pins, size_t n, uint64_t free_bytes, uint32_t n_sites,
+			     uint32_t heir)
 {
 	return (struct deal){.pins = pins,
 			     .n = n,
@@ -28,15 +49,11 @@ static struct deal deal_open(struct fa_pin *pins, size_t n, uint64_t number, uin
 			     .share = free_bytes / n_sites,
 			     .rest = free_bytes % n_sites,
 			     .n_sites = n_sites,
-			     .rank = (uint32_t)(number % n_sites)};
+			     .heir = heir};
 }
 
-static void deal_next(struct deal *deal, uint32_t site)
+static void deal_next(const struct deal *deal, uint32_t site)
 {
-	uint64_t share = deal->share + (deal->rank < deal->rest);
-
-	if (++deal->rank == deal->n_sites)
-		deal->rank = 0;
 	if (site >= deal->n)
 		return;
 
@@ -44,7 +61,7 @@ static void deal_next(struct deal *deal, uint32_t site)
 
 	pin->any += deal->free_bytes;
 	pin->pages_any += deal->free_bytes > 0;
-	pin->shapley += share;
+	pin->shapley += deal->share + (site == deal->heir ? deal->rest : 0);
 	if (deal->n_sites == 1) {
 		pin->sole += deal->free_bytes;
 		pin->pages_sole++;
@@ -55,22 +72,23 @@ static void page_pins(const struct fa_pagemap *map, const struct fa_page *page, 
 		      struct fa_pin *pins, size_t n)
 {
 	uint64_t free_bytes = (UINT64_C(1) << map->shift) - page->live;
+	const uint32_t *sites = page->site;
+	uint32_t n_sites = page->n_sites;
 
 	/* A full page counts only for whom it is all his. */
-	if (page->absent || !page->n_sites || (!free_bytes && page->n_sites > 1))
+	if (page->absent || !n_sites || (!free_bytes && n_sites > 1))
 		return;
-	if (page->n_sites == SPILLED) {
+	if (n_sites == SPILLED) {
 		struct page_list list = list_of(page);
-		struct deal deal = deal_open(pins, n, number, free_bytes, list.n);
 
-		for (uint32_t i = 0; i < list.n; i++)
-			deal_next(&deal, list.sites[i]);
-	} else {
-		struct deal deal = deal_open(pins, n, number, free_bytes, page->n_sites);
-
-		for (unsigned i = 0; i < page->n_sites; i++)
-			deal_next(&deal, page->site[i]);
+		sites = list.sites;
+		n_sites = list.n;
 	}
+
+	struct deal deal = deal_open(pins, n, free_bytes, n_sites, heir_of(number, sites, n_sites));
+
+	for (uint32_t i = 0; i < n_sites; i++)
+		deal_next(&deal, sites[i]);
 }
 
 /* Start to fetch what hangs on the pages of group `g`. */
@@ -202,6 +220,18 @@ static void coarse_full(struct fa_page_totals *totals, unsigned shift, uint64_t 
 	totals->occupancy[FA_OCCUPANCY - 1] += n;
 }
 
+static uint32_t coarse_heir(const struct coarse *c)
+{
+	uint64_t site, value;
+	size_t cursor = 0;
+	uint32_t heir = 0;
+
+	for (bool first = true; ft_map_next(&c->sites, &cursor, &site, &value); first = false)
+		if (first || deal_before(c->number, (uint32_t)site, heir))
+			heir = (uint32_t)site;
+	return heir;
+}
+
 static void coarse_close(struct coarse *c)
 {
 	uint64_t site, value;
@@ -210,9 +240,8 @@ static void coarse_close(struct coarse *c)
 	if (c->live)
 		coarse_total(c->totals, c->shift, c->live);
 	if (c->live && ft_map_count(&c->sites)) {
-		struct deal deal =
-			deal_open(c->pins, c->n, c->number, (UINT64_C(1) << c->shift) - c->live,
-				  (uint32_t)ft_map_count(&c->sites));
+		struct deal deal = deal_open(c->pins, c->n, (UINT64_C(1) << c->shift) - c->live,
+					     (uint32_t)ft_map_count(&c->sites), coarse_heir(c));
 
 		while (ft_map_next(&c->sites, &cursor, &site, &value))
 			deal_next(&deal, (uint32_t)site);

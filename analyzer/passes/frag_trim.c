@@ -123,7 +123,8 @@ struct ft_error *frag_trim(const struct frag *frag, const struct fa_engine *engi
 	ret->top_pages = trim_main_top(frag, &trim);
 	ret->pages = trim.pages + ret->top_pages;
 	/* A step a cell and a block of several pages, or a hole instead. */
-	ret->cost = holes->n_cells + frag->layout->pages.n_spans + trim.n_kept;
+	ret->cost = fa_holes_used_cells(holes) + ft_map_count(&frag->layout->pages.span_map) +
+		    trim.n_kept;
 	free(trim.kept);
 	return NULL;
 }
