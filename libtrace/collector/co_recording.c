@@ -14,7 +14,10 @@
 #include "ft_pages.h"
 #include "ft_strbuf.h"
 
-enum { MAX_NAMES = 100000 };
+enum {
+	MAX_NAMES = 100000,
+	INDEX_EVENTS = 1 << 22, /* less is replayed in a second */
+};
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -236,10 +239,11 @@ static const char *origin_name(const struct co_session *session)
 /* The budget, and what a reader is to know of it. */
 static struct ft_error *set_limits(struct co_writer_state *recording, struct ft_limits limits)
 {
+	limits.sample_bytes = recording->session->segment.sample_bytes;
+	limits.index_events = INDEX_EVENTS;
+	FT_TRY(ft_writer_set_limits(recording->writer, &limits));
 	if (!limits.max_bytes && !limits.max_age_ns)
 		return NULL;
-	limits.sample_bytes = recording->session->segment.sample_bytes;
-	FT_TRY(ft_writer_set_limits(recording->writer, &limits));
 	if (!limits.sample_bytes) {
 		if (!recording->pages)
 			recording->pages = ft_pages_create();

@@ -23,6 +23,12 @@ enum {
 	PAGE_ROLLUP_PART = 32 << 10, /* of the budget: there are no more than so */
 	PAGES_NS_PER_BLOCK = 15000,  /* between two: a fiftieth of a processor */
 	ROLLUP_FACTOR = 2,	     /* a group has so many times the bytes of its roll-up */
+	/* Without limits: */
+	INDEX_KEYFRAME_EVENTS = 1 << 22, /* between keyframes, at least, and 4 x the live blocks, */
+	INDEX_KEYFRAME_SHARE = 4,	 /* and so many times their bytes */
+	INDEX_INTERVAL_EVENTS = 1 << 16, /* between roll-ups, and */
+	INDEX_ROLLUP_SHARE = 16,	 /* so many times their bytes */
+	INDEX_LIVE_BLOCKS = 1 << 22,	 /* more: no index */
 };
 
 #define MIN_INTERVAL_NS UINT64_C(50000000)
@@ -128,10 +134,35 @@ struct ft_follow *ft_budget_follow(struct ft_budget *budget)
 	return &budget->follow;
 }
 
+bool ft_budget_is_limited(const struct ft_budget *budget)
+{
+	return is_limited(budget);
+}
+
+void ft_budget_keep_up(struct ft_budget *budget)
+{
+	budget->keeps_up = true;
+}
+
+struct ft_error *ft_budget_forget(struct ft_budget *budget)
+{
+	FT_TRY(ft_db_exec(budget->db, budget->path, "DELETE FROM keyframe"));
+	return ft_db_exec(budget->db, budget->path, "DELETE FROM site_rollup");
+}
+
+void ft_budget_give_up(struct ft_budget *budget)
+{
+	ft_follow_deinit(&budget->follow);
+	budget->follow.failed = true;
+}
+
 void ft_budget_events(struct ft_budget *budget, const struct ft_event *events, size_t n,
 		      uint64_t seq)
 {
 	ft_follow_events(&budget->follow, events, n, seq);
+	if (!is_limited(budget) && budget->follow.live.n_live > INDEX_LIVE_BLOCKS &&
+	    !budget->keeps_up)
+		ft_budget_give_up(budget);
 	if (budget->pages && !budget->pages->events(budget->pages->ctx, events, n))
 		budget->pages = NULL;
 	if (n)
@@ -192,9 +223,25 @@ static bool keyframe_due(const struct ft_budget *budget, uint64_t event_bytes)
 	    budget->last_ns - budget->keyframe_ns >= budget->limits.max_age_ns / AGE_PARTS &&
 	    bytes >= budget->keyframe_bytes)
 		return true;
+	if (!is_limited(budget) && !budget->limits.keyframe_events)
+		return n_events >=
+			       (enough > INDEX_KEYFRAME_EVENTS ? enough : INDEX_KEYFRAME_EVENTS) &&
+		       bytes >= budget->keyframe_bytes * INDEX_KEYFRAME_SHARE;
 	/* For who begins in the middle; what these take is bounded too. */
 	return n_events >= (enough > least ? enough : least) &&
 	       (!budget->limits.max_bytes || bytes >= budget->keyframe_bytes * KEYFRAME_SHARE);
+}
+
+/* Whether what has come since the last cut, of so many bytes, is enough for a roll-up. */
+static bool is_worth_it(const struct ft_budget *budget, uint64_t bytes)
+{
+	uint64_t enough = budget->limits.keyframe_events &&
+					  budget->limits.keyframe_events < INDEX_INTERVAL_EVENTS
+				  ? budget->limits.keyframe_events
+				  : INDEX_INTERVAL_EVENTS;
+
+	return is_limited(budget) || (budget->follow.now.n_events >= enough &&
+				      bytes >= budget->rollup_bytes * INDEX_ROLLUP_SHARE);
 }
 
 bool ft_budget_cut_due(const struct ft_budget *budget, uint64_t event_bytes)
@@ -205,13 +252,13 @@ bool ft_budget_cut_due(const struct ft_budget *budget, uint64_t event_bytes)
 		return false;
 	if (keyframe_due(budget, event_bytes))
 		return true;
-	return keeps_rollups(budget) &&
+	return is_worth_it(budget, event_bytes - budget->cut_at_bytes) &&
 	       budget->last_ns - now->first_ns >= ft_budget_interval_ns(budget, budget->last_ns);
 }
 
 bool ft_budget_gap_due(const struct ft_budget *budget, uint64_t time_ns)
 {
-	return keeps_rollups(budget) && !budget->follow.failed &&
+	return is_worth_it(budget, UINT64_MAX) && !budget->follow.failed &&
 	       time_ns > budget->last_ns + ft_budget_interval_ns(budget, time_ns);
 }
 
@@ -251,7 +298,7 @@ struct ft_error *ft_budget_keyframe(struct ft_budget *budget, int64_t chunk_id)
  * same events leave the same rows. */
 static bool pages_due(const struct ft_budget *budget)
 {
-	return budget->pages && keeps_rollups(budget) &&
+	return budget->pages && is_limited(budget) &&
 	       budget->last_ns - budget->pages_ns >=
 		       budget->follow.live.n_live * PAGES_NS_PER_BLOCK;
 }
@@ -288,7 +335,7 @@ static struct ft_error *write_pages(struct ft_budget *budget)
 struct ft_error *ft_budget_cut(struct ft_budget *budget, int64_t chunk_id, uint64_t event_bytes)
 {
 	bool due = keyframe_due(budget, event_bytes);
-	struct ft_error *error = NULL;
+	struct ft_error *error;
 	struct ft_rollup rollup;
 
 	if (!budget->follow.now.n_events)
@@ -298,8 +345,8 @@ struct ft_error *ft_budget_cut(struct ft_budget *budget, int64_t chunk_id, uint6
 				   chunk_id));
 	if (!ft_follow_cut(&budget->follow, ft_budget_cohort_shift(budget), &rollup))
 		return NULL; /* failed: what is in the file stays true */
-	if (keeps_rollups(budget))
-		error = write_rollup(budget, &rollup);
+	budget->cut_at_bytes = event_bytes;
+	error = write_rollup(budget, &rollup);
 	ft_rollup_clear(&rollup);
 	if (!error && pages_due(budget))
 		error = write_pages(budget);
@@ -338,6 +385,7 @@ struct ft_error *ft_budget_take_over(struct ft_budget *budget, struct ft_budget 
 	budget->first_seq = budget->follow.now.first_seq;
 	budget->first_ns = from->last_ns;
 	budget->coarser = from->coarser;
+	budget->keeps_up = from->keeps_up;
 	FT_TRY(ft_budget_keyframe(budget, 1));
-	return keeps_rollups(budget) ? write_carried(budget) : NULL;
+	return write_carried(budget);
 }

@@ -17,7 +17,8 @@ enum {
 	MAX_ROLLUPS = INTERVALS,       /* merged above that */
 	MIN_ROLLUPS = 16,	       /* kept whatever they take */
 	ROLLUP_SHARE = 4,	       /* they may take this part of the budget, */
-	CRAMPED_SHARE = 16,	       /* or this one where nothing else can go */
+	CRAMPED_SHARE = 16,	       /* or this one where nothing else can go; */
+	INDEX_SHARE = 16,	       /* without one, this part of the events' bytes */
 	MIN_LOG_PAGES = 16,	       /* write-ahead log, and its checkpoint: */
 	MAX_LOG_PAGES = 2000,	       /* bounds, */
 	LOG_PARTS = 16,		       /* and part of the budget */
@@ -62,7 +63,9 @@ struct ft_budget {
 	uint64_t first_seq, first_ns;			    /* where the events in the file begin */
 	uint64_t n_written; /* events that chunks have, and their bytes: */
 	uint64_t written_bytes;
-	unsigned coarser; /* intervals are merged to 2^coarser of their usual length */
+	unsigned coarser;      /* intervals are merged to 2^coarser of their usual length */
+	uint64_t cut_at_bytes; /* event bytes at the last cut */
+	bool keeps_up;	       /* however many blocks live */
 
 	/* Who counts pages; NULL: nobody, or not any more. */
 	const struct ft_page_counter *pages;
@@ -84,7 +87,7 @@ struct ft_budget {
 #define RUN(budget, stmt, ...) \
 	ft_db_run((budget)->db, (budget)->path, (budget)->stmts[stmt], __VA_ARGS__)
 
-static inline bool keeps_rollups(const struct ft_budget *budget)
+static inline bool is_limited(const struct ft_budget *budget)
 {
 	return budget->limits.max_bytes || budget->limits.max_age_ns;
 }

@@ -144,7 +144,7 @@ struct ft_error *ft_budget_make_room(struct ft_budget *budget, uint64_t bytes, i
 {
 	uint64_t used = 0, file = 0, limit = file_limit(budget);
 
-	if (!keeps_rollups(budget) || budget->follow.failed)
+	if (!is_limited(budget) || budget->follow.failed)
 		return NULL;
 	FT_TRY(used_bytes(budget, &used, &file));
 	/* The last group stays: a recording has events. */
@@ -228,7 +228,7 @@ struct ft_error *ft_budget_is_tidy(struct ft_budget *budget, bool *ret)
 {
 	bool work = false;
 
-	if (keeps_rollups(budget) && !budget->follow.failed)
+	if (!budget->follow.failed)
 		FT_TRY(tidy(budget, false, &work));
 	*ret = !work;
 	return NULL;

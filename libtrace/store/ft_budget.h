@@ -9,6 +9,9 @@
  * are there already. So nothing is read back, and a crash finds a group, or what stands for it, or
  * both; a reader takes the chunks where there are some.
  *
+ * Without limits nothing is deleted, and both are an index of the events. They are then written
+ * less often, so that they stay a small part of the file, and no more once too many blocks live.
+ *
  * Freed pages of the file are used again; they are given back to the file system only when the file
  * is above its limit (after a lower one was set), a few at each commit.
  */
@@ -40,6 +43,15 @@ struct ft_follow *ft_budget_follow(struct ft_budget *budget);
 void ft_budget_events(struct ft_budget *budget, const struct ft_event *events, size_t n,
 		      uint64_t seq);
 bool ft_budget_failed(const struct ft_budget *budget);
+
+/* Whether anything will be deleted. Without limits the budget is an index (index.c). */
+bool ft_budget_is_limited(const struct ft_budget *budget);
+/* Failed from now on, with no memory in use. An index does that by itself when too many blocks
+ * live, unless it was told to keep up. */
+void ft_budget_give_up(struct ft_budget *budget);
+void ft_budget_keep_up(struct ft_budget *budget);
+/* Delete what was written, which is true as far as it goes, so that it can be made anew. */
+struct ft_error *ft_budget_forget(struct ft_budget *budget);
 
 /* Whether the chunk at hand should end here; `event_bytes` of all chunks so far, it included. */
 bool ft_budget_cut_due(const struct ft_budget *budget, uint64_t event_bytes);

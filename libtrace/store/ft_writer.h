@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The writer's inside, shared by its two files: rows and chunks (writer.c), and going on in another
- * recording (continue.c). */
+/* The writer's inside, shared by its files: rows and chunks (writer.c), the index of a recording
+ * that keeps everything (index.c), and going on in another recording (continue.c). */
 #ifndef FT_WRITER_H
 #define FT_WRITER_H
 
@@ -60,14 +60,15 @@ struct ft_writer {
 	uint64_t event_bytes, tail_bytes;
 	uint64_t rows_bytes; /* of totals of sites, about, since the last commit */
 
-	struct ft_budget *budget; /* NULL: everything is kept, and no keyframe is written */
-	size_t n_followed;	  /* how many of `events` the budget, or `follow`, has seen */
-
-	/* continue.c: which blocks live, without a budget; NULL until somebody asks */
-	struct ft_follow *follow;
-	int64_t next_followed;	  /* chunks from this one on have not been looked at, */
-	bool follows;		  /* and then events are as they come */
+	struct ft_budget *budget; /* NULL: no keyframe is written (yet) */
+	size_t n_followed;	  /* how many of `events` the budget has seen */
 	uint64_t committed_bytes; /* event_bytes at the last commit */
+
+	/* index.c: a budget without limits, of a recording that has become long */
+	struct ft_limits index_limits;
+	bool catching_up;	 /* the budget has not seen the chunks from `next_followed` on, */
+	int64_t next_followed;	 /* nor `events` */
+	uint64_t followed_bytes; /* of those that it has seen */
 };
 
 #define RUN(writer, stmt, ...) \
@@ -76,7 +77,17 @@ struct ft_writer {
 /* Begin a transaction unless there is one. */
 struct ft_error *ft_writer_begin(struct ft_writer *writer);
 
-/* Show those who follow (the budget, or `follow`) the events that they have not seen. */
+/* Show the budget the events that it has not seen. */
 void ft_writer_follow_events(struct ft_writer *writer);
+
+/* Whether there is a budget that sees the events as they come. */
+static inline bool ft_writer_is_followed(const struct ft_writer *writer)
+{
+	return writer->budget && !writer->catching_up;
+}
+
+/* index.c, after a chunk has been written: begin an index if it is time, and read some of what was
+ * written before back for it. */
+struct ft_error *ft_writer_index(struct ft_writer *writer);
 
 #endif

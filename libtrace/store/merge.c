@@ -148,6 +148,8 @@ static bool is_large(const struct ft_budget *budget, uint64_t bytes)
 {
 	uint64_t share = budget->cramped ? CRAMPED_SHARE : ROLLUP_SHARE;
 
+	if (!is_limited(budget))
+		return bytes > budget->written_bytes / INDEX_SHARE;
 	return budget->limits.max_bytes && bytes > budget->limits.max_bytes / share;
 }
 

@@ -65,9 +65,6 @@ static const char *const statements[STMT_N] = {
 static void writer_destroy(struct ft_writer *writer)
 {
 	ft_budget_destroy(writer->budget);
-	if (writer->follow)
-		ft_follow_deinit(writer->follow);
-	free(writer->follow);
 	for (size_t i = 0; i < STMT_N; i++)
 		sqlite3_finalize(writer->stmts[i]);
 	sqlite3_close(writer->db);
@@ -153,7 +150,7 @@ struct ft_error *ft_writer_create(const char *path, struct ft_writer **ret)
 	if (!writer)
 		return &ft_enomem;
 	writer->lock_fd = -1;
-	writer->tail_id = writer->next_followed = 1;
+	writer->tail_id = 1;
 	writer->chunk_events = FT_CHUNK_EVENTS;
 	ft_strbuf_init(&writer->blob);
 	writer->path = strdup(path);
@@ -232,12 +229,9 @@ void ft_writer_follow_events(struct ft_writer *writer)
 	size_t n = writer->n_events - writer->n_followed;
 	uint64_t seq = writer->tail_seq + writer->n_followed;
 
-	if (writer->budget)
-		ft_budget_events(writer->budget, events, n, seq);
-	else if (writer->follows)
-		ft_follow_events(writer->follow, events, n, seq);
-	else
+	if (!ft_writer_is_followed(writer))
 		return;
+	ft_budget_events(writer->budget, events, n, seq);
 	writer->n_followed = writer->n_events;
 }
 
@@ -269,7 +263,7 @@ static struct ft_error *write_tail(struct ft_writer *writer)
 		   (int64_t)facts.max_stack, (int64_t)facts.max_thread, sets.threads,
 		   sets.n_threads, sets.stacks, sets.n_stacks, writer->blob.data,
 		   writer->blob.len));
-	if (writer->budget)
+	if (ft_writer_is_followed(writer))
 		ft_budget_written(writer->budget, writer->n_events, writer->blob.len);
 	writer->event_bytes += writer->blob.len - writer->tail_bytes;
 	writer->tail_bytes = writer->blob.len;
@@ -293,13 +287,13 @@ static struct ft_error *write_events(struct ft_writer *writer)
 {
 	ft_writer_follow_events(writer);
 	FT_TRY(write_tail(writer));
-	if (writer->budget && ft_budget_cut_due(writer->budget, writer->event_bytes))
+	if (ft_writer_is_followed(writer) && ft_budget_cut_due(writer->budget, writer->event_bytes))
 		FT_TRY(cut(writer));
 	if (writer->n_events >= TAIL_EVENTS || writer->n_events >= writer->chunk_events)
 		seal_tail(writer);
 	if (writer->budget)
 		writer->chunk_events = ft_budget_chunk_events(writer->budget);
-	return NULL;
+	return ft_writer_index(writer);
 }
 
 static struct ft_error *event_refused(const struct ft_writer *writer, const struct ft_event *event)
@@ -338,7 +332,7 @@ struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_even
 		    event->api >= FT_API_N || event->align_log2 > 63 ||
 		    event->time_ns < writer->last_ns)
 			return event_refused(writer, event);
-		if (writer->budget && event->time_ns != writer->last_ns &&
+		if (ft_writer_is_followed(writer) && event->time_ns != writer->last_ns &&
 		    ft_budget_gap_due(writer->budget, event->time_ns))
 			FT_TRY(close_gap(writer, event->time_ns));
 		writer->last_ns = event->time_ns;
@@ -406,13 +400,16 @@ struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk)
 
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
 {
-	if (writer->budget)
+	if (writer->budget && ft_budget_is_limited(writer->budget))
 		return ft_budget_set_limits(writer->budget, limits);
 	if (writer->tail_seq || writer->n_events)
 		return ft_error_create(FT_ERROR_USAGE,
 				       "%s: limits can't be set any more: the recording has events "
 				       "and no keyframe",
 				       writer->path);
+	writer->index_limits = *limits;
+	if (!limits->max_bytes && !limits->max_age_ns && !limits->keyframe_events)
+		return NULL;
 	FT_TRY(ft_budget_create(writer->db, writer->path, limits, &writer->budget));
 	writer->chunk_events = ft_budget_chunk_events(writer->budget);
 	return NULL;

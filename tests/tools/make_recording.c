@@ -3,11 +3,11 @@
  * Write a synthetic recording through the store
  *
  *	make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS] [-L LEAK_EVERY] [-g GAP_NS]
- *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-T
- *TICK_NS]
- *		[-c] FILE
+ *		[-S SEED] [-B MAX_BYTES] [-A MAX_AGE_NS] [-K EVENTS] [-I EVENTS] [-R EVENTS]
+ *		[-X TIMES] [-T TICK_NS] [-c] FILE
  *
- * -B and -A keep it within a budget, -K writes a keyframe every so many events, -R goes on in
+ * -B and -A keep it within a budget, -K writes a keyframe every so many events, -I an index once
+ * there are so many (as a collector does from 4194304 on), -R goes on in
  * FILE.2, FILE.3 ... after each so many; the events are the same. -X goes on until so many times
  *the budget have been written as events, and says as JSON how many those were and the most that the
  * file and its log took together. -T is the time between commits and rows of the timeline. -c stops
@@ -194,7 +194,8 @@ static void begin(struct recorder *r, const struct synth_options *options)
 
 	snprintf(path, sizeof(path), r->part ? "%s.%u" : "%s", r->path, r->part + 1);
 	check(ft_writer_create(path, &r->writer));
-	if (r->limits.max_bytes || r->limits.max_age_ns || r->limits.keyframe_events)
+	if (r->limits.max_bytes || r->limits.max_age_ns || r->limits.keyframe_events ||
+	    r->limits.index_events)
 		check(ft_writer_set_limits(r->writer, &r->limits));
 	if (r->part)
 		return;
@@ -263,7 +264,7 @@ int main(int argc, char **argv)
 
 	struct recorder r = {0};
 
-	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:R:X:T:c")) != -1) {
+	while ((option = getopt(argc, argv, "n:l:s:t:L:g:S:B:A:K:I:R:X:T:c")) != -1) {
 		uint64_t value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (option) {
@@ -297,6 +298,9 @@ int main(int argc, char **argv)
 		case 'K':
 			r.limits.keyframe_events = value;
 			break;
+		case 'I':
+			r.limits.index_events = value;
+			break;
 		case 'R':
 			part_events = value;
 			break;
@@ -317,7 +321,8 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: make_recording [-n EVENTS] [-l LIVE] [-s SITES] [-t THREADS]"
 			" [-L LEAK_EVERY] [-g GAP_NS] [-S SEED] [-B MAX_BYTES]"
-			" [-A MAX_AGE_NS] [-K EVENTS] [-R EVENTS] [-X TIMES] [-T TICK_NS]"
+			" [-A MAX_AGE_NS] [-K EVENTS] [-I EVENTS] [-R EVENTS] [-X TIMES] [-T "
+			"TICK_NS]"
 			" [-c] FILE\n");
 		return 2;
 	}

@@ -313,12 +313,19 @@ struct ft_limits {
 	uint64_t max_age_ns; /* of events in full detail */
 	uint64_t keyframe_events; /* between two keyframes, or 4 x the live blocks; 0: 2^20 */
 	uint64_t sample_bytes;	  /* the rate of a sampled recording: meta.sample_bytes */
+	/* Where nothing is deleted (neither max_* nor keyframe_events): keyframes and roll-ups are
+	 * written once there are so many events, those before included; 0: never. */
+	uint64_t index_events;
 };
 
 /*
- * From now on write keyframes, and where there is a limit (max_bytes or max_age_ns is not 0)
- * roll-ups, and delete the oldest events when it is exceeded. Before the first event; after that
- * only the limits can be changed. Costs a second table of live blocks in the writer: ft_follow.h.
+ * From now on write keyframes and roll-ups, and where there is a limit (max_bytes or max_age_ns is
+ * not 0) delete the oldest events when it is exceeded. Before the first event; after that only the
+ * limits can be changed. Costs a second table of live blocks in the writer: ft_follow.h.
+ *
+ * Without a limit they are an index: an analysis begins in the middle, or knows by them what was
+ * before. It is to cost little: it takes about a third of the events' bytes at most, short
+ * recordings have none, and it ends, as it is, when more than 2^22 blocks live.
  */
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits);
 
@@ -353,8 +360,8 @@ struct ft_error *ft_writer_commit(struct ft_writer *writer, bool flush_chunk);
 
 /*
  * Find out which blocks live, so that another recording can go on from here; call it until *ready.
- * With limits it is known at once; without, each call reads a chunk of up to 65536 events back, and
- * from the last one on a second table of live blocks is kept (ft_follow.h).
+ * Where keyframes are written it is known at once; else each call reads a chunk of up to 65536
+ * events back, and they are written from then on, however many blocks live.
  */
 struct ft_error *ft_writer_follow(struct ft_writer *writer, bool *ready);
 
