@@ -248,6 +248,7 @@ static struct ft_error *run_engine(const struct cli_options *options, const char
 		.max_sites = options->top,
 		.at_end = options->at != NULL,
 		.no_keyframes = options->no_keyframes,
+		.rolled_events = options->rolled_events,
 		.n_threads = options->jobs,
 		.suppressions = a->suppressions,
 		.per_mark = options->per,

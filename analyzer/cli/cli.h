@@ -78,8 +78,9 @@ struct cli_options {
 	enum fa_top_sort top_sort;
 	bool has_top_sort;
 	const char *filter;
-	bool quick;	    /* from the small tables alone */
-	bool opened_before; /* internal: what there is to say of its state was said */
+	bool quick;		/* from the small tables alone */
+	uint64_t rolled_events; /* see fa_options */
+	bool opened_before;	/* internal: what there is to say of its state was said */
 	bool json, csv, force, no_wait, no_keyframes, ascii, plain_bytes, quiet;
 };
 

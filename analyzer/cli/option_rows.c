@@ -38,6 +38,7 @@ const struct option_row option_rows[] = {
 	{"pages", NULL, "pages with most free bytes, and the blocks on them", OPT_PAGES},
 	{"series", NULL, "with --json: all series as well", OPT_SERIES},
 	{"quick", NULL, "only what the recorder counted: no replay, no verdict", OPT_QUICK},
+	{"fast", NULL, "of what is old take the recording's roll-ups: no replay of it", OPT_FAST},
 	{"svg", "FILE", "write the map as SVG; - is stdout", OPT_SVG},
 	{"min-block", "SIZE", "smallest block of the buddy allocator (default: 32)", OPT_MIN_BLOCK},
 	{"arena", "SIZE", "its size is fixed: say which request would be the first to fail",

@@ -27,6 +27,7 @@ enum option_id {
 	OPT_PAGES,
 	OPT_SERIES,
 	OPT_QUICK,
+	OPT_FAST,
 	OPT_SVG,
 	OPT_MIN_BLOCK,
 	OPT_ARENA,

@@ -302,6 +302,9 @@ static bool take_option(int id, const char *value, struct cli_options *o)
 	case OPT_SERIES:
 		o->series = true;
 		break;
+	case OPT_FAST:
+		o->rolled_events = 1;
+		break;
 	case OPT_QUICK:
 		o->quick = true;
 		break;

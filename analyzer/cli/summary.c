@@ -22,6 +22,9 @@ enum {
 	N_NEXT = 3
 };
 
+/* So many are replayed in a second or two. */
+static const uint64_t rolled_events = 1 << 23;
+
 static void print_head(const struct fa_value *summary)
 {
 	const struct fa_value *program = fa_value_get(summary, "program");
@@ -309,6 +312,12 @@ static void print_suppressed(const struct fa_value *suppressed)
 		       sites == 1 ? "" : "s");
 }
 
+/* Does it say of which stretch every event was looked at? */
+static bool is_about_detail(const char *code)
+{
+	return !strcmp(code, "rolled_up") || !strcmp(code, "from_rollups");
+}
+
 /* The verdict and what else there is to say, in at most `max` lines. Returns how many. */
 static unsigned print_judgements(const struct fa_value *summary, unsigned max)
 {
@@ -322,7 +331,7 @@ static unsigned print_judgements(const struct fa_value *summary, unsigned max)
 	for (const struct fa_value *f = findings ? findings->first : NULL; f; f = f->next) {
 		const char *text = fa_value_text(f, "text");
 
-		if (strcmp(fa_value_text(f, "code"), "rolled_up") != 0 ||
+		if (!is_about_detail(fa_value_text(f, "code")) ||
 		    (said && text && !strcmp(text, said)))
 			continue;
 		print_judgement(f);
@@ -337,7 +346,7 @@ static unsigned print_judgements(const struct fa_value *summary, unsigned max)
 		/* What grows and what is suppressed is said below, what is estimated above. */
 		if (!text || (said && !strcmp(text, said)) || !strcmp(code, "growing") ||
 		    !strcmp(code, "suspect") || !strcmp(code, "estimated") ||
-		    !strcmp(code, "suppressed") || !strcmp(code, "rolled_up"))
+		    !strcmp(code, "suppressed") || is_about_detail(code))
 			continue;
 		if (lines + judgement_lines(f) > max)
 			break;
@@ -423,14 +432,17 @@ static bool show_glance(const struct cli_options *options)
 	return true;
 }
 
-int verb_summary(const struct cli_verb *verb, const struct cli_options *options)
+int verb_summary(const struct cli_verb *verb, const struct cli_options *given)
 {
+	struct cli_options with_rollups = *given, *options = &with_rollups;
 	struct cli_analysis a;
 	bool shown;
 	int status;
 
 	if (options->quick)
 		return quick_summary(options);
+	if (!options->rolled_events)
+		options->rolled_events = rolled_events;
 	shown = show_glance(options);
 	status = cli_analyse(options, verb->passes, &a);
 	if (status != CLI_OK)

@@ -92,6 +92,9 @@ static struct ft_error *engine_init(struct fa_engine *engine)
 		engine->n_stacks = 1;
 	FT_TRY(fa_engine_find_parent(engine));
 	FT_TRY(fa_engine_find_start(engine));
+	if (!engine->options.tables_only)
+		FT_TRY(fa_engine_find_teardown(engine));
+	FT_TRY(fa_engine_find_rolled(engine));
 	engine->n_ticks = engine->options.n_ticks ? engine->options.n_ticks : ENGINE_TICKS;
 	engine->next_tick_ns = fa_engine_tick_ns(engine, 0);
 	engine->n_threads = 1;
@@ -217,7 +220,6 @@ struct ft_error *fa_engine_run(struct fa_engine *engine)
 	if (engine->options.tables_only) {
 		FT_TRY(fa_engine_read_totals(engine));
 	} else {
-		FT_TRY(fa_engine_find_teardown(engine));
 		FT_TRY(fa_engine_replay(engine));
 		FT_TRY(fa_engine_load_names(engine));
 	}

@@ -84,6 +84,7 @@ struct fa_engine {
 	bool rolled;	    /* there are roll-ups of the window's beginning */
 	uint64_t detail_ns; /* the window's events begin here; from_ns unless `rolled` */
 	uint64_t n_rollups;
+	uint64_t kept_ns, n_gone;	    /* fa_engine_kept_ns() */
 	struct fa_thread_live *thread_live; /* by id, as of the roll-ups; NULL: not rolled */
 	bool window_begun;
 
@@ -132,6 +133,7 @@ struct ft_error *fa_engine_revive(struct fa_engine *engine, const struct ft_even
 /* resume.c: decide where to begin, in engine_init(); fill the heap from the keyframe; apply the
  * roll-ups and do so. */
 struct ft_error *fa_engine_find_start(struct fa_engine *engine);
+struct ft_error *fa_engine_find_rolled(struct fa_engine *engine); /* once the teardown is known */
 /* No events of it were deleted; and from when on it has them. */
 bool fa_engine_is_whole(const struct ft_reader *reader);
 uint64_t fa_engine_first_ns(const struct ft_reader *reader);

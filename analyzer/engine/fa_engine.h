@@ -39,6 +39,10 @@ struct fa_options {
 	/* Replay from the first event that is there, whatever keyframes there are: slower, and the
 	 * same. */
 	bool no_keyframes;
+	/* Where a keyframe stands for so many events or more, and there are roll-ups of these,
+	 * begin with those as if the events were gone (fa_engine_rolled()). Of the whole recording
+	 * only; 0: never. */
+	uint64_t rolled_events;
 	/* Sites that passes leave out and count; borrowed until fa_engine_destroy(). May be NULL.
 	 */
 	const struct fa_suppressions *suppressions;
@@ -86,14 +90,17 @@ struct ft_error *fa_engine_emit(struct fa_engine *engine, struct fa_doc *doc);
 struct ft_reader *fa_engine_reader(const struct fa_engine *engine);
 
 /*
- * Recordings that were kept within a budget: what is older than fa_engine_detail_ns() is there as
- * roll-ups (fragtrace/rollup.h). Totals, sites and passes with on_span cover the whole window,
- * others the events from there on. A window that begins in the rolled-up stretch begins with an
- * interval.
+ * Recordings that were kept within a budget, or fa_options.rolled_events: what is older than
+ * fa_engine_detail_ns() is there as roll-ups (fragtrace/rollup.h). Totals, sites and passes with
+ * on_span cover the whole window, others the events from there on. A window that begins in the
+ * rolled-up stretch begins with an interval.
  */
 bool fa_engine_rolled(const struct fa_engine *engine);	      /* part of the window is rolled up */
 uint64_t fa_engine_detail_ns(const struct fa_engine *engine); /* fa_engine_from_ns() if it is not */
 uint64_t fa_engine_n_rollups(const struct fa_engine *engine);
+/* From when on the recording has the window's events, and of how many roll-ups before that it has
+ * none: fa_engine_from_ns() and 0 where none was deleted. */
+uint64_t fa_engine_kept_ns(const struct fa_engine *engine, uint64_t *n_gone);
 /* What each thread had allocated and was live at the start of a rolled-up window, at `init`: the
  * heap is empty there. */
 struct fa_thread_live {

@@ -104,7 +104,7 @@ static struct ft_error *find_oldest(struct fa_engine *engine,
 	 */
 	if (engine->from_ns <= ft_reader_begin_ns(engine->reader))
 		engine->from_ns = bounds.first_ns = ft_reader_begin_ns(engine->reader);
-	FT_TRY(ft_reader_rollups(engine->reader, find_bounds, &bounds));
+	FT_TRY(ft_reader_rollups(engine->reader, engine->start->seq, find_bounds, &bounds));
 	engine->n_rollups = bounds.n;
 	if (!bounds.n) {
 		engine->from_ns = engine->detail_ns;
@@ -121,7 +121,7 @@ struct ft_error *fa_engine_find_start(struct fa_engine *engine)
 	const struct ft_keyframe_info *keyframes;
 	size_t n;
 
-	engine->detail_ns = engine->from_ns;
+	engine->detail_ns = engine->kept_ns = engine->from_ns;
 	if (engine->options.no_keyframes && !ft_reader_first_seq(engine->reader))
 		return NULL;
 	FT_TRY(ft_reader_keyframes(engine->reader, &keyframes, &n));
@@ -135,8 +135,51 @@ struct ft_error *fa_engine_find_start(struct fa_engine *engine)
 	if (engine->from_ns > engine->detail_ns)
 		engine->detail_ns = engine->from_ns;
 found:
+	engine->kept_ns = engine->rolled ? engine->detail_ns : engine->from_ns;
+	engine->n_gone = engine->n_rollups;
 	if (engine->start)
 		engine->first_chunk = chunk_of_seq(engine->reader, engine->start->seq);
+	return NULL;
+}
+
+/* The latest keyframe that the question allows: what is judged before the teardown needs events up
+ * to there. */
+static const struct ft_keyframe_info *newest(const struct fa_engine *engine,
+					     const struct ft_keyframe_info *keyframes, size_t n)
+{
+	while (n && engine->has_teardown && keyframes[n - 1].seq > engine->teardown_seq)
+		n--;
+	return n ? &keyframes[n - 1] : NULL;
+}
+
+struct ft_error *fa_engine_find_rolled(struct fa_engine *engine)
+{
+	uint64_t begin_ns = ft_reader_begin_ns(engine->reader);
+	const struct ft_keyframe_info *keyframes, *start;
+	struct bounds bounds = {.engine = engine, .first_ns = UINT64_MAX};
+	size_t n;
+
+	if (!engine->options.rolled_events || engine->options.no_keyframes ||
+	    engine->inheritance.forked || engine->to_ns < engine->end_ns ||
+	    (engine->from_ns > begin_ns && !engine->rolled) ||
+	    (engine->rolled && engine->options.from_ns > begin_ns))
+		return NULL;
+	FT_TRY(ft_reader_keyframes(engine->reader, &keyframes, &n));
+	start = newest(engine, keyframes, n);
+	if (!start ||
+	    start->seq < ft_reader_first_seq(engine->reader) + engine->options.rolled_events)
+		return NULL;
+	FT_TRY(ft_reader_rollups(engine->reader, start->seq, find_bounds, &bounds));
+	if (!bounds.n)
+		return NULL;
+	engine->start = start;
+	engine->rolled = true;
+	engine->n_rollups = bounds.n;
+	engine->first_chunk = chunk_of_seq(engine->reader, start->seq);
+	engine->detail_ns =
+		engine->first_chunk < ft_reader_n_chunks(engine->reader)
+			? ft_reader_chunk_info(engine->reader, engine->first_chunk)->first_ns
+			: start->time_ns;
 	return NULL;
 }
 
@@ -298,7 +341,7 @@ static struct ft_error *check_agreement(const struct fa_engine *engine)
 
 struct ft_error *fa_engine_roll(struct fa_engine *engine)
 {
-	FT_TRY(ft_reader_rollups(engine->reader, apply, engine));
+	FT_TRY(ft_reader_rollups(engine->reader, engine->start->seq, apply, engine));
 	if (!engine->window_begun)
 		FT_TRY(fa_engine_begin_window(engine, ENGINE_WHOLE));
 	FT_TRY(check_agreement(engine));
@@ -326,6 +369,12 @@ uint64_t fa_engine_detail_ns(const struct fa_engine *engine)
 uint64_t fa_engine_n_rollups(const struct fa_engine *engine)
 {
 	return engine->n_rollups;
+}
+
+uint64_t fa_engine_kept_ns(const struct fa_engine *engine, uint64_t *n_gone)
+{
+	*n_gone = engine->n_gone;
+	return engine->kept_ns;
 }
 
 void fa_engine_thread_live(const struct fa_engine *engine, uint32_t thread,

@@ -503,7 +503,10 @@ static struct ft_error *add_findings(const struct errors *e, struct fa_engine *e
 				count += e->list[i].count;
 		if (!count)
 			continue;
-		snprintf(text, sizeof(text), "The program %s (%s time%s)", kinds[k].sentence,
+		/* Of events that were not looked at, there are the recorder's rows: it stops
+		 * to write those that are alike. */
+		snprintf(text, sizeof(text), "The program %s (%s%s time%s)", kinds[k].sentence,
+			 fa_engine_rolled(engine) ? "at least " : "",
 			 fa_format_count(count, &times), count == 1 ? "" : "s");
 		FT_TRY(fa_engine_finding_add(engine,
 					     &(struct fa_finding){.code = kinds[k].kind,

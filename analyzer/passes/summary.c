@@ -81,26 +81,41 @@ static struct ft_error *add_sampled(struct fa_engine *engine)
 								  .weight = n_full});
 }
 
-/* What is older than the detailed stretch is known by interval. */
+/* What is known by interval: events that are gone, and those that nobody wanted to wait for. */
 static struct ft_error *add_rolled(struct fa_engine *engine)
 {
-	uint64_t from_ns = fa_engine_from_ns(engine), detail_ns = fa_engine_detail_ns(engine);
+	uint64_t from_ns = fa_engine_from_ns(engine), detail_ns = fa_engine_detail_ns(engine),
+		 n_gone;
+	uint64_t kept_ns = fa_engine_kept_ns(engine, &n_gone);
 	struct fa_text from, detail;
 	char text[256];
 
-	if (!fa_engine_rolled(engine))
-		return NULL;
-	snprintf(text, sizeof(text),
-		 "Full detail begins at %s; from %s to there the recording is rolled up into "
-		 "%" PRIu64
-		 " intervals (it was kept within a budget): the layout is that since then",
-		 fa_format_time(detail_ns, &detail), fa_format_time(from_ns, &from),
-		 fa_engine_n_rollups(engine));
-	return fa_engine_finding_add(engine, &(struct fa_finding){.code = "rolled_up",
+	if (n_gone) {
+		snprintf(text, sizeof(text),
+			 "Full detail begins at %s; from %s to there the recording is rolled up "
+			 "into "
+			 "%" PRIu64
+			 " intervals (it was kept within a budget): the layout is that since then",
+			 fa_format_time(kept_ns, &detail), fa_format_time(from_ns, &from), n_gone);
+		FT_TRY(fa_engine_finding_add(engine,
+					     &(struct fa_finding){.code = "rolled_up",
 								  .severity = FA_INFO,
 								  .text = text,
 								  .section = "summary",
-								  .weight = UINT64_MAX - 2});
+								  .weight = UINT64_MAX - 2}));
+	}
+	if (fa_engine_n_rollups(engine) == n_gone)
+		return NULL;
+	snprintf(text, sizeof(text),
+		 "Up to %s judged by %" PRIu64
+		 " roll-ups that the recording has, from there on by each event; "
+		 "--no-keyframes goes through all of it",
+		 fa_format_time(detail_ns, &detail), fa_engine_n_rollups(engine));
+	return fa_engine_finding_add(engine, &(struct fa_finding){.code = "from_rollups",
+								  .severity = FA_INFO,
+								  .text = text,
+								  .section = "summary",
+								  .weight = UINT64_MAX - 3});
 }
 
 /* A recording that is one of several of the same process. */
@@ -443,6 +458,7 @@ static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *
 
 	FT_TRY(ft_reader_process(reader, &process));
 
+	uint64_t n_gone;
 	struct fa_json *json = fa_doc_begin(doc, "summary");
 
 	fa_engine_emit_estimated(engine, json);
@@ -451,8 +467,9 @@ static struct ft_error *summary_emit(const struct fa_pass *pass, struct fa_doc *
 	fa_json_kv_u64(json, "from_ns", s->from_ns);
 	fa_json_kv_u64(json, "to_ns", s->to_ns);
 	fa_json_kv_u64(json, "duration_ns", s->to_ns - s->from_ns);
-	fa_json_kv_u64(json, "detail_ns", fa_engine_detail_ns(engine));
-	fa_json_kv_bool(json, "rolled_up", fa_engine_rolled(engine));
+	fa_json_kv_u64(json, "detail_ns", fa_engine_kept_ns(engine, &n_gone));
+	fa_json_kv_bool(json, "rolled_up", n_gone > 0);
+	fa_json_kv_u64(json, "replayed_ns", fa_engine_detail_ns(engine));
 	fa_json_kv_u64(json, "rollups", fa_engine_n_rollups(engine));
 	fa_json_kv_bool(json, "complete", ft_reader_state(reader) == FT_STATE_COMPLETE);
 	emit_totals(s, engine, json);

@@ -158,7 +158,7 @@ static struct ft_error *has_rollups(struct ft_reader *reader, bool *ret)
 		       : ft_db_error(reader->db, reader->path, "roll-ups");
 }
 
-struct ft_error *ft_reader_rollups(struct ft_reader *reader,
+struct ft_error *ft_reader_rollups(struct ft_reader *reader, uint64_t until_seq,
 				   struct ft_error *(*visit)(void *ctx,
 							     const struct ft_rollup *rollup),
 				   void *ctx)
@@ -166,18 +166,18 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader,
 	ft_auto_stmt sqlite3_stmt *stmt = NULL;
 	struct ft_unpacker *unpacker;
 	struct ft_error *error = NULL;
-	uint64_t first_seq = ft_reader_first_seq(reader), next_seq = 0, last_ns = 0;
+	uint64_t next_seq = 0, last_ns = 0;
 	bool first = true, has = false;
 	int rc = SQLITE_DONE;
 
 	FT_TRY(has_rollups(reader, &has));
-	if (!has || !first_seq)
+	if (!has || !until_seq)
 		return NULL;
 	FT_TRY(ft_db_prepare(reader->db, reader->path,
 			     "SELECT id," FT_ROLLUP_COLUMNS
 			     " FROM site_rollup WHERE first_seq < ? ORDER BY first_seq",
 			     &stmt));
-	sqlite3_bind_int64(stmt, 1, (int64_t)first_seq);
+	sqlite3_bind_int64(stmt, 1, (int64_t)until_seq);
 	unpacker = ft_unpacker_create();
 	if (!unpacker)
 		return &ft_enomem;
@@ -192,7 +192,7 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader,
 			why = "it does not begin where the one before it ends";
 		if (!why && rollup.first_ns < last_ns)
 			why = "it begins before the one before it ends";
-		if (!why && rollup.first_seq + rollup.n_events > first_seq)
+		if (!why && rollup.first_seq + rollup.n_events > until_seq)
 			why = "it has events that are still there";
 		error = why ? damaged(reader, "roll-up", ft_db_u64(stmt, 0), why)
 			    : visit(ctx, &rollup);
@@ -205,7 +205,7 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader,
 	ft_unpacker_destroy(unpacker);
 	if (!error && rc != SQLITE_DONE)
 		error = ft_db_error(reader->db, reader->path, "roll-ups");
-	if (!error && !first && next_seq != first_seq)
+	if (!error && !first && next_seq != until_seq)
 		error = damaged(reader, "roll-up", next_seq,
 				"what follows is neither in a roll-up nor in a chunk");
 	return error;

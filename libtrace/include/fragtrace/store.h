@@ -560,9 +560,9 @@ struct ft_error *ft_reader_keyframes(struct ft_reader *reader, const struct ft_k
 struct ft_error *ft_reader_keyframe_part(struct ft_reader *reader,
 					 const struct ft_keyframe_info *keyframe, uint32_t part,
 					 struct ft_event *events, size_t *n);
-/* Roll-ups of the events before the first chunk, in order. What `visit` gets is gone when it
- * returns. */
-struct ft_error *ft_reader_rollups(struct ft_reader *reader,
+/* Roll-ups of the events before `until_seq`, in order: the seq of a keyframe, or that of the first
+ * chunk. What `visit` gets is gone when it returns. Not called where there are no roll-ups. */
+struct ft_error *ft_reader_rollups(struct ft_reader *reader, uint64_t until_seq,
 				   struct ft_error *(*visit)(void *ctx,
 							     const struct ft_rollup *rollup),
 				   void *ctx);

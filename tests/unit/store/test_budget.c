@@ -172,7 +172,7 @@ static uint64_t check_whole(struct ft_reader *reader)
 	struct sums s = {0};
 	size_t n;
 
-	ok(ft_reader_rollups(reader, add_rollup, &s));
+	ok(ft_reader_rollups(reader, first_seq, add_rollup, &s));
 	ok(ft_reader_keyframes(reader, &keyframes, &n));
 	ck_assert_uint_eq(s.n_events, first_seq);
 	if (first_seq) {
