@@ -21,7 +21,8 @@
 
 enum {
 	COMMIT_WINDOW =
-		1024, /* the most that a commit wrote counts for so many more, or twice that */
+		1024,	/* the most that a commit wrote counts for so many more, or twice that */
+	SPARE_PART = 4, /* of a group: a commit may write more than any before it */
 	VACUUM_PAGES = 256,    /* given back at a commit, at most */
 	MERGE_PART = 4,	       /* of a group: bytes of roll-ups rewritten at a commit, */
 	MERGE_FACTOR = 2,      /* or so many times the last one, if that is more */
@@ -85,11 +86,12 @@ static uint64_t file_limit(const struct ft_budget *budget)
 				  : budget->commit_frames[1];
 	uint64_t commit = budget->keyframe_bytes + 2 * budget->rollup_bytes +
 			  2 * ft_budget_group_bytes(budget);
+	uint64_t spare = ft_budget_group_bytes(budget) / SPARE_PART;
 
 	if (frames * FRAME_BYTES > commit)
 		commit = frames * FRAME_BYTES;
 
-	uint64_t log = log_pages(budget) * FRAME_BYTES + commit;
+	uint64_t log = log_pages(budget) * FRAME_BYTES + commit + spare;
 
 	return budget->limits.max_bytes > 2 * log ? budget->limits.max_bytes - log
 						  : budget->limits.max_bytes / 2;

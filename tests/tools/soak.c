@@ -2,13 +2,13 @@
 /*
  * Play a scenario of a soak test and write it as a recording
  *
- *	soak [-s SEED] [-x FACTOR] [-B MAX_BYTES] [-K EVENTS] SCENARIO FILE
+ *	soak [-s SEED] [-x FACTOR] [-y BLOCKS] [-B MAX_BYTES] [-K EVENTS] SCENARIO FILE
  *		writes FILE, prints the truth as JSON
  *	soak -l	names of the scenarios
  *
  * -B keeps the recording within a budget, -K writes a keyframe every so many events; the events are
- * the same. -x multiplies the length of the run. The same arguments write the same events. See
- *soak.h.
+ * the same. -x multiplies the length of the run, -y adds so many blocks that live shortly, in the
+ * run's whole length. The same arguments write the same events. See soak.h.
  */
 #include "soak.h"
 
@@ -31,6 +31,7 @@ enum {
 	TICKS = 600,
 	MODULE_BASE = 0x400000,
 	FUNCTION_BYTES = 0x100,
+	TRAFFIC_LIVE = 50, /* blocks of it, on the mean */
 };
 
 static const uint64_t inherited_base = UINT64_C(0x700000000000);
@@ -86,6 +87,7 @@ struct world {
 
 	struct actor actors[MAX_ACTORS];
 	int n_actors;
+	struct soak_actor traffic; /* of -y; without a path: none */
 
 	char functions[MAX_FUNCTIONS][40];
 	uint32_t n_functions;
@@ -565,23 +567,28 @@ static void turn(struct world *w, int index)
 /* ---- a run -------------------------------------------------------------------------------------
  */
 
+static void add_actor(struct world *w, const struct soak_actor *s)
+{
+	struct actor *a = &w->actors[w->n_actors];
+
+	a->spec = s;
+	a->held = must(calloc(s->capacity + 1, sizeof(*a->held)));
+	for (uint32_t i = 0; i < (s->fan ? s->fan : 1); i++)
+		a->stacks[i] = stack_of(w, s->path, i);
+	a->from = s->from * w->seconds;
+	a->to = s->to > 0 ? s->to * w->seconds : w->seconds;
+	if (a->to > w->stop)
+		a->to = w->stop;
+	push(w, (struct timer){.at = a->from + uniform(w) * s->period, .actor = w->n_actors});
+	w->n_actors++;
+}
+
 static void begin(struct world *w)
 {
-	for (; w->scenario->actors[w->n_actors].path; w->n_actors++) {
-		const struct soak_actor *s = &w->scenario->actors[w->n_actors];
-		struct actor *a = &w->actors[w->n_actors];
-
-		a->spec = s;
-		a->held = must(calloc(s->capacity + 1, sizeof(*a->held)));
-		for (uint32_t i = 0; i < (s->fan ? s->fan : 1); i++)
-			a->stacks[i] = stack_of(w, s->path, i);
-		a->from = s->from * w->seconds;
-		a->to = s->to > 0 ? s->to * w->seconds : w->seconds;
-		if (a->to > w->stop)
-			a->to = w->stop;
-		push(w,
-		     (struct timer){.at = a->from + uniform(w) * s->period, .actor = w->n_actors});
-	}
+	for (const struct soak_actor *s = w->scenario->actors; s->path; s++)
+		add_actor(w, s);
+	if (w->traffic.path)
+		add_actor(w, &w->traffic);
 }
 
 static void tick(struct world *w, double at)
@@ -750,16 +757,19 @@ int main(int argc, char **argv)
 {
 	static struct world w;
 	uint64_t seed = 1;
-	double factor = 1;
+	double factor = 1, traffic = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "s:x:B:K:l")) != -1) {
+	while ((option = getopt(argc, argv, "s:x:y:B:K:l")) != -1) {
 		switch (option) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
 			break;
 		case 'x':
 			factor = strtod(optarg, NULL);
+			break;
+		case 'y':
+			traffic = strtod(optarg, NULL);
 			break;
 		case 'B':
 			w.limits.max_bytes = strtoull(optarg, NULL, 0);
@@ -780,12 +790,19 @@ int main(int argc, char **argv)
 			w.scenario = s;
 	if (!w.scenario || factor <= 0) {
 		fprintf(stderr,
-			"usage: soak [-s SEED] [-x FACTOR] [-B MAX_BYTES] [-K EVENTS] SCENARIO FILE"
-			" | soak -l\n");
+			"usage: soak [-s SEED] [-x FACTOR] [-y BLOCKS] [-B MAX_BYTES] [-K EVENTS]"
+			" SCENARIO FILE | soak -l\n");
 		return 2;
 	}
 	w.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 88172645463325252u;
 	w.seconds = w.scenario->seconds * factor;
+	if (traffic > 0)
+		w.traffic = (struct soak_actor){.path = "main>relay>forward_packet",
+						.period = w.seconds / traffic,
+						.size = 64,
+						.spread = 1500,
+						.life = SOAK_EXP,
+						.life_s = w.seconds / traffic * TRAFFIC_LIVE};
 	w.stop = w.seconds * (1 - w.scenario->teardown);
 	if (w.scenario->idle_from > 0)
 		w.stop = w.seconds * w.scenario->idle_from;
