@@ -66,6 +66,7 @@ static struct ft_error *add_thread(void *ctx, const struct ft_thread_row *row)
 		.start_pc = row->start_function,
 		.start_ns = row->start_ns,
 		.end_ns = row->end_ns,
+		.n_threads = row->n_threads,
 	};
 	return NULL;
 }

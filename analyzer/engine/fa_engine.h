@@ -323,6 +323,7 @@ struct fa_thread {
 	const char *name, *start_function; /* NULL when unknown; start_function from `finish` on */
 	uint64_t start_pc;
 	uint64_t start_ns, end_ns; /* FT_TIME_NONE while it runs */
+	uint32_t n_threads;	   /* 1, or more of its kind that have ended: it stands for all */
 };
 const struct fa_thread *fa_engine_thread(const struct fa_engine *engine, uint32_t id); /* or NULL */
 

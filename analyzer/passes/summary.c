@@ -161,8 +161,11 @@ static struct ft_error *summary_finish(struct fa_pass *pass)
 		.from_ns = fa_engine_from_ns(engine),
 		.to_ns = fa_engine_to_ns(engine),
 	};
-	for (size_t i = 0; i < fa_engine_n_threads(engine); i++)
-		s->n_threads += fa_engine_thread(engine, (uint32_t)i) != NULL;
+	for (size_t i = 0; i < fa_engine_n_threads(engine); i++) {
+		const struct fa_thread *thread = fa_engine_thread(engine, (uint32_t)i);
+
+		s->n_threads += thread ? thread->n_threads : 0;
+	}
 	FT_TRY(ft_reader_timeline(reader, add_rss, s));
 	FT_TRY(ft_reader_losses(reader, add_loss, s));
 	FT_TRY(add_rolled(engine));

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "fragtrace/rollup.h"
+#include "ft_thread_kind.h"
 #include "threads_impl.h"
 
 /* ---- rows --------------------------------------------------------------------------------------
@@ -35,15 +36,6 @@ static const char *folded_name(struct threads *t, const char *name)
 	if (copy)
 		*to = '\0';
 	return copy;
-}
-
-static uint64_t kind_of(const struct fa_thread *thread, const char *name)
-{
-	uint64_t hash = ft_hash_u64(thread->start_pc + 1);
-
-	for (; name && *name; name++)
-		hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-	return hash;
 }
 
 static bool has_ended(const struct threads *t, const struct fa_thread *thread)
@@ -75,7 +67,8 @@ static struct ft_error *rows_init(struct threads *t, const struct fa_engine *eng
 			const struct fa_thread *thread = fa_engine_thread(engine, id);
 			bool created = true, ended = thread && has_ended(t, thread);
 			const char *name = ended ? folded_name(t, thread->name) : NULL;
-			uint64_t kind = ended ? kind_of(thread, name) : 0, *n = NULL, *row = NULL;
+			uint64_t kind = ended ? ft_thread_kind(thread->start_pc, thread->name) : 0,
+				 *n = NULL, *row = NULL;
 
 			if (ended)
 				n = ft_map_put(&kinds, kind, NULL);
@@ -83,7 +76,12 @@ static struct ft_error *rows_init(struct threads *t, const struct fa_engine *eng
 				error = &ft_enomem;
 			if (pass == 0) {
 				if (n)
-					++*n;
+					*n += thread->n_threads;
+				continue;
+			}
+			/* Who has no row is one with who is not known. */
+			if (!thread && id) {
+				t->row_of[id] = t->row_of[0];
 				continue;
 			}
 			if (n && *n > THREADS_FOLD) {
@@ -97,7 +95,7 @@ static struct ft_error *rows_init(struct threads *t, const struct fa_engine *eng
 			if (row)
 				*row = t->row_of[id];
 			t->rows[t->row_of[id]].folded |= row != NULL;
-			t->rows[t->row_of[id]].n_threads += thread != NULL;
+			t->rows[t->row_of[id]].n_threads += thread ? thread->n_threads : 0;
 		}
 	}
 	ft_map_deinit(&kinds);

@@ -114,6 +114,8 @@ void ft_budget_destroy(struct ft_budget *budget)
 	ft_packer_destroy(budget->packer);
 	ft_unpacker_destroy(budget->unpacker);
 	ft_keyframes_deinit(&budget->keyframes);
+	if (budget->folds_threads)
+		ft_thread_fold_deinit(&budget->threads);
 	free(budget->points);
 	free(budget);
 }

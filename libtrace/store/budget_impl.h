@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The budget's inside, shared by its files: cuts (budget.c), what is deleted (fold.c), and roll-ups
- * that become longer (merge.c). */
+/* The budget's inside, shared by its files: cuts (budget.c), what is deleted (fold.c), roll-ups
+ * that become longer (merge.c), and threads that are gone (fold_threads.c). */
 #ifndef BUDGET_IMPL_H
 #define BUDGET_IMPL_H
 
@@ -8,6 +8,7 @@
 #include "ft_db.h"
 #include "ft_keyframe.h"
 #include "ft_rollup_rows.h"
+#include "ft_rollup_threads.h"
 
 enum {
 	PAGE_BYTES = 4096,	       /* of SQLite: the default, which a recording has */
@@ -82,6 +83,12 @@ struct ft_budget {
 	int64_t merge_id;	 /* the row that it is at */
 	uint64_t merge_longest;	 /* ns: neighbours that are together not longer are merged */
 	uint64_t n_since_merged; /* roll-ups written since the last one */
+
+	/* One that folds threads that are gone: fold_threads.c. */
+	uint64_t n_ended; /* threads, since the last one */
+	bool folds_threads;
+	struct ft_thread_fold threads;
+	int64_t thread_rollup_id;
 };
 
 #define RUN(budget, stmt, ...) \
@@ -107,5 +114,9 @@ struct ft_error *ft_budget_watch_log(struct ft_budget *budget);
 /* Whether there may be too many roll-ups; merge them, up to about `bytes` of new rows. */
 bool ft_budget_merges(const struct ft_budget *budget);
 struct ft_error *ft_budget_merge(struct ft_budget *budget, uint64_t bytes);
+
+/* Whether so many threads have ended that they are to be folded; do it, likewise. */
+bool ft_budget_folds_threads(const struct ft_budget *budget);
+struct ft_error *ft_budget_fold_threads(struct ft_budget *budget, uint64_t bytes);
 
 #endif

@@ -81,7 +81,7 @@ static struct ft_error *copy_tables(struct ft_writer *to, const struct ft_writer
 
 	if (!error)
 		error = copy_rows(to, from, "SELECT * FROM thread ORDER BY id",
-				  "INSERT INTO thread VALUES(?,?,?,?,?,?)", is_wanted, &owners);
+				  "INSERT INTO thread VALUES(?,?,?,?,?,?,?)", is_wanted, &owners);
 	free(owners.bits);
 	FT_TRY(error);
 	FT_TRY(copy_rows(to, from, "SELECT * FROM module ORDER BY id",

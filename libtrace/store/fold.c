@@ -207,15 +207,17 @@ static struct ft_error *tidy(struct ft_budget *budget, bool act, bool *ret)
 {
 	uint64_t used = 0, file = 0, group = ft_budget_group_bytes(budget),
 		 limit = file_limit(budget);
-	bool cramped = false, merges = ft_budget_merges(budget);
+	bool cramped = false;
 
-	if (!merges)
-		FT_TRY(used_bytes(budget, &used, &file));
-	if (budget->limits.max_bytes && !merges)
-		cramped = used + group > limit;
 	*ret = true;
-	if (merges)
+	/* One of both at a time: each goes through the roll-ups. */
+	if (ft_budget_merges(budget) && !budget->folds_threads)
 		return act ? ft_budget_merge(budget, merge_bytes(budget)) : NULL;
+	if (ft_budget_folds_threads(budget))
+		return act ? ft_budget_fold_threads(budget, merge_bytes(budget)) : NULL;
+	FT_TRY(used_bytes(budget, &used, &file));
+	if (budget->limits.max_bytes)
+		cramped = used + group > limit;
 	if (budget->folded || cramped) {
 		budget->folded = budget->folded && !act;
 		return act ? thin(budget, cramped) : NULL;

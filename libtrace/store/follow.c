@@ -95,21 +95,34 @@ static bool list_grow(struct ft_follow_accounts *accounts)
 	return true;
 }
 
+static bool add_account(struct ft_follow_accounts *accounts, uint32_t id)
+{
+	uint32_t number = accounts->first_free;
+
+	if (number) {
+		accounts->first_free = (uint32_t)accounts->list[number - 1].touched_seq;
+	} else {
+		if (accounts->n == accounts->capacity && !list_grow(accounts))
+			return false;
+		number = ++accounts->n;
+	}
+	accounts->list[number - 1] = (struct ft_follow_account){.id = id};
+	accounts->index[id] = number;
+	return true;
+}
+
 struct ft_follow_account *ft_follow_touch(struct ft_follow *follow,
 					  struct ft_follow_accounts *accounts, uint32_t id)
 {
 	if (__builtin_expect(id >= accounts->n_index, 0) && !index_grow(accounts, id))
 		return NULL;
-	if (__builtin_expect(!accounts->index[id], 0)) {
-		if (accounts->n == accounts->capacity && !list_grow(accounts))
-			return NULL;
-		accounts->list[accounts->n] = (struct ft_follow_account){.id = id};
-		accounts->index[id] = ++accounts->n;
-	}
+	if (__builtin_expect(!accounts->index[id], 0) && !add_account(accounts, id))
+		return NULL;
 
 	uint32_t number = accounts->index[id] - 1;
 	struct ft_follow_account *account = &accounts->list[number];
 
+	account->touched_seq = follow->now.first_seq + follow->now.n_events;
 	if (account->interval != follow->interval) {
 		uint64_t blocks = account->value[FT_ROLLUP_LIVE_BLOCKS];
 		uint64_t bytes = account->value[FT_ROLLUP_LIVE_BYTES];
@@ -446,6 +459,32 @@ void ft_follow_events(struct ft_follow *follow, const struct ft_event *events, s
 		if (!follow_event(follow, &events[i], seq + i))
 			follow->failed = true;
 	}
+}
+
+/* ---- threads that are gone --------------------------------------------------------------------
+ */
+
+bool ft_follow_thread_is_gone(const struct ft_follow *follow, uint32_t id, uint64_t seq)
+{
+	const struct ft_follow_accounts *threads = &follow->threads;
+	const struct ft_follow_account *account;
+
+	if (id >= threads->n_index || !threads->index[id])
+		return true;
+	account = &threads->list[threads->index[id] - 1];
+	return account->touched_seq < seq && !account->value[FT_ROLLUP_LIVE_BLOCKS];
+}
+
+void ft_follow_forget_thread(struct ft_follow *follow, uint32_t id)
+{
+	struct ft_follow_accounts *threads = &follow->threads;
+	uint32_t number = id < threads->n_index ? threads->index[id] : 0;
+
+	if (!number)
+		return;
+	threads->index[id] = 0;
+	threads->list[number - 1] = (struct ft_follow_account){.touched_seq = threads->first_free};
+	threads->first_free = number;
 }
 
 /* ---- a heap that is there already -------------------------------------------------------------

@@ -34,6 +34,8 @@ struct ft_error *ft_budget_set_limits(struct ft_budget *budget, const struct ft_
 
 /* Take statistics of pages at the ends of intervals; borrowed. */
 void ft_budget_set_pages(struct ft_budget *budget, const struct ft_page_counter *counter);
+/* A row of a thread has been written. */
+void ft_budget_thread(struct ft_budget *budget, uint64_t end_ns);
 void ft_budget_module(const struct ft_budget *budget, const char *path);
 
 struct ft_follow *ft_budget_follow(struct ft_budget *budget);

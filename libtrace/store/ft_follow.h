@@ -22,7 +22,9 @@
 
 struct ft_follow_account {
 	uint32_t id, interval; /* of `value`: sums and extremes are of that interval */
-	uint64_t epoch;	       /* see struct site_account of the engine */
+	uint64_t touched_seq; /* not before it did something last; of a free entry: the next one + 1
+			       */
+	uint64_t epoch;	      /* see struct site_account of the engine */
 	uint64_t value[FT_ROLLUP_FIELDS];
 	uint64_t live_variance;
 };
@@ -42,8 +44,8 @@ struct ft_follow_accounts {
 	uint32_t *index; /* by id: number of the account + 1 */
 	size_t n_index;
 	struct ft_follow_account *list;
-	uint32_t n, capacity;
-	uint32_t *touched; /* numbers of those that did something in the interval */
+	uint32_t n, capacity, first_free; /* number + 1 */
+	uint32_t *touched;		  /* numbers of those that did something in the interval */
 	uint32_t n_touched;
 	struct ft_follow_cohorts cohorts;
 };
@@ -68,6 +70,11 @@ void ft_follow_deinit(struct ft_follow *follow);
 /* Times are rounded as a chunk rounds them; `seq` is of the first one. */
 void ft_follow_events(struct ft_follow *follow, const struct ft_event *events, size_t n,
 		      uint64_t seq);
+
+/* Whether no event from `seq` on is about the thread or a block of it, and no block of it lives;
+ * its account is then of no use any more. */
+bool ft_follow_thread_is_gone(const struct ft_follow *follow, uint32_t id, uint64_t seq);
+void ft_follow_forget_thread(struct ft_follow *follow, uint32_t id);
 
 /* The interval since the last cut as a roll-up, of new arrays; a new one begins. False: out of
  * memory. */

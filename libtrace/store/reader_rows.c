@@ -82,14 +82,19 @@ struct ft_error *ft_reader_threads(struct ft_reader *reader,
 				   void *ctx)
 {
 	VISIT(reader,
-	      "SELECT id, tid, name, start_function, start_ns, end_ns FROM thread ORDER BY id",
+	      ft_db_has_column(reader->db, "thread", "n_threads")
+		      ? "SELECT id, tid, name, start_function, start_ns, end_ns,"
+			" coalesce(n_threads, 1) FROM thread ORDER BY id"
+		      : "SELECT id, tid, name, start_function, start_ns, end_ns, 1 FROM thread"
+			" ORDER BY id",
 	      struct ft_thread_row,
 	      {.id = U32(0),
 	       .tid = I(1),
 	       .name = S(2),
 	       .start_function = U(3),
 	       .start_ns = U(4),
-	       .end_ns = T(5)});
+	       .end_ns = T(5),
+	       .n_threads = U32(6)});
 }
 
 struct ft_error *ft_reader_modules(struct ft_reader *reader,

@@ -16,7 +16,7 @@ const char ft_schema_sql[] =
 	" end_ns INTEGER, exit_kind TEXT, exit_code INTEGER) STRICT;"
 	"CREATE TABLE thread(id INTEGER PRIMARY KEY, tid INTEGER, name TEXT, start_function "
 	"INTEGER,"
-	" start_ns INTEGER NOT NULL, end_ns INTEGER) STRICT;"
+	" start_ns INTEGER NOT NULL, end_ns INTEGER, n_threads INTEGER) STRICT;"
 	"CREATE TABLE module(id INTEGER PRIMARY KEY, path TEXT, build_id TEXT,"
 	" bias INTEGER NOT NULL, start_address INTEGER NOT NULL, end_address INTEGER NOT NULL,"
 	" load_ns INTEGER NOT NULL, unload_ns INTEGER, last_stack INTEGER) STRICT;"

@@ -39,7 +39,7 @@ enum {
 static const char *const statements[STMT_N] = {
 	[STMT_META] = "INSERT OR REPLACE INTO meta VALUES(?,?)",
 	[STMT_PROCESS] = "INSERT OR REPLACE INTO process VALUES(1,?,?,?,?,?,?,?,?,?,?)",
-	[STMT_THREAD] = "INSERT OR REPLACE INTO thread VALUES(?,?,?,?,?,?)",
+	[STMT_THREAD] = "INSERT OR REPLACE INTO thread VALUES(?,?,?,?,?,?,NULL)",
 	[STMT_MODULE] = "INSERT OR REPLACE INTO module VALUES(?,?,?,?,?,?,?,?,?)",
 	[STMT_TIMELINE] = "INSERT INTO timeline VALUES(NULL,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[STMT_SITE_TOTAL] = "INSERT OR REPLACE INTO site_total VALUES(?,?,?,?,?,?,?,?)",
@@ -491,6 +491,8 @@ struct ft_error *ft_writer_process(struct ft_writer *writer, const struct ft_pro
 struct ft_error *ft_writer_thread(struct ft_writer *writer, const struct ft_thread_row *row)
 {
 	FT_TRY(ft_writer_begin(writer));
+	if (writer->budget)
+		ft_budget_thread(writer->budget, row->end_ns);
 	return RUN(writer, STMT_THREAD, "uisztt", (int64_t)row->id, row->tid, row->name,
 		   row->start_function, row->start_ns, row->end_ns);
 }

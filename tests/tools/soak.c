@@ -2,13 +2,14 @@
 /*
  * Play a scenario of a soak test and write it as a recording
  *
- *	soak [-s SEED] [-x FACTOR] [-y BLOCKS] [-B MAX_BYTES] [-K EVENTS] SCENARIO FILE
+ *	soak [-s SEED] [-x FACTOR] [-y BLOCKS] [-B MAX_BYTES] [-K EVENTS] [-I EVENTS] SCENARIO FILE
  *		writes FILE, prints the truth as JSON
  *	soak -l	names of the scenarios
  *
- * -B keeps the recording within a budget, -K writes a keyframe every so many events; the events are
- * the same. -x multiplies the length of the run, -y adds so many blocks that live shortly, in the
- * run's whole length. The same arguments write the same events. See soak.h.
+ * -B keeps the recording within a budget, -K writes a keyframe every so many events, -I an index
+ *once there are so many; the events are the same. -x multiplies the length of the run, -y adds so
+ *many blocks that live shortly, in the run's whole length. The same arguments write the same
+ *events. See soak.h.
  */
 #include "soak.h"
 
@@ -760,7 +761,7 @@ int main(int argc, char **argv)
 	double factor = 1, traffic = 0;
 	int option;
 
-	while ((option = getopt(argc, argv, "s:x:y:B:K:l")) != -1) {
+	while ((option = getopt(argc, argv, "s:x:y:B:K:I:l")) != -1) {
 		switch (option) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
@@ -777,6 +778,9 @@ int main(int argc, char **argv)
 		case 'K':
 			w.limits.keyframe_events = strtoull(optarg, NULL, 0);
 			break;
+		case 'I':
+			w.limits.index_events = strtoull(optarg, NULL, 0);
+			break;
 		case 'l':
 			for (const struct soak_scenario *s = soak_scenarios; s->name; s++)
 				puts(s->name);
@@ -791,7 +795,7 @@ int main(int argc, char **argv)
 	if (!w.scenario || factor <= 0) {
 		fprintf(stderr,
 			"usage: soak [-s SEED] [-x FACTOR] [-y BLOCKS] [-B MAX_BYTES] [-K EVENTS]"
-			" SCENARIO FILE | soak -l\n");
+			" [-I EVENTS] SCENARIO FILE | soak -l\n");
 		return 2;
 	}
 	w.random = seed * UINT64_C(0x9e3779b97f4a7c15) + 88172645463325252u;
@@ -809,7 +813,7 @@ int main(int argc, char **argv)
 	w.top = UINT64_C(0x555555559000) + 0x2a0;
 	w.n_threads = 3;
 	check(ft_writer_create(argv[optind + 1], &w.writer));
-	if (w.limits.max_bytes || w.limits.keyframe_events)
+	if (w.limits.max_bytes || w.limits.keyframe_events || w.limits.index_events)
 		check(ft_writer_set_limits(w.writer, &w.limits));
 	if (w.limits.max_bytes) {
 		w.pages = must(ft_pages_create());

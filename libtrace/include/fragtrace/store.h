@@ -54,6 +54,8 @@ struct ft_thread_row {
 	const char *name;	   /* as last read */
 	uint64_t start_function;   /* pc of the start routine, 0 when unknown (main thread) */
 	uint64_t start_ns, end_ns; /* end FT_TIME_NONE while it runs */
+	uint32_t n_threads; /* read: threads of its kind that it stands for, itself included; else 0
+			     */
 };
 
 struct ft_module_row {

@@ -61,6 +61,25 @@ def _(scratch):
                         "%s in %s" % (verb, window))
 
 
+@suite.case("a long recording is judged by its roll-ups as by each event", 240)
+def _(scratch):
+    options = ["-x", "3", "-y", "3000000"]
+    full = soak(scratch + "/full.frag", "plain", *options)
+    path = soak(scratch + "/index.frag", "plain", *options, "-I", "1000000")
+    check(value(path, "SELECT count(DISTINCT seq) FROM keyframe") >= 1, "it has a keyframe")
+    check(value(path, "SELECT min(first_seq) FROM event_chunk") == 0, "and all events")
+    fast, exact = analyze_json("summary", path, "--fast"), analyze_json("summary", full)
+    check_equal(fast["totals"], exact["totals"], "totals")
+    check(not fast["rolled_up"] and fast["replayed_ns"] > fast["from_ns"] and fast["rollups"] > 10, fast["rollups"])
+    check(any(finding["code"] == "from_rollups" for finding in fast["findings"]), "it says so")
+    compare_leaks(analyze_json("leaks", full), analyze_json("leaks", path, "--fast"), "plain")
+    compare_threads(analyze_json("threads", full), analyze_json("threads", path, "--fast"), "plain")
+    # Without it every event is replayed, and where there is no index, with it, too.
+    for what in [path], [full, "--fast"]:
+        same = analyze_json("leaks", *what)
+        check_equal(same["leaks"], analyze_json("leaks", full)["leaks"], "leaks")
+
+
 @suite.case("how many threads replay makes no difference", 240)
 def _(scratch):
     path = make_recording(scratch + "/j.frag", "-n", "700000", "-l", "20000", "-t", "4", "-L", "50",
