@@ -153,6 +153,7 @@ void fa_engine_destroy(struct fa_engine *engine)
 	fa_engine_destroy(engine->parent);
 	ft_reader_close(engine->parent_reader);
 	fa_heap_deinit(&engine->heap);
+	fa_batch_deinit(&engine->batch);
 	if (engine->layout)
 		fa_layout_deinit(engine->layout);
 	free(engine->layout);
@@ -187,6 +188,7 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 		if (!engine->layout)
 			return &ft_enomem;
 		fa_layout_init(engine->layout, engine->is_glibc ? 8 : 0);
+		fa_batch_init(&engine->batch, engine->layout);
 	}
 
 	struct fa_pass *pass = &engine->passes[engine->n_passes];
@@ -252,9 +254,12 @@ struct ft_reader *fa_engine_reader(const struct fa_engine *engine)
 	return engine->reader;
 }
 
-struct fa_layout *fa_engine_layout(const struct fa_engine *engine)
+struct ft_error *fa_engine_layout(struct fa_engine *engine, struct fa_layout **ret)
 {
-	return engine->layout;
+	assert(engine->layout);
+	FT_TRY(fa_batch_apply(&engine->batch));
+	*ret = engine->layout;
+	return NULL;
 }
 
 const struct fa_totals *fa_engine_totals(const struct fa_engine *engine)

@@ -3,9 +3,9 @@
 #ifndef ENGINE_IMPL_H
 #define ENGINE_IMPL_H
 
+#include "fa_batch.h"
 #include "fa_engine.h"
 #include "fa_heap.h"
-#include "fa_layout.h"
 #include "ft_arena.h"
 
 enum {
@@ -44,12 +44,6 @@ struct site_errors {
 	uint64_t samples;
 };
 
-/* What was found out about events ahead of them, by index of the event in its chunk. */
-enum { ENGINE_AHEAD = 256 };
-struct engine_ahead {
-	const struct fa_page *pages[ENGINE_AHEAD]; /* of the layout; NULL: unknown */
-};
-
 struct fa_names;
 struct fa_suppressed;
 
@@ -61,7 +55,6 @@ struct fa_engine {
 	struct fa_inheritance inheritance;
 
 	struct fa_heap heap;
-	struct engine_ahead ahead;
 	const struct fa_resolution *resolution; /* of the chunk at hand; the feed's */
 	size_t n_evicted;			/* of its list that were replayed */
 	struct fa_totals totals;
@@ -91,6 +84,7 @@ struct fa_engine {
 	const char *allocator; /* the reader's or static */
 	bool is_glibc;
 	struct fa_layout *layout;  /* owned; NULL: no pass needs it */
+	struct fa_batch batch;	   /* of its changes */
 	struct fa_place places[2]; /* of the step at hand: died, born */
 	bool has_layout;	   /* kept up to date: from the begin of the window on */
 

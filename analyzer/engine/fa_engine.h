@@ -246,14 +246,15 @@ const char *fa_engine_allocator(const struct fa_engine *engine);
 void fa_engine_extent(const struct fa_engine *engine, const struct fa_block *block, uint64_t *start,
 		      uint64_t *end);
 
-/* The same, with the heap that the block lies in; `refused` is false. */
+/* The same, with the heap that the block lies in. */
 void fa_engine_place(const struct fa_engine *engine, const struct fa_block *block,
 		     struct fa_place *ret);
 
-/* Where the live blocks lie, after the step at hand. NULL unless a pass of this run has
- * needs_layout. What is not const in it is residency, which the pass `frag` sets. */
+/* Where the live blocks lie, after the step at hand; for passes with needs_layout. What changed
+ * since it was asked for last is found out now: ask at moments, not at steps. Valid until the next
+ * step. What is not const in it is residency, which the pass `frag` sets. */
 struct fa_layout;
-struct fa_layout *fa_engine_layout(const struct fa_engine *engine);
+struct ft_error *fa_engine_layout(struct fa_engine *engine, struct fa_layout **ret);
 
 /* One more than the largest stack and thread id: passes index arrays with them. */
 size_t fa_engine_n_stacks(const struct fa_engine *engine);

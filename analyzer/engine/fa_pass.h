@@ -56,6 +56,7 @@ struct fa_block {
 	uint32_t blocks;
 	uint32_t stack, thread; /* that made it (realloc: the last one) */
 	uint8_t api, flags;
+	uint16_t slot; /* the engine's */
 };
 
 /* Is it an object that a pool of the program's made in a block (fragtrace/mark.h)? It counts as a

@@ -13,9 +13,8 @@
 #include "feed.h"
 #include "ft_cleanup.h"
 
-/* Events whose memory is asked for together. */
-enum { GROUP = 64 };
-_Static_assert(ENGINE_AHEAD == 4 * GROUP, "three groups ahead of the one at hand");
+/* Events whose memory is asked for together, and how many such groups ahead. */
+enum { GROUP = 64, AHEAD = 2 };
 
 /* ---- sites -------------------------------------------------------------------------------------
  */
@@ -152,22 +151,26 @@ static void account_temporary(struct fa_engine *engine, const struct fa_block *b
 /* ---- steps -------------------------------------------------------------------------------------
  */
 
-/* The layout, before anybody looks: a block goes before another comes. */
+/* Where the block lies, which the layout is told of when somebody asks: one goes before another
+ * comes. */
 static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step)
 {
+	const struct fa_block *died = step->died;
 	struct fa_place *places = engine->places;
 
-	if (step->died && !fa_block_is_object(step->died)) {
-		places[0] = block_place(engine->is_glibc, step->died);
-		fa_layout_remove(engine->layout, &places[0], step->died->address,
-				 step->died->stack);
+	if (died && !fa_block_is_object(died)) {
+		places[0] = block_place(engine->is_glibc, died);
 		step->died_at = &places[0];
+		FT_TRY(fa_batch_died(&engine->batch, &places[0], died->address, died->stack,
+				     step->died_number, died->slot));
 	}
 	if (step->born && !fa_block_is_object(step->born)) {
-		places[1] = block_place(engine->is_glibc, step->born);
+		struct fa_block *born = heap_block(&engine->heap, step->born_number);
+
+		places[1] = block_place(engine->is_glibc, born);
 		step->born_at = &places[1];
-		return fa_layout_add(engine->layout, &places[1], step->born->address,
-				     step->born->stack);
+		return fa_batch_born(&engine->batch, &places[1], born->address, born->stack,
+				     step->born_number, &born->slot);
 	}
 	return NULL;
 }
@@ -401,12 +404,6 @@ static inline struct ft_error *replay_event(struct fa_engine *engine, const stru
 	return NULL;
 }
 
-/* The address that is looked for. */
-static inline uint64_t sought(const struct ft_event *event)
-{
-	return event->kind == FT_EVENT_REALLOC ? event->old_address : event->address;
-}
-
 /* gcc drops calls to functions that only prefetch, unless they are inlined before it sees that. */
 #define LOOK_AHEAD static inline __attribute__((always_inline)) void
 
@@ -436,49 +433,14 @@ LOOK_AHEAD look_ahead_accounts(struct fa_engine *engine, const struct ft_event *
 			__builtin_prefetch(&engine->sites[events[i].stack], 1);
 }
 
-/* What the layout has of a group of events, in two steps of a group each. */
-LOOK_AHEAD look_ahead_pages(struct fa_engine *engine, const struct ft_event *events, size_t from,
-			    size_t to)
-{
-	for (size_t i = from; i < to; i++) {
-		const struct ft_event *ahead = &events[i];
-
-		engine->ahead.pages[i % ENGINE_AHEAD] =
-			fa_layout_prefetch(engine->layout, sought(ahead));
-		/* A birth away from its first page, or a move. */
-		if (ahead->kind != FT_EVENT_FREE &&
-		    (sought(ahead) ^ (ahead->address + ahead->usable)) >> FA_PAGE_SHIFT)
-			fa_layout_prefetch(engine->layout, ahead->address + ahead->usable);
-	}
-}
-
-LOOK_AHEAD look_ahead_sites(struct fa_engine *engine, size_t from, size_t to)
-{
-	for (size_t i = from; i < to; i++)
-		fa_layout_prefetch_sites(engine->ahead.pages[i % ENGINE_AHEAD]);
-}
-
 /* Start to fetch what the events after events[i..i + GROUP) want; i is a multiple of GROUP. */
-static void __attribute__((noinline))
-look_ahead(struct fa_engine *engine, const struct ft_event *events, size_t i, size_t n)
+LOOK_AHEAD look_ahead(struct fa_engine *engine, const struct ft_event *events, size_t i, size_t n)
 {
-	size_t at[ENGINE_AHEAD / GROUP + 1];
+	size_t from = i + AHEAD * GROUP < n ? i + AHEAD * GROUP : n;
+	size_t to = from + GROUP < n ? from + GROUP : n;
 
-	for (size_t k = 0; k <= ENGINE_AHEAD / GROUP; k++)
-		at[k] = i + k * GROUP < n ? i + k * GROUP : n;
-	look_ahead_blocks(engine, at[2], at[3]);
-	look_ahead_accounts(engine, events, at[2], at[3]);
-	if (engine->has_layout) {
-		look_ahead_pages(engine, events, at[3], at[4]);
-		look_ahead_sites(engine, at[2], at[3]);
-	}
-}
-
-/* Before the first event of a chunk: nothing was looked at ahead. */
-static void look_ahead_begin(struct fa_engine *engine)
-{
-	for (size_t i = 0; i < ENGINE_AHEAD; i++)
-		engine->ahead.pages[i] = NULL;
+	look_ahead_blocks(engine, from, to);
+	look_ahead_accounts(engine, events, from, to);
 }
 
 /* Blocks from before the window. */
@@ -640,7 +602,6 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, struct fa_feed *f
 		FT_TRY(fa_feed_resolve(feed, engine->heap.index, 0, resolved, 0));
 	engine->resolution = fa_feed_resolution(feed);
 	engine->n_evicted = 0;
-	look_ahead_begin(engine);
 	for (size_t i = 0; i < n;) {
 		const struct ft_event *event = &events[i];
 

@@ -104,6 +104,10 @@ struct ft_error *fa_holes_add(struct fa_holes *holes, uint64_t start, uint64_t e
 			      bool *refused);
 void fa_holes_remove(struct fa_holes *holes, uint64_t start, uint64_t end);
 
+/* An extent came and went, and nobody looked: its region is known from here on. What lives now is
+ * of no account, it may lie where the extent was. */
+struct ft_error *fa_holes_cover(struct fa_holes *holes, uint64_t start, uint64_t end, uint8_t tags);
+
 /* An update at `address` is coming soon: start to fetch its bits. */
 void fa_holes_prefetch(struct fa_holes *holes, uint64_t address);
 

@@ -24,8 +24,7 @@ enum { FA_TAG_MAIN = 1, FA_TAG_ARENA = 2 };
 struct fa_place {
 	uint64_t start, end; /* multiples of 8 */
 	bool own_mapping;
-	bool refused; /* it overlaps another: it is nowhere */
-	uint8_t tag;  /* FA_TAG_... */
+	uint8_t tag; /* FA_TAG_... */
 };
 
 struct fa_layout {
@@ -41,32 +40,28 @@ struct fa_layout {
 void fa_layout_init(struct fa_layout *layout, unsigned phase);
 void fa_layout_deinit(struct fa_layout *layout);
 
-/* The block that a program knows by `address` came to life; fills place->refused. After an error
- * only deinit is allowed. */
-struct ft_error *fa_layout_add(struct fa_layout *layout, struct fa_place *place, uint64_t address,
-			       uint32_t site);
-/* It died; fills place->refused. */
-void fa_layout_remove(struct fa_layout *layout, struct fa_place *place, uint64_t address,
+/* The block that a program knows by `address` came to life. After an error only deinit is allowed.
+ */
+struct ft_error *fa_layout_add(struct fa_layout *layout, const struct fa_place *place,
+			       uint64_t address, uint32_t site);
+/* It died. */
+void fa_layout_remove(struct fa_layout *layout, const struct fa_place *place, uint64_t address,
 		      uint32_t site);
+/* A block came and went, and nobody looked. But for the region of one without a mapping of its own:
+ * fa_holes_cover(). */
+struct ft_error *fa_layout_pass(struct fa_layout *layout, const struct fa_place *place);
 
-/* Whether a live block was refused. */
-static inline bool fa_layout_refused(const struct fa_layout *layout, uint64_t address)
-{
-	return ft_map_count(&layout->refused) && ft_map_get(&layout->refused, address);
-}
-
-/* A block whose bytes begin near `address` comes or goes soon: start to fetch its records. Returns
- * what fa_layout_prefetch_sites() wants, some updates later; NULL: nothing. */
-static inline const struct fa_page *fa_layout_prefetch(struct fa_layout *layout, uint64_t address)
+/* A block whose bytes begin near `address` comes or goes soon: start to fetch its records; then,
+ * some updates later, what hangs on them. */
+static inline void fa_layout_prefetch(struct fa_layout *layout, uint64_t address)
 {
 	fa_holes_prefetch(&layout->holes, address);
-	return fa_pagemap_prefetch(&layout->pages, address);
+	fa_pagemap_prefetch(&layout->pages, address);
 }
 
-static inline void fa_layout_prefetch_sites(const struct fa_page *page)
+static inline void fa_layout_prefetch_sites(struct fa_layout *layout, uint64_t address)
 {
-	if (page)
-		fa_pagemap_prefetch_sites(page);
+	fa_pagemap_prefetch_sites(&layout->pages, address);
 }
 
 /* Pages with live bytes, and free ones between them. */

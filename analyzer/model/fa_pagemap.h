@@ -16,8 +16,8 @@
  *	any(s)     = sum of F(p) where s in S(p)            what it gives when s goes last
  *
  * Always: sole <= shapley <= any for each site, and the shapley values of all sites add up to
- * pinned_free_bytes: each page's free bytes are dealt out in whole bytes, those that do not divide to
- * one of its sites, whichever way the page came about.
+ * pinned_free_bytes: each page's free bytes are dealt out in whole bytes, those that do not divide
+ *to one of its sites, whichever way the page came about.
  *
  * Without samples of residency a page with live bytes counts as resident. A sample corrects that;
  * from then on a page that was absent is resident again as soon as a block is born on it.
@@ -96,10 +96,14 @@ struct ft_error *fa_pagemap_add(struct fa_pagemap *map, uint64_t start, uint64_t
 /* It died. Exactly what was added before. */
 void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uint32_t site);
 
-/* An update at `address` is coming: start to fetch its record, and return it, or NULL. It stays
- * where it is. Some updates later, when it should be there, fetch what hangs on it. */
-const struct fa_page *fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address);
-void fa_pagemap_prefetch_sites(const struct fa_page *page);
+/* Pages with live bytes on which a block came and went are resident: its first and its last, as all
+ * that is between them was its own. */
+void fa_pagemap_touch(struct fa_pagemap *map, uint64_t start, uint64_t end);
+
+/* An update at `address` is coming: start to fetch its record. Some updates later, when it should
+ * be there, fetch what hangs on it. */
+void fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address);
+void fa_pagemap_prefetch_sites(struct fa_pagemap *map, uint64_t address);
 
 /* Live bytes of the page that holds `address` as far as it has a record; interior pages of one
  * block read as 0. For tests and close-ups. */

@@ -336,6 +336,37 @@ void fa_holes_remove(struct fa_holes *h, uint64_t start, uint64_t end)
 		hole_count(h, before, after, 1);
 }
 
+/* Enter or take back the holes that any byte of [from, to) lies in. */
+static void count_gaps(struct fa_holes *h, uint64_t from, uint64_t to, uint64_t one)
+{
+	uint64_t gap = 0, after;
+	bool inside, has_gap = fa_holes_prev_covered(h, from, &gap, &inside) && !inside;
+
+	while (fa_holes_next_covered(h, from, &after)) {
+		if (has_gap)
+			hole_count(h, gap, after, one);
+		if (after >= to)
+			return;
+		from = gap = fa_holes_covered_end(h, after, UINT64_MAX);
+		has_gap = true;
+	}
+}
+
+struct ft_error *fa_holes_cover(struct fa_holes *h, uint64_t start, uint64_t end, uint8_t tags)
+{
+	size_t i = fa_regions_index(&h->regions, end);
+	struct ft_error *error;
+
+	if (i < h->regions.n && h->regions.items[i].start <= start) {
+		h->regions.items[i].tags |= tags;
+		return NULL;
+	}
+	count_gaps(h, start + h->phase, end + h->phase, UINT64_MAX);
+	error = region_cover(h, start, end, tags);
+	count_gaps(h, start + h->phase, end + h->phase, 1);
+	return error;
+}
+
 void fa_holes_prefetch(struct fa_holes *h, uint64_t address)
 {
 	uint64_t pos = address + h->phase;

@@ -20,49 +20,38 @@ void fa_layout_deinit(struct fa_layout *layout)
 	ft_map_deinit(&layout->refused);
 }
 
-static struct ft_error *refuse(struct fa_layout *layout, struct fa_place *place, uint64_t address)
+static struct ft_error *refuse(struct fa_layout *layout, uint64_t address)
 {
-	place->refused = true;
 	layout->n_refused++;
 	return ft_map_put(&layout->refused, address, NULL) ? NULL : &ft_enomem;
 }
 
-struct ft_error *fa_layout_add(struct fa_layout *layout, struct fa_place *place, uint64_t address,
-			       uint32_t site)
+struct ft_error *fa_layout_add(struct fa_layout *layout, const struct fa_place *place,
+			       uint64_t address, uint32_t site)
 {
 	const uint64_t start = place->start, end = place->end;
-	struct ft_error *error;
 	bool refused;
 
-	place->refused = false;
 	if (place->own_mapping) {
-		error = fa_pagemap_add(&layout->mapped, start, end, site, &refused);
-		if (error)
-			return error;
-		return refused ? refuse(layout, place, address)
+		FT_TRY(fa_pagemap_add(&layout->mapped, start, end, site, &refused));
+		return refused ? refuse(layout, address)
 			       : fa_regions_cover(&layout->own, start, end, 0);
 	}
-	error = fa_holes_add(&layout->holes, start, end, place->tag, &refused);
-	if (error)
-		return error;
+	FT_TRY(fa_holes_add(&layout->holes, start, end, place->tag, &refused));
 	if (refused)
-		return refuse(layout, place, address);
-	error = fa_pagemap_add(&layout->pages, start, end, site, &refused);
-	if (error)
-		return error;
+		return refuse(layout, address);
+	FT_TRY(fa_pagemap_add(&layout->pages, start, end, site, &refused));
 	if (refused) {
 		fa_holes_remove(&layout->holes, start, end);
-		return refuse(layout, place, address);
+		return refuse(layout, address);
 	}
 	return NULL;
 }
 
-void fa_layout_remove(struct fa_layout *layout, struct fa_place *place, uint64_t address,
+void fa_layout_remove(struct fa_layout *layout, const struct fa_place *place, uint64_t address,
 		      uint32_t site)
 {
-	place->refused =
-		ft_map_count(&layout->refused) && ft_map_remove(&layout->refused, address, NULL);
-	if (place->refused)
+	if (ft_map_count(&layout->refused) && ft_map_remove(&layout->refused, address, NULL))
 		return;
 	if (place->own_mapping) {
 		fa_pagemap_remove(&layout->mapped, place->start, place->end, site);
@@ -70,4 +59,14 @@ void fa_layout_remove(struct fa_layout *layout, struct fa_place *place, uint64_t
 	}
 	fa_holes_remove(&layout->holes, place->start, place->end);
 	fa_pagemap_remove(&layout->pages, place->start, place->end, site);
+}
+
+struct ft_error *fa_layout_pass(struct fa_layout *layout, const struct fa_place *place)
+{
+	if (place->own_mapping) {
+		fa_pagemap_touch(&layout->mapped, place->start, place->end);
+		return fa_regions_cover(&layout->own, place->start, place->end, 0);
+	}
+	fa_pagemap_touch(&layout->pages, place->start, place->end);
+	return NULL;
 }

@@ -407,20 +407,40 @@ void fa_pagemap_remove(struct fa_pagemap *map, uint64_t start, uint64_t end, uin
 	map->totals.live_bytes -= end - start;
 }
 
-const struct fa_page *fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address)
+static void page_touch(struct fa_pagemap *map, uint64_t number)
+{
+	struct fa_page *page = page_find(map, number);
+
+	/* A page that is absent has live bytes. */
+	if (page && page->absent)
+		page_set(map, page, page->live);
+}
+
+void fa_pagemap_touch(struct fa_pagemap *map, uint64_t start, uint64_t end)
+{
+	uint64_t first = start >> map->shift, last = (end - 1) >> map->shift;
+
+	if (!map->totals.absent_pages)
+		return;
+	page_touch(map, first);
+	if (last != first)
+		page_touch(map, last);
+}
+
+void fa_pagemap_prefetch(struct fa_pagemap *map, uint64_t address)
 {
 	const struct fa_page *page = page_find(map, address >> map->shift);
 
 	if (page)
 		__builtin_prefetch(page, 1);
-	return page;
 }
 
-void fa_pagemap_prefetch_sites(const struct fa_page *page)
+void fa_pagemap_prefetch_sites(struct fa_pagemap *map, uint64_t address)
 {
 	enum { LINE = 64 / sizeof(uint32_t) };
+	const struct fa_page *page = page_find(map, address >> map->shift);
 
-	if (page->n_sites != SPILLED)
+	if (!page || page->n_sites != SPILLED)
 		return;
 
 	struct page_list list = list_of(page);

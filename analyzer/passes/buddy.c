@@ -31,7 +31,6 @@ struct buddy_moment {
 };
 
 struct buddy {
-	const struct fa_layout *layout; /* the engine's */
 	struct fa_arena arena;
 	struct buddy_moment moment;
 	uint32_t stride, n;
@@ -49,7 +48,6 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	const struct fa_block *block;
 	size_t cursor = 0;
 
-	b->layout = fa_engine_layout(engine);
 	FT_TRY(fa_arena_init(&b->arena, &(struct fa_arena_options){.smallest = options->min_block,
 								   .fixed = options->arena_bytes}));
 	b->stride = (n_ticks + MOMENTS - 1) / MOMENTS;
@@ -83,10 +81,13 @@ static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step
 static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
 {
 	struct buddy *b = fa_pass_state(pass);
-	const struct fa_orders *orders = &b->layout->holes.totals.orders;
+	const struct fa_orders *orders;
+	struct fa_layout *layout;
 
 	if ((tick + 1) % b->stride && tick + 1 != fa_engine_n_ticks(fa_pass_engine(pass)))
 		return NULL;
+	FT_TRY(fa_engine_layout(fa_pass_engine(pass), &layout));
+	orders = &layout->holes.totals.orders;
 	b->time_ns[b->n] = time_ns;
 	b->requested[b->n] = b->arena.now.requested;
 	b->rounded[b->n] = b->arena.now.rounded;
@@ -96,30 +97,34 @@ static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint6
 	return NULL;
 }
 
-static void moment_take(struct buddy *b, uint64_t at_ns)
+static struct ft_error *moment_take(struct buddy *b, struct fa_engine *engine, uint64_t at_ns)
 {
+	struct fa_layout *layout;
+
+	FT_TRY(fa_engine_layout(engine, &layout));
 	b->moment = (struct buddy_moment){.at_ns = at_ns,
-					  .orders = b->layout->holes.totals.orders,
+					  .orders = layout->holes.totals.orders,
 					  .arena = b->arena.now,
 					  .taken = true};
+	return NULL;
 }
 
 static struct ft_error *buddy_on_teardown(struct fa_pass *pass)
 {
+	struct fa_engine *engine = fa_pass_engine(pass);
 	uint64_t seq, at_ns;
 
-	if (fa_engine_teardown(fa_pass_engine(pass), &seq, &at_ns))
-		moment_take(fa_pass_state(pass), at_ns);
-	return NULL;
+	return fa_engine_teardown(engine, &seq, &at_ns)
+		       ? moment_take(fa_pass_state(pass), engine, at_ns)
+		       : NULL;
 }
 
 static struct ft_error *buddy_finish(struct fa_pass *pass)
 {
 	struct buddy *b = fa_pass_state(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
 
-	if (!b->moment.taken)
-		moment_take(b, fa_engine_to_ns(fa_pass_engine(pass)));
-	return NULL;
+	return b->moment.taken ? NULL : moment_take(b, engine, fa_engine_to_ns(engine));
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */

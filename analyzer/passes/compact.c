@@ -58,7 +58,6 @@ struct budget_point {
 
 struct compact {
 	bool glibc;
-	const struct fa_regions *regions; /* that the heap ever used; the engine's */
 
 	bool done;
 	uint64_t at_ns;
@@ -83,7 +82,6 @@ static struct ft_error *compact_init(struct fa_pass *pass)
 	const struct fa_engine *engine = fa_pass_engine(pass);
 
 	c->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
-	c->regions = &fa_engine_layout(engine)->holes.regions;
 	return NULL;
 }
 
@@ -156,18 +154,19 @@ static struct ft_error *take_extents(struct compact *c, struct fa_engine *engine
 	return NULL;
 }
 
-/* Where each region's blocks lie in the zone: regions follow each other, and every address keeps
- * its place within the largest block. */
-static struct ft_error *lay_out(struct compact *c, const struct extent *extents, size_t n)
+/* Where each region's blocks lie in the zone; regions are those that the heap ever used. They
+ * follow each other, and every address keeps its place within the largest block. */
+static struct ft_error *lay_out(struct compact *c, const struct fa_regions *regions,
+				const struct extent *extents, size_t n)
 {
 	const uint32_t top = UINT32_C(1) << FA_MAX_ORDER;
 	uint64_t next = 0;
 
-	c->stretches = calloc(c->regions->n + 1, sizeof(*c->stretches));
+	c->stretches = calloc(regions->n + 1, sizeof(*c->stretches));
 	if (!c->stretches)
 		return &ft_enomem;
-	for (size_t r = 0, i = 0; r < c->regions->n; r++) {
-		const struct fa_region *region = &c->regions->items[r];
+	for (size_t r = 0, i = 0; r < regions->n; r++) {
+		const struct fa_region *region = &regions->items[r];
 		uint64_t first, last = 0;
 
 		while (i < n && extents[i].start < region->start)
@@ -278,6 +277,7 @@ static struct ft_error *compact_run(struct compact *c, struct fa_engine *engine,
 					     .whole_zone = true,
 					     .moved = on_moved,
 					     .context = c};
+	struct fa_layout *layout;
 	struct ft_error *error;
 	uint64_t pages;
 	size_t n;
@@ -285,7 +285,8 @@ static struct ft_error *compact_run(struct compact *c, struct fa_engine *engine,
 	c->done = true;
 	c->at_ns = at_ns;
 	FT_TRY(take_extents(c, engine, &extents, &n));
-	FT_TRY(lay_out(c, extents, n));
+	FT_TRY(fa_engine_layout(engine, &layout));
+	FT_TRY(lay_out(c, &layout->holes.regions, extents, n));
 	fill(c, extents, n);
 	c->budget = calloc(BUDGET_POINTS, sizeof(*c->budget));
 	if (!c->budget)

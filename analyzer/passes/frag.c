@@ -198,7 +198,7 @@ static struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step 
 	const struct fa_place *place = step->died_at;
 
 	if (place) {
-		if (!place->own_mapping && !place->refused)
+		if (!place->own_mapping)
 			heap_died(frag, place);
 		if (frag->glibc)
 			FT_TRY(glibc_died(frag, fa_pass_engine(pass), step));
@@ -207,8 +207,7 @@ static struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step 
 	if (!place)
 		return NULL;
 	if (!place->own_mapping) {
-		if (!place->refused)
-			FT_TRY(heap_born(frag, place));
+		FT_TRY(heap_born(frag, place));
 		if (frag->glibc)
 			fa_tcache_alloc(&frag->tcache, step->born->thread, step->born->address,
 					place->end - place->start);
@@ -222,7 +221,10 @@ static struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step 
 /* A sample is due. */
 static struct ft_error *frag_on_alarm(struct fa_pass *pass, uint64_t time_ns)
 {
-	return frag_samples_until(fa_pass_state(pass), pass, time_ns);
+	struct frag *frag = fa_pass_state(pass);
+
+	FT_TRY(fa_engine_layout(fa_pass_engine(pass), &frag->layout));
+	return frag_samples_until(frag, pass, time_ns);
 }
 
 /* ---- series ------------------------------------------------------------------------------------
@@ -355,17 +357,20 @@ static struct ft_error *series_trim(struct frag *frag, const struct fa_engine *e
 static struct ft_error *frag_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
 {
 	struct frag *frag = fa_pass_state(pass);
-	const struct fa_engine *engine = fa_pass_engine(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
 	struct frag_series *series = &frag->series;
-	const struct fa_page_totals *pages = &frag->layout->pages.totals,
-				    *mapped = &frag->layout->mapped.totals;
-	const struct fa_hole_totals *holes = fa_holes_totals(&frag->layout->holes);
 	const struct fa_totals *heap = fa_engine_totals(engine);
 	uint32_t k = series->n;
 	bool is_last = tick + 1 == fa_engine_n_ticks(engine);
 
 	if ((tick + 1) % series->stride && !is_last)
 		return NULL;
+	FT_TRY(fa_engine_layout(engine, &frag->layout));
+
+	const struct fa_page_totals *pages = &frag->layout->pages.totals,
+				    *mapped = &frag->layout->mapped.totals;
+	const struct fa_hole_totals *holes = fa_holes_totals(&frag->layout->holes);
+
 	series->time_ns[k] = time_ns;
 	series->live_bytes[k] = heap->laid_bytes;
 	series->pinned[k] = pages->pinned_free_bytes + mapped->pinned_free_bytes;
@@ -413,7 +418,6 @@ static struct ft_error *frag_init(struct fa_pass *pass)
 	uint32_t n_ticks = fa_engine_n_ticks(engine), n_moments;
 	size_t cursor = 0;
 
-	frag->layout = fa_engine_layout(engine);
 	frag->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
 	frag->n_stacks = fa_engine_n_stacks(engine);
 	frag->request_due = UINT64_MAX;
@@ -430,7 +434,7 @@ static struct ft_error *frag_init(struct fa_pass *pass)
 		struct fa_place place;
 
 		fa_engine_place(engine, block, &place);
-		if (!place.own_mapping && !fa_layout_refused(frag->layout, block->address))
+		if (!place.own_mapping)
 			FT_TRY(heap_born(frag, &place));
 	}
 	return NULL;
@@ -439,11 +443,12 @@ static struct ft_error *frag_init(struct fa_pass *pass)
 static struct ft_error *frag_on_teardown(struct fa_pass *pass)
 {
 	struct frag *frag = fa_pass_state(pass);
-	const struct fa_engine *engine = fa_pass_engine(pass);
+	struct fa_engine *engine = fa_pass_engine(pass);
 	uint64_t seq, at_ns;
 
 	if (!fa_engine_teardown(engine, &seq, &at_ns))
 		return NULL;
+	FT_TRY(fa_engine_layout(engine, &frag->layout));
 	FT_TRY(frag_samples_until(frag, pass, at_ns));
 	return frag_moment_take(frag, engine, at_ns);
 }
@@ -453,6 +458,7 @@ static struct ft_error *frag_finish(struct fa_pass *pass)
 	struct frag *frag = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 
+	FT_TRY(fa_engine_layout(engine, &frag->layout));
 	FT_TRY(frag_samples_until(frag, pass, fa_engine_to_ns(engine)));
 	if (!frag->moment.taken)
 		FT_TRY(frag_moment_take(frag, engine, fa_engine_to_ns(engine)));

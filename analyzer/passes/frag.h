@@ -309,7 +309,7 @@ struct frag_remedy {
 struct frag {
 	bool glibc;
 	size_t n_stacks;
-	struct fa_layout *layout; /* the engine's */
+	struct fa_layout *layout; /* the engine's, as of the moment at hand */
 
 	struct frag_arena *arenas; /* [0] is the main heap */
 	size_t n_arenas, arena_room, last_arena;
