@@ -66,7 +66,7 @@ const struct option_row option_rows[] = {
 	 OPT_PRINT_SUPPRESSIONS, suppression_formats},
 	{"no-keyframes", NULL, "replay from the first event to the window: slower, and the same",
 	 OPT_NO_KEYFRAMES},
-	{"jobs", "N", "threads that replay, 1 to 64 (default: as processors are free to use)",
+	{"jobs", "N", "processors that replay, 1 to 64 (default: as are free to use)",
 	 OPT_JOBS},
 	{"no-wait", NULL, "do not wait for a recording that is being finished", OPT_NO_WAIT},
 	{"color", "WHEN", "auto (default), always or never", OPT_COLOR, when},

@@ -27,8 +27,9 @@ struct fa_options {
 	uint64_t from_ns, to_ns; /* window; 0 and UINT64_MAX for all (a to_ns of 0 is all, too) */
 	uint32_t n_ticks;	 /* 0: 1024 */
 	uint32_t max_sites;	 /* rows of tables of sites; 0: 500 */
-	uint32_t n_threads;	 /* that replay, this one included; 0: as processors are there. The
-				    result is      the same */
+	/* Processors that the replay keeps busy; 0: all that are there. With 1 it stays in the
+	 * thread that asked for it; the result is the same. */
+	uint32_t n_threads;
 	/* The end of the window is the moment that the user asks about: it is described as it is,
 	 * even if the program was cleaning up by then (fa_engine_teardown() finds nothing). */
 	bool at_end;

@@ -116,7 +116,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static uint32_t n_processors(void)
+uint32_t fa_feed_processors(void)
 {
 	cpu_set_t set;
 
@@ -151,7 +151,7 @@ static bool open_again(const struct fa_feed *feed, struct ft_reader **ret)
 /* Without workers everything works as well: what fails here is not told. */
 static void start_workers(struct fa_feed *feed, uint32_t n_threads)
 {
-	uint32_t wanted = (n_threads ? n_threads : n_processors()) - 1;
+	uint32_t wanted = (n_threads ? n_threads : fa_feed_processors()) - 1;
 
 	if (wanted > MAX_WORKERS)
 		wanted = MAX_WORKERS;

@@ -24,8 +24,11 @@ struct fa_feed_options {
 	/* It belongs to the feed until destroy, so that threads can resolve with it. NULL: they do
 	 * not. */
 	struct fa_index *index;
-	uint32_t n_threads; /* in all, with the user's; 0: as processors are there */
+	uint32_t n_threads; /* that decode, and the user's; 0: as processors are there */
 };
+
+/* That this process may run on. */
+uint32_t fa_feed_processors(void);
 
 /* `reader` is borrowed until destroy. */
 struct ft_error *fa_feed_create(struct ft_reader *reader, const struct fa_feed_options *options,

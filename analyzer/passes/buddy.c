@@ -11,12 +11,14 @@
  *   fail in an arena of fixed size.
  *
  * A block with a mapping of its own leaves no hole in the heap: it is not part of the zone, but it
- * is a request. A realloc frees first. Memory: that of fa_arena; the holes are the engine's.
+ * is a request. A realloc frees first. Memory: that of fa_arena; the holes are the engine's. The
+ * arena is served aside (fa_aside.h): nobody asks it anything before the end.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "fa_arena.h"
+#include "fa_aside.h"
 #include "fa_doc.h"
 #include "fa_engine.h"
 #include "fa_layout.h"
@@ -30,14 +32,59 @@ struct buddy_moment {
 	bool taken;
 };
 
+/* What the arena is told. */
+struct buddy_item {
+	enum {
+		ITEM_BORN,
+		ITEM_DIED,
+		ITEM_COLUMN, /* its figures now are those of column `number` */
+		ITEM_MOMENT, /* ... and those of the moment */
+	} kind;
+	uint32_t number;
+	uint64_t size;
+	uint64_t seq, time_ns; /* of a birth */
+};
+
 struct buddy {
-	struct fa_arena arena;
+	struct fa_aside *aside; /* owned */
+	struct fa_arena arena;	/* the aside's until it is finished, with the columns below */
 	struct buddy_moment moment;
 	uint32_t stride, n;
 	uint64_t *time_ns, *requested, *rounded, *held;
 	uint64_t *orders; /* n * FA_ORDERS */
 	uint32_t *score;
 };
+
+static struct ft_error *run_items(void *ctx, const void *items, size_t n)
+{
+	struct buddy *b = ctx;
+	const struct buddy_item *item = items;
+
+	for (; n--; item++)
+		switch (item->kind) {
+		case ITEM_BORN:
+			FT_TRY(fa_arena_born(&b->arena, item->number, item->size, item->seq,
+					     item->time_ns));
+			break;
+		case ITEM_DIED:
+			fa_arena_died(&b->arena, item->number, item->size);
+			break;
+		case ITEM_COLUMN:
+			b->requested[item->number] = b->arena.now.requested;
+			b->rounded[item->number] = b->arena.now.rounded;
+			b->held[item->number] = b->arena.now.held;
+			break;
+		case ITEM_MOMENT:
+			b->moment.arena = b->arena.now;
+			break;
+		}
+	return NULL;
+}
+
+static struct ft_error *tell(struct buddy *b, const struct buddy_item *item)
+{
+	return fa_aside_add(b->aside, item, sizeof(*item));
+}
 
 static struct ft_error *buddy_init(struct fa_pass *pass)
 {
@@ -50,6 +97,7 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 
 	FT_TRY(fa_arena_init(&b->arena, &(struct fa_arena_options){.smallest = options->min_block,
 								   .fixed = options->arena_bytes}));
+	FT_TRY(fa_aside_create(engine, sizeof(struct buddy_item), run_items, b, &b->aside));
 	b->stride = (n_ticks + MOMENTS - 1) / MOMENTS;
 	n = (n_ticks + b->stride - 1) / b->stride + 1;
 	b->time_ns = calloc(n, sizeof(*b->time_ns));
@@ -61,20 +109,27 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
 		return &ft_enomem;
 	while (fa_engine_next_laid(engine, &cursor, &block))
-		FT_TRY(fa_arena_born(&b->arena, (uint32_t)(cursor - 1), block->size,
-				     block->born_seq, block->born_ns));
+		FT_TRY(tell(b, &(struct buddy_item){.kind = ITEM_BORN,
+						    .number = (uint32_t)(cursor - 1),
+						    .size = block->size,
+						    .seq = block->born_seq,
+						    .time_ns = block->born_ns}));
 	return NULL;
 }
 
 static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct buddy *b = fa_pass_state(pass);
-	const struct fa_block *born = step->born;
 
 	if (step->died_at)
-		fa_arena_died(&b->arena, step->died_number, step->died->size);
-	return step->born_at ? fa_arena_born(&b->arena, step->born_number, born->size,
-					     step->event->seq, step->event->time_ns)
+		FT_TRY(tell(b, &(struct buddy_item){.kind = ITEM_DIED,
+						    .number = step->died_number,
+						    .size = step->died->size}));
+	return step->born_at ? tell(b, &(struct buddy_item){.kind = ITEM_BORN,
+							    .number = step->born_number,
+							    .size = step->born->size,
+							    .seq = step->event->seq,
+							    .time_ns = step->event->time_ns})
 			     : NULL;
 }
 
@@ -89,9 +144,7 @@ static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint6
 	FT_TRY(fa_engine_layout(fa_pass_engine(pass), &layout));
 	orders = &layout->holes.totals.orders;
 	b->time_ns[b->n] = time_ns;
-	b->requested[b->n] = b->arena.now.requested;
-	b->rounded[b->n] = b->arena.now.rounded;
-	b->held[b->n] = b->arena.now.held;
+	FT_TRY(tell(b, &(struct buddy_item){.kind = ITEM_COLUMN, .number = b->n}));
 	memcpy(b->orders + (size_t)b->n * FA_ORDERS, orders->n, sizeof(orders->n));
 	b->score[b->n++] = fa_frag_score(orders, FA_PAGEBLOCK_ORDER);
 	return NULL;
@@ -102,11 +155,10 @@ static struct ft_error *moment_take(struct buddy *b, struct fa_engine *engine, u
 	struct fa_layout *layout;
 
 	FT_TRY(fa_engine_layout(engine, &layout));
-	b->moment = (struct buddy_moment){.at_ns = at_ns,
-					  .orders = layout->holes.totals.orders,
-					  .arena = b->arena.now,
-					  .taken = true};
-	return NULL;
+	b->moment.at_ns = at_ns;
+	b->moment.orders = layout->holes.totals.orders;
+	b->moment.taken = true;
+	return tell(b, &(struct buddy_item){.kind = ITEM_MOMENT});
 }
 
 static struct ft_error *buddy_on_teardown(struct fa_pass *pass)
@@ -124,7 +176,9 @@ static struct ft_error *buddy_finish(struct fa_pass *pass)
 	struct buddy *b = fa_pass_state(pass);
 	struct fa_engine *engine = fa_pass_engine(pass);
 
-	return b->moment.taken ? NULL : moment_take(b, engine, fa_engine_to_ns(engine));
+	if (!b->moment.taken)
+		FT_TRY(moment_take(b, engine, fa_engine_to_ns(engine)));
+	return fa_aside_finish(b->aside);
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
@@ -223,6 +277,7 @@ static void buddy_deinit(struct fa_pass *pass)
 {
 	struct buddy *b = fa_pass_state(pass);
 
+	fa_aside_destroy(b->aside);
 	fa_arena_deinit(&b->arena);
 	free(b->time_ns);
 	free(b->requested);

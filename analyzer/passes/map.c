@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fa_aside.h"
 #include "fa_doc.h"
 #include "fa_engine.h"
 #include "fa_grid.h"
@@ -21,19 +22,49 @@ enum {
 	TAG_MMAP = 4, /* beside FA_TAG_... */
 };
 
+/* What the grid is told: `end` 0 ends the column. */
+struct map_item {
+	uint64_t start, end;
+	uint8_t tags; /* of a birth; 0: a death */
+};
+
 struct map {
-	struct fa_grid grid;
+	struct fa_aside *aside; /* owned */
+	struct fa_grid grid;	/* the aside's until it is finished */
 	struct fa_picture picture;
 	uint32_t stride; /* ticks a column */
+	uint32_t n;	 /* columns that ended */
 	uint64_t time_ns[MAP_COLUMNS];
 	bool glibc;
 };
+
+static struct ft_error *run_items(void *ctx, const void *items, size_t n)
+{
+	struct fa_grid *grid = ctx;
+	const struct map_item *item = items;
+
+	for (; n--; item++)
+		if (item->tags)
+			FT_TRY(fa_grid_add(grid, item->start, item->end, item->tags));
+		else if (item->end)
+			fa_grid_remove(grid, item->start, item->end);
+		else
+			fa_grid_next_column(grid);
+	return NULL;
+}
+
+static struct ft_error *tell(struct map *map, uint64_t start, uint64_t end, uint8_t tags)
+{
+	struct map_item item = {.start = start, .end = end, .tags = tags};
+
+	return fa_aside_add(map->aside, &item, sizeof(item));
+}
 
 static struct ft_error *map_born(struct map *map, const struct fa_place *place, uint8_t flags)
 {
 	bool mapped = !map->glibc || flags & FT_EVENT_F_MMAPPED;
 
-	return fa_grid_add(&map->grid, place->start, place->end, mapped ? TAG_MMAP : place->tag);
+	return tell(map, place->start, place->end, mapped ? TAG_MMAP : place->tag);
 }
 
 static struct ft_error *map_init(struct fa_pass *pass)
@@ -47,6 +78,8 @@ static struct ft_error *map_init(struct fa_pass *pass)
 	map->glibc = strcmp(fa_engine_allocator(engine), "glibc") == 0;
 	map->stride = (n_ticks + MAP_COLUMNS - 1) / MAP_COLUMNS;
 	FT_TRY(fa_grid_init(&map->grid, (n_ticks + map->stride - 1) / map->stride, MAP_GRANULES));
+	FT_TRY(fa_aside_create(engine, sizeof(struct map_item), run_items, &map->grid,
+			       &map->aside));
 	while (fa_engine_next_laid(engine, &cursor, &block)) {
 		struct fa_place place;
 
@@ -61,7 +94,7 @@ static struct ft_error *map_on_step(struct fa_pass *pass, const struct fa_step *
 	struct map *map = fa_pass_state(pass);
 
 	if (step->died_at)
-		fa_grid_remove(&map->grid, step->died_at->start, step->died_at->end);
+		FT_TRY(tell(map, step->died_at->start, step->died_at->end, 0));
 	return step->born_at ? map_born(map, step->born_at, step->born->flags) : NULL;
 }
 
@@ -71,15 +104,15 @@ static struct ft_error *map_on_tick(struct fa_pass *pass, uint32_t tick, uint64_
 
 	if ((tick + 1) % map->stride && tick + 1 != fa_engine_n_ticks(fa_pass_engine(pass)))
 		return NULL;
-	map->time_ns[map->grid.column] = time_ns;
-	fa_grid_next_column(&map->grid);
-	return NULL;
+	map->time_ns[map->n++] = time_ns;
+	return tell(map, 0, 0, 0);
 }
 
 static struct ft_error *map_finish(struct fa_pass *pass)
 {
 	struct map *map = fa_pass_state(pass);
 
+	FT_TRY(fa_aside_finish(map->aside));
 	return fa_grid_fold(&map->grid, MAP_ROWS, &map->picture);
 }
 
@@ -87,6 +120,7 @@ static void map_deinit(struct fa_pass *pass)
 {
 	struct map *map = fa_pass_state(pass);
 
+	fa_aside_destroy(map->aside);
 	fa_grid_deinit(&map->grid);
 	fa_picture_deinit(&map->picture);
 }
