@@ -32,6 +32,7 @@ enum {
 	PAGE_SHIFT = 12,
 	GRANULE_SHIFT = 16,
 	MAX_GRANULES = 1 << 20,
+	RECENT = 1 << 13,
 	GAP = 8, /* granules without anything that do not end a region */
 };
 
@@ -79,8 +80,15 @@ struct cell {
 };
 
 /* The addresses in use at a moment: granules in order, joined to regions. */
+/* A granule that was looked for lately. */
+struct recent {
+	uint64_t granule; /* + 1; 0: none */
+	uint64_t first_cell;
+};
+
 struct layout {
-	struct ft_map index; /* of a granule: its first cell */
+	struct ft_map index;   /* of a granule: its first cell */
+	struct recent *recent; /* owned; RECENT, by the lower bits of the granule */
 	uint64_t *granules;
 	size_t n_granules;
 	unsigned granule_shift, cell_shift;
@@ -91,6 +99,7 @@ struct layout {
 static void layout_deinit(struct layout *layout)
 {
 	ft_map_deinit(&layout->index);
+	free(layout->recent);
 	free(layout->granules);
 	free(layout->cells);
 }
@@ -133,9 +142,15 @@ static struct ft_error *find_granules(struct layout *layout, const struct fa_eng
 
 		fa_engine_extent(engine, block, &start, &end);
 		for (uint64_t g = start >> layout->granule_shift;
-		     g <= (end - 1) >> layout->granule_shift; g++)
+		     g <= (end - 1) >> layout->granule_shift; g++) {
+			struct recent *recent = &layout->recent[g % RECENT];
+
+			if (recent->granule == g + 1)
+				continue;
 			if (!ft_map_put(&layout->index, g, NULL))
 				return &ft_enomem;
+			recent->granule = g + 1;
+		}
 	}
 	layout->granules = malloc((ft_map_count(&layout->index) + 1) * sizeof(*layout->granules));
 	if (!layout->granules)
@@ -186,6 +201,7 @@ static struct ft_error *lay_out(struct layout *layout, struct moment *moment)
 
 	ft_map_deinit(&layout->index);
 	ft_map_init(&layout->index);
+	memset(layout->recent, 0, RECENT * sizeof(*layout->recent));
 	moment->regions = calloc(layout->n_granules + 1, sizeof(*moment->regions));
 	if (!moment->regions)
 		return &ft_enomem;
@@ -221,11 +237,14 @@ static struct ft_error *lay_out(struct layout *layout, struct moment *moment)
 /* The cell of an address that a live block takes. */
 static struct cell *cell_at(const struct layout *layout, uint64_t address)
 {
-	uint64_t first = *ft_map_get(&layout->index, address >> layout->granule_shift);
+	uint64_t granule = address >> layout->granule_shift;
 	uint64_t inner = address >> layout->cell_shift;
 	unsigned shift = layout->granule_shift - layout->cell_shift;
+	struct recent *recent = &layout->recent[granule % RECENT];
 
-	return &layout->cells[first + (inner & ((UINT64_C(1) << shift) - 1))];
+	if (recent->granule != granule + 1)
+		*recent = (struct recent){granule + 1, *ft_map_get(&layout->index, granule)};
+	return &layout->cells[recent->first_cell + (inner & ((UINT64_C(1) << shift) - 1))];
 }
 
 static void vote(uint32_t *candidate, uint64_t *weight, uint32_t who, uint64_t bytes)
@@ -378,6 +397,9 @@ static struct ft_error *fill_moment(struct layout *layout, const struct fa_engin
 	const struct fa_block *block;
 	size_t cursor = 0;
 
+	layout->recent = calloc(RECENT, sizeof(*layout->recent));
+	if (!layout->recent)
+		return &ft_enomem;
 	FT_TRY(find_granules(layout, engine));
 	choose_cells(layout);
 	FT_TRY(lay_out(layout, moment));

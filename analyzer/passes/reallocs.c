@@ -9,6 +9,7 @@
  * Memory: 16 to 43 bytes a live block that was ever reallocated, and 64 a site that does it.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "fa_doc.h"
 #include "fa_engine.h"
@@ -29,6 +30,8 @@ struct reallocs {
 	struct ft_arena arena;
 	struct ft_map by_stack; /* stack -> struct site_reallocs * */
 	struct ft_map chains;	/* born_seq of a live block -> calls so far */
+	uint64_t *chained;	/* owned; a bit for each number of a block: it is in `chains` */
+	size_t n_chained;	/* words */
 	struct site_reallocs total;
 	uint64_t lengths[LENGTHS];
 	struct site_reallocs *sites; /* listed */
@@ -93,6 +96,34 @@ static struct ft_error *end_chain(struct reallocs *r, const struct fa_block *blo
 	return NULL;
 }
 
+/* Most blocks that die were never reallocated: that is to cost a look at a bit. */
+static bool is_chained(const struct reallocs *r, uint32_t number)
+{
+	return number / 64 < r->n_chained && r->chained[number / 64] >> number % 64 & 1;
+}
+
+static void unchain(struct reallocs *r, uint32_t number)
+{
+	if (is_chained(r, number))
+		r->chained[number / 64] &= ~(UINT64_C(1) << number % 64);
+}
+
+static struct ft_error *chain(struct reallocs *r, uint32_t number)
+{
+	if (number / 64 >= r->n_chained) {
+		size_t n = (size_t)number / 64 * 2 + 64;
+		uint64_t *chained = realloc(r->chained, n * sizeof(*chained));
+
+		if (!chained)
+			return &ft_enomem;
+		memset(chained + r->n_chained, 0, (n - r->n_chained) * sizeof(*chained));
+		r->chained = chained;
+		r->n_chained = n;
+	}
+	r->chained[number / 64] |= UINT64_C(1) << number % 64;
+	return NULL;
+}
+
 static struct ft_error *reallocs_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct reallocs *r = fa_pass_state(pass);
@@ -102,11 +133,19 @@ static struct ft_error *reallocs_on_step(struct fa_pass *pass, const struct fa_s
 	if (!died)
 		return NULL;
 	if (!born) {
-		if (ft_map_remove(&r->chains, died->born_seq, &length))
-			return end_chain(r, died, length);
-		return NULL;
+		if (!is_chained(r, step->died_number))
+			return NULL;
+		unchain(r, step->died_number);
+		return ft_map_remove(&r->chains, died->born_seq, &length)
+			       ? end_chain(r, died, length)
+			       : NULL;
 	}
 
+	bool was_chained = is_chained(r, step->died_number);
+
+	unchain(r, step->died_number);
+	if (was_chained || born->api != FT_API_POOL_BACKING)
+		FT_TRY(chain(r, step->born_number));
 	if (born->api == FT_API_POOL_BACKING)
 		return NULL;
 
@@ -139,7 +178,9 @@ static struct ft_error *reallocs_finish(struct fa_pass *pass)
 	uint64_t key, value;
 
 	while (fa_engine_next_live(engine, &cursor, &block)) {
-		const uint64_t *length = ft_map_get(&r->chains, block->born_seq);
+		const uint64_t *length = is_chained(r, (uint32_t)(cursor - 1))
+						 ? ft_map_get(&r->chains, block->born_seq)
+						 : NULL;
 
 		if (length)
 			FT_TRY(end_chain(r, block, *length));
@@ -225,6 +266,7 @@ static void reallocs_deinit(struct fa_pass *pass)
 	ft_arena_deinit(&r->arena);
 	ft_map_deinit(&r->by_stack);
 	ft_map_deinit(&r->chains);
+	free(r->chained);
 	free(r->sites);
 }
 
