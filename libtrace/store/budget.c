@@ -45,7 +45,7 @@ static const char *const statements[BUDGET_STMT_N] = {
 		"SELECT id," FT_ROLLUP_COLUMNS " FROM site_rollup WHERE id >= ? ORDER BY id",
 	[STMT_MERGE_DELETE] = "DELETE FROM site_rollup WHERE id = ?",
 	[STMT_ROLLUP_BYTES] = ("SELECT count(*), total(length(data) + length(threads) +"
-			       " length(pairs)) FROM site_rollup"),
+			       " length(pairs) + length(largest)) FROM site_rollup"),
 };
 
 /* The roll-up of an interval as a new row. */

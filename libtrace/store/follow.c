@@ -294,6 +294,22 @@ static uint64_t *last_of(struct ft_follow *follow, uint32_t thread)
 	return &follow->last_address[thread];
 }
 
+/* `from`: the block that a realloc took, NULL: none. */
+static void keep_largest(struct ft_follow *follow, const struct ft_event *event, uint64_t time_ns,
+			 uint64_t seq, const struct ft_follow_block *from)
+{
+	uint64_t old_size = from ? from->size : 0;
+
+	if (event->size > old_size)
+		ft_largest_add(&follow->now.largest, &(struct ft_birth){.seq = seq,
+									.time_ns = time_ns,
+									.size = event->size,
+									.old_size = old_size,
+									.stack = event->stack,
+									.thread = event->thread,
+									.api = event->api});
+}
+
 /* `moved`: the death is half of a realloc. */
 static bool died(struct ft_follow *follow, const struct ft_follow_block *block,
 		 const struct ft_event *event, bool moved)
@@ -394,6 +410,8 @@ static bool born(struct ft_follow *follow, const struct ft_event *event, uint64_
 	total_born(follow, &share);
 	count_born(site, &share);
 	count_born(thread, &share);
+	if (__builtin_expect(ft_largest_wants(&follow->now.largest, event->size), 0))
+		keep_largest(follow, event, time_ns, seq, from);
 	/* A realloc is one step: its old block's site stood lower only if it is another one. */
 	if (from) {
 		count_low(site);

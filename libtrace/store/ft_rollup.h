@@ -24,11 +24,17 @@ bool ft_rollup_pack(struct ft_packer *packer, const struct ft_rollup_accounts *a
 bool ft_rollup_pack_pairs(struct ft_packer *packer, const struct ft_rollup_pair *pairs, uint32_t n,
 			  struct ft_strbuf *out);
 
+bool ft_rollup_pack_largest(struct ft_packer *packer, const struct ft_rollup *rollup,
+			    struct ft_strbuf *out);
+
 /* The other way, into new arrays. NULL, or what is wrong (ft_unpack_nomem: out of memory). */
 const char *ft_rollup_unpack(struct ft_unpacker *unpacker, const void *data, size_t len,
 			     struct ft_rollup_accounts *ret);
 const char *ft_rollup_unpack_pairs(struct ft_unpacker *unpacker, const void *data, size_t len,
 				   struct ft_rollup_pair **ret, uint32_t *n);
+/* Into `rollup`, of which times and events are there. */
+const char *ft_rollup_unpack_largest(struct ft_unpacker *unpacker, const void *data, size_t len,
+				     struct ft_rollup *rollup);
 
 /*
  * Two intervals that follow each other as one, with cohorts of `shift` (at least that of both).

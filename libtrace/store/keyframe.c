@@ -158,6 +158,8 @@ static struct ft_error *has_rollups(struct ft_reader *reader, bool *ret)
 		       : ft_db_error(reader->db, reader->path, "roll-ups");
 }
 
+#define OLDEST_FIRST " FROM site_rollup WHERE first_seq < ? ORDER BY first_seq"
+
 struct ft_error *ft_reader_rollups(struct ft_reader *reader, uint64_t until_seq,
 				   struct ft_error *(*visit)(void *ctx,
 							     const struct ft_rollup *rollup),
@@ -174,8 +176,9 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader, uint64_t until_seq,
 	if (!has || !until_seq)
 		return NULL;
 	FT_TRY(ft_db_prepare(reader->db, reader->path,
-			     "SELECT id," FT_ROLLUP_COLUMNS
-			     " FROM site_rollup WHERE first_seq < ? ORDER BY first_seq",
+			     ft_db_has_column(reader->db, "site_rollup", "largest")
+				     ? "SELECT id," FT_ROLLUP_COLUMNS OLDEST_FIRST
+				     : "SELECT id," FT_ROLLUP_COLUMNS_EARLIER OLDEST_FIRST,
 			     &stmt));
 	sqlite3_bind_int64(stmt, 1, (int64_t)until_seq);
 	unpacker = ft_unpacker_create();

@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fragtrace/event.h"
+
 /* Few columns: an interval has few rows as a rule, and each column costs its frame. */
 enum account_column { ACOL_ACCOUNT, ACOL_COHORT, ACOL_N };
 enum pair_column { PCOL_PAIR, PCOL_N };
+enum largest_column { LCOL_BIRTH, LCOL_N };
 
 enum {
 	VARINT = 10,
@@ -15,6 +18,7 @@ enum {
 	COHORT_BYTES = 3 * VARINT,
 	COHORTS_BYTES = COHORT_BYTES * FT_ROLLUP_MAX_COHORTS, /* of one account */
 	PAIR_BYTES = 3 * VARINT,
+	BIRTH_BYTES = 7 * VARINT,
 };
 _Static_assert((int)COHORTS_BYTES <= (int)UINT16_MAX, "bound of a column's row");
 
@@ -120,6 +124,30 @@ bool ft_rollup_pack_pairs(struct ft_packer *packer, const struct ft_rollup_pair 
 		ft_put_varint(&columns[PCOL_PAIR], pairs[i].bytes);
 	}
 	return columns_pack(packer, columns, PCOL_N, FT_COLUMNS_PAIRS, n, ok, out);
+}
+
+bool ft_rollup_pack_largest(struct ft_packer *packer, const struct ft_rollup *rollup,
+			    struct ft_strbuf *out)
+{
+	const struct ft_largest *largest = &rollup->largest;
+	const struct ft_columns_head head = {
+		.type = FT_COLUMNS_LARGEST, .n_columns = LCOL_N, .n_rows = largest->n};
+	uint8_t bytes[FT_LARGEST * BIRTH_BYTES];
+	struct ft_column_out columns[LCOL_N] = {{.data = bytes}};
+	size_t packed[FT_COLUMNS_MAX];
+
+	for (uint32_t i = 0; i < largest->n; i++) {
+		const struct ft_birth *birth = &largest->births[i];
+
+		ft_put_varint(&columns[LCOL_BIRTH], birth->size);
+		ft_put_varint(&columns[LCOL_BIRTH], birth->old_size);
+		ft_put_varint(&columns[LCOL_BIRTH], birth->seq - rollup->first_seq);
+		ft_put_varint(&columns[LCOL_BIRTH], birth->time_ns - rollup->first_ns);
+		ft_put_varint(&columns[LCOL_BIRTH], birth->stack);
+		ft_put_varint(&columns[LCOL_BIRTH], birth->thread);
+		ft_put_varint(&columns[LCOL_BIRTH], birth->api);
+	}
+	return ft_pack(packer, &head, columns, packed, out);
 }
 
 static const char ends_early[] = "a column ends early";
@@ -244,6 +272,56 @@ const char *ft_rollup_unpack_pairs(struct ft_unpacker *unpacker, const void *dat
 	*ret = pairs;
 	*n = head.n_rows;
 	return NULL;
+}
+
+static const char *take_birth(struct ft_column_in *column, const struct ft_rollup *rollup,
+			      struct ft_birth *ret)
+{
+	const char *damage = NULL;
+	uint64_t size = take(column, &damage), old_size = take(column, &damage);
+	uint64_t seq = take(column, &damage), time_ns = take(column, &damage);
+	uint64_t stack = take(column, &damage), thread = take(column, &damage);
+	uint64_t api = take(column, &damage);
+
+	if (damage)
+		return damage;
+	if (size <= old_size)
+		return "a largest block was made no larger";
+	if (seq >= rollup->n_events || time_ns > rollup->last_ns - rollup->first_ns)
+		return "a largest block was not born in it";
+	if (stack > UINT32_MAX || thread > UINT32_MAX || api >= FT_API_N)
+		return "a largest block has a number that is out of range";
+	*ret = (struct ft_birth){.seq = rollup->first_seq + seq,
+				 .time_ns = rollup->first_ns + time_ns,
+				 .size = size,
+				 .old_size = old_size,
+				 .stack = (uint32_t)stack,
+				 .thread = (uint32_t)thread,
+				 .api = (uint8_t)api};
+	return NULL;
+}
+
+const char *ft_rollup_unpack_largest(struct ft_unpacker *unpacker, const void *data, size_t len,
+				     struct ft_rollup *rollup)
+{
+	static const uint16_t row_bytes[LCOL_N] = {BIRTH_BYTES};
+	struct ft_column_in columns[LCOL_N];
+	struct ft_columns_head head = {0};
+	struct ft_birth *births = rollup->largest.births;
+	const char *damage = ft_unpack(unpacker, data, len, FT_COLUMNS_LARGEST, FT_LARGEST,
+				       row_bytes, LCOL_N, &head, columns);
+
+	for (uint32_t i = 0; !damage && i < head.n_rows; i++) {
+		damage = take_birth(&columns[LCOL_BIRTH], rollup, &births[i]);
+		if (!damage && i &&
+		    (births[i].size > births[i - 1].size ||
+		     (births[i].size == births[i - 1].size && births[i].seq <= births[i - 1].seq)))
+			damage = "its largest blocks are out of order";
+	}
+	if (!damage)
+		damage = used_up(columns, LCOL_N);
+	rollup->largest.n = damage ? 0 : head.n_rows;
+	return damage;
 }
 
 /* ---- merging ----------------------------------------------------------------------------------
@@ -449,7 +527,9 @@ bool ft_rollup_merge(const struct ft_rollup *a, const struct ft_rollup *b, uint3
 		.live_bytes = b->live_bytes,
 		.live_usable = b->live_usable,
 		.live_variance = b->live_variance,
+		.largest = a->largest,
 	};
+	ft_largest_join(&ret->largest, &b->largest);
 	if (merge_accounts(&m, &a->sites, &b->sites, &ret->sites) &&
 	    merge_accounts(&m, &a->threads, &b->threads, &ret->threads) && merge_pairs(a, b, ret))
 		return true;

@@ -42,7 +42,7 @@ const char ft_schema_sql[] =
 	" allocated_variance INTEGER NOT NULL, live_blocks INTEGER NOT NULL,"
 	" live_bytes INTEGER NOT NULL, usable_bytes INTEGER NOT NULL,"
 	" live_variance INTEGER NOT NULL, data BLOB NOT NULL, threads BLOB NOT NULL,"
-	" pairs BLOB NOT NULL) STRICT;"
+	" pairs BLOB NOT NULL, n_largest INTEGER NOT NULL, largest BLOB NOT NULL) STRICT;"
 	"CREATE TABLE page_rollup(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,"
 	" seq INTEGER NOT NULL, page_bytes INTEGER NOT NULL, n_blocks INTEGER NOT NULL,"
 	" live_bytes INTEGER NOT NULL, usable_bytes INTEGER NOT NULL, n_pages INTEGER NOT NULL,"

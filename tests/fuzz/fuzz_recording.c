@@ -27,6 +27,33 @@ static struct ft_error *see_thread(void *ctx, const struct ft_thread_row *row)
 	return NULL;
 }
 
+static struct ft_error *see_rollup(void *ctx, const struct ft_rollup *rollup)
+{
+	*(size_t *)ctx += rollup->sites.n + rollup->n_pairs + rollup->largest.n;
+	return NULL;
+}
+
+static struct ft_error *see_pages(void *ctx, const struct ft_page_rollup *pages)
+{
+	*(size_t *)ctx += pages->n_pins;
+	return NULL;
+}
+
+static void read_folded(struct ft_reader *reader, struct ft_event *events)
+{
+	const struct ft_keyframe_info *keyframes;
+	size_t n_keyframes, n, seen = 0;
+	struct ft_error *error = ft_reader_keyframes(reader, &keyframes, &n_keyframes);
+
+	for (size_t i = 0; !error && i < n_keyframes; i++)
+		for (uint32_t part = 0; part < keyframes[i].n_parts; part++)
+			ft_error_destroy(
+				ft_reader_keyframe_part(reader, &keyframes[i], part, events, &n));
+	ft_error_destroy(error);
+	ft_error_destroy(ft_reader_rollups(reader, ft_reader_first_seq(reader), see_rollup, &seen));
+	ft_error_destroy(ft_reader_page_rollups(reader, see_pages, &seen));
+}
+
 static void read_all(struct ft_reader *reader)
 {
 	static struct ft_event *events;
@@ -42,6 +69,7 @@ static void read_all(struct ft_reader *reader)
 	ft_error_destroy(ft_reader_threads(reader, see_thread, &seen));
 	for (size_t i = 0; i < ft_reader_n_chunks(reader); i++)
 		ft_error_destroy(ft_reader_chunk(reader, i, events, &n));
+	read_folded(reader, events);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

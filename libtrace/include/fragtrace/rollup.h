@@ -9,6 +9,7 @@
 #ifndef FRAGTRACE_ROLLUP_H
 #define FRAGTRACE_ROLLUP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -62,6 +63,54 @@ struct ft_rollup_pair {
 	uint64_t bytes;
 };
 
+/*
+ * The largest births: of blocks that were allocated, or made larger by a realloc, by requested
+ * bytes.
+ *
+ *   births[i].size >= births[i + 1].size; of equal ones the earlier is first
+ *   births[i].size > births[i].old_size for i < n; all zero from n on
+ */
+enum { FT_LARGEST = 16 };
+
+struct ft_birth {
+	uint64_t seq, time_ns; /* of the event */
+	uint64_t size;	       /* requested; in a sampled recording, too */
+	uint64_t old_size;     /* of the block that the realloc took; 0: none, or it was not seen */
+	uint32_t stack, thread;
+	uint8_t api; /* enum ft_api */
+};
+
+struct ft_largest {
+	struct ft_birth births[FT_LARGEST];
+	uint32_t n;
+	bool unknown; /* nobody kept them: an earlier writer's roll-up, or made of one */
+};
+
+/* Whether a birth of so many bytes is one of the largest. */
+static inline bool ft_largest_wants(const struct ft_largest *largest, uint64_t size)
+{
+	return size > largest->births[FT_LARGEST - 1].size;
+}
+
+/* Put it in its place, where ft_largest_wants() it. Equal ones come in the order of their events.
+ */
+static inline void ft_largest_add(struct ft_largest *largest, const struct ft_birth *birth)
+{
+	uint32_t at = largest->n < FT_LARGEST ? largest->n++ : FT_LARGEST - 1;
+
+	for (; at && largest->births[at - 1].size < birth->size; at--)
+		largest->births[at] = largest->births[at - 1];
+	largest->births[at] = *birth;
+}
+
+/* Those of what came after it, too. */
+static inline void ft_largest_join(struct ft_largest *largest, const struct ft_largest *next)
+{
+	for (uint32_t i = 0; i < next->n && ft_largest_wants(largest, next->births[i].size); i++)
+		ft_largest_add(largest, &next->births[i]);
+	largest->unknown |= next->unknown;
+}
+
 struct ft_rollup {
 	uint32_t level; /* how often it was merged */
 	uint32_t cohort_shift;
@@ -77,6 +126,7 @@ struct ft_rollup {
 	struct ft_rollup_accounts sites, threads;
 	struct ft_rollup_pair *pairs; /* by owner, then freer */
 	uint32_t n_pairs;
+	struct ft_largest largest;
 };
 
 /* The middle of a cohort's births. */

@@ -14,6 +14,7 @@
 #include "ft_columns.h"
 #include "ft_model.h"
 #include "ft_residency.h"
+#include "ft_rollup.h"
 #include "ft_stackchunk.h"
 
 #define N(array) (int)(sizeof(array) / sizeof((array)[0]))
@@ -466,6 +467,78 @@ START_TEST(broken_stack_chunk_is_refused)
 }
 END_TEST
 
+/* I27: the largest births of an interval of events 100 to 109 and times 1280 to 2560. A row is
+ * size, old size, event, time, stack, thread, call. */
+static const struct {
+	uint32_t n_rows;
+	const char *hex, *words;
+} broken_largest[] = {
+	{1, "18180000010101", "made no larger"},
+	{1, "00000000010101", "made no larger"},
+	{1, "18000a00010101", "not born in it"},
+	{1, "180000810a010101", "not born in it"},
+	{1, "180000008080808010 0101", "out of range"},
+	{1, "1800000001 8080808010 01", "out of range"},
+	{1, "180000000101 ff01", "out of range"},
+	{1, "180000000101", "ends early"},
+	{1, "1800000001010101", "longer or shorter"},
+	{2, "18000000010101 19000100010101", "out of order"},
+	{2, "18000100010101 18000000010101", "out of order"},
+	{2, "18000100010101 18000100010101", "out of order"},
+	{17, "18000000010101", "too many rows"},
+};
+
+static const char *unpack_largest(const char *hex, uint32_t n_rows, struct ft_rollup *rollup)
+{
+	struct ft_packer *packer = ft_packer_create(1);
+	struct ft_unpacker *unpacker = ft_unpacker_create();
+	struct ft_strbuf out = {0};
+	struct blob blob = {.head = {.type = FT_COLUMNS_LARGEST, .n_columns = 1, .n_rows = n_rows}};
+	size_t packed[COL_N];
+
+	put(&blob, 0, hex);
+	ck_assert(ft_pack(packer, &blob.head, blob.columns, packed, &out));
+	*rollup = (struct ft_rollup){
+		.first_ns = 1280, .last_ns = 2560, .first_seq = 100, .n_events = 10};
+
+	const char *damage = ft_rollup_unpack_largest(unpacker, out.data, out.len, rollup);
+
+	ft_strbuf_deinit(&out);
+	ft_packer_destroy(packer);
+	ft_unpacker_destroy(unpacker);
+	return damage;
+}
+
+START_TEST(broken_largest_birth_is_refused)
+{
+	struct ft_rollup rollup;
+	const char *damage =
+		unpack_largest(broken_largest[_i].hex, broken_largest[_i].n_rows, &rollup);
+
+	if (!damage || !strstr(damage, broken_largest[_i].words))
+		ck_abort_msg("case %d: \"%s\"; expected \"%s\"", _i, damage ? damage : "decoded",
+			     broken_largest[_i].words);
+	ck_assert_uint_eq(rollup.largest.n, 0);
+}
+END_TEST
+
+START_TEST(largest_births_by_hand_are_read)
+{
+	struct ft_rollup rollup;
+
+	ck_assert_ptr_null(unpack_largest("181009800a020307 17000000010101", 2, &rollup));
+	ck_assert_uint_eq(rollup.largest.n, 2);
+	ck_assert_uint_eq(rollup.largest.births[0].size, 24);
+	ck_assert_uint_eq(rollup.largest.births[0].old_size, 16);
+	ck_assert_uint_eq(rollup.largest.births[0].seq, 109);
+	ck_assert_uint_eq(rollup.largest.births[0].time_ns, 2560);
+	ck_assert_uint_eq(rollup.largest.births[0].stack, 2);
+	ck_assert_uint_eq(rollup.largest.births[0].thread, 3);
+	ck_assert_uint_eq(rollup.largest.births[0].api, 7);
+	ck_assert_uint_eq(rollup.largest.births[1].time_ns, 1280);
+}
+END_TEST
+
 /* A flipped bit is found, or changes nothing. */
 /* I19, and the container's own rules. */
 START_TEST(broken_residency_is_refused)
@@ -582,6 +655,8 @@ int main(void)
 	tcase_add_loop_test(tcase, broken_number_is_refused, 0, N(broken_pairs));
 	tcase_add_test(tcase, broken_container_is_refused);
 	tcase_add_test(tcase, broken_residency_is_refused);
+	tcase_add_test(tcase, largest_births_by_hand_are_read);
+	tcase_add_loop_test(tcase, broken_largest_birth_is_refused, 0, N(broken_largest));
 	tcase_add_loop_test(tcase, broken_stack_chunk_is_refused, 0, N(broken_stacks));
 	tcase_add_test(tcase, flipped_bits_never_change_events);
 	return run_suite("damage", tcase);
