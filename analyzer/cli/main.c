@@ -14,8 +14,8 @@
 static const char *const summary_passes[] = {"timeline", "leaks",   "errors", "?frag",
 					     "quality",	 "summary", NULL};
 static const char *const leaks_passes[] = {"leaks", "sites", "quality", "summary", NULL};
-static const char *const sites_passes[] = {"lifetimes", "mapped",  "pools",   "reallocs", "sites",
-					   "usage",	"quality", "summary", NULL};
+static const char *const sites_passes[] = {"largest", "lifetimes", "mapped",  "pools",	 "reallocs",
+					   "sites",   "usage",	   "quality", "summary", NULL};
 static const char *const threads_passes[] = {"threads", "quality", "summary", NULL};
 static const char *const frag_passes[] = {"frag", "quality", "summary", NULL};
 static const char *const buddy_passes[] = {"buddy", "quality", "summary", NULL};
@@ -41,7 +41,7 @@ const struct cli_verb cli_verbs[] = {
 	 .passes = leaks_passes,
 	 .run = verb_leaks},
 	{.name = "sites",
-	 .summary = "what each call stack does: at the peak, in total, temporary, reallocs",
+	 .summary = "what each call stack does: at the peak, in total, temporary, largest",
 	 .operands = "FILE",
 	 .example = "fraganalyze sites --sort temporary --top 5 soak.frag",
 	 .options = "sort top " WINDOW " " TEXT,

@@ -8,7 +8,7 @@
 
 static const char *const by[] = {"live", "peak", "allocated", "temporary", NULL};
 static const char *const sort[] = {"peak",  "allocated", "temporary", "live",
-				   "count", "realloc",	 NULL};
+				   "count", "realloc",	 "largest",   NULL};
 static const char *const when[] = {"auto", "always", "never", NULL};
 static const char *const units[] = {"iec", "bytes", NULL};
 static const char *const langs[] = {"en", "zh", NULL};
@@ -25,8 +25,8 @@ const char *const redact_words[] = {"paths", "args", "env", NULL};
 
 const struct option_row option_rows[] = {
 	{"by", "WHAT", "live (default), peak, allocated or temporary", OPT_BY, by},
-	{"sort", "BY", "peak (default), allocated, temporary, live, count or realloc", OPT_SORT,
-	 sort},
+	{"sort", "BY", "peak (default), allocated, temporary, live, count, realloc or largest",
+	 OPT_SORT, sort},
 	{"top", "N", "rows of the table", OPT_TOP},
 	{"from", "TIME", "begin of the window: 10s, 1h30m, -10m (before the end) or a mark",
 	 OPT_FROM},

@@ -3,7 +3,8 @@
  * fraganalyze sites: what each call stack does with memory, by one of its figures
  *
  * The table is from the section `sites`; a second line a site has what `lifetimes`, `reallocs` and
- * `usage` say about it. --sort=realloc lists the sites of `reallocs`.
+ * `usage` say about it. --sort=realloc lists the sites of `reallocs`, --sort=largest the single
+ * allocations of `largest`.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ enum { DEFAULT_TOP = 10, STACK_MAX = 12, HISTOGRAM_WIDTH = 48, POOLS = 20 };
 
 /* The sections, parsed. */
 struct facts {
-	const struct fa_value *sites, *lifetimes, *reallocs, *usage;
+	const struct fa_value *sites, *largest, *lifetimes, *reallocs, *usage;
 	uint64_t to_ns;
 };
 
@@ -189,6 +190,49 @@ static void print_table(const struct facts *facts, const struct fa_value *const 
 		printf("%zu more sites (--top N shows more)\n", n - top);
 }
 
+/* ---- single allocations ------------------------------------------------------------------------
+ */
+
+static void print_allocation(const struct fa_value *row)
+{
+	const struct fa_value *old = fa_value_get(row, "old_size");
+	struct fa_text size, before, at;
+	unsigned width = term_width();
+
+	printf("%s%10s %10s %10s %7" PRIu64 " %-14s ", term_on(STYLE_BOLD),
+	       term_bytes(fa_value_u64(row, "size"), &size),
+	       fa_value_is_null(old) ? "-" : term_bytes(fa_value_u64(row, "old_size"), &before),
+	       fa_format_time(fa_value_u64(row, "time_ns"), &at), fa_value_u64(row, "thread"),
+	       fa_value_text(row, "call"));
+	term_name(fa_value_text(row, "name"), width > 80 ? width - 58 : width ? 22 : 0);
+	puts(term_off());
+	term_stack(fa_value_get(row, "stack"), STACK_MAX);
+}
+
+/* Which of them are not there, if some may be missing. */
+static void print_since(const struct facts *facts)
+{
+	struct fa_text at;
+
+	if (!fa_value_is_null(fa_value_get(facts->largest, "since_ns")))
+		printf("Those before %s are not in the recording.\n",
+		       fa_format_time(fa_value_u64(facts->largest, "since_ns"), &at));
+}
+
+static void print_largest(const struct facts *facts, unsigned top)
+{
+	const struct fa_value *list = fa_value_get(facts->largest, "allocations");
+	unsigned shown = 0;
+
+	printf("%s%10s %10s %10s %7s %-14s SITE%s\n", term_on(STYLE_BOLD), "LARGEST", "WAS", "AT",
+	       "THREAD", "CALL", term_off());
+	for (const struct fa_value *row = list->first; row && shown < top; row = row->next, shown++)
+		print_allocation(row);
+	if (list->n > shown)
+		printf("%zu more (--top N shows more)\n", list->n - shown);
+	print_since(facts);
+}
+
 /* ---- the heap as a whole -----------------------------------------------------------------------
  */
 
@@ -217,6 +261,20 @@ static void print_histogram(const struct fa_value *bins)
 	printf("| %s\n", fa_format_time(UINT64_C(2) << last, &to));
 }
 
+/* One line: --sort=largest has the others. */
+static void print_largest_line(const struct facts *facts)
+{
+	const struct fa_value *first = fa_value_get(facts->largest, "allocations")->first;
+	struct fa_text size, at;
+
+	if (!first)
+		return;
+	printf("largest allocation %s at %s in ", term_bytes(fa_value_u64(first, "size"), &size),
+	       fa_format_time(fa_value_u64(first, "time_ns"), &at));
+	term_name(fa_value_text(first, "name"), 0);
+	puts(" (--sort=largest: the next ones)");
+}
+
 static void print_whole(struct cli_analysis *a, const struct facts *facts)
 {
 	const struct fa_value *totals = fa_value_get(cli_section(a, "summary"), "totals");
@@ -231,6 +289,7 @@ static void print_whole(struct cli_analysis *a, const struct facts *facts)
 	if (usable > live)
 		printf(" (%s with rounding)", term_bytes(usable, &x));
 	putchar('\n');
+	print_largest_line(facts);
 	print_histogram(fa_value_get(facts->lifetimes, "freed"));
 	print_reallocs(reallocs, "");
 	putchar('\n');
@@ -311,8 +370,8 @@ static void print_mapped(struct cli_analysis *a, unsigned top)
 
 static void print_sections(const struct cli_analysis *a)
 {
-	static const char *const names[] = {"lifetimes", "mapped", "pools",
-					    "reallocs",	 "sites",  "usage"};
+	static const char *const names[] = {"largest",	"lifetimes", "mapped", "pools",
+					    "reallocs", "sites",     "usage"};
 
 	fputs("{\"schema\":1", stdout);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -320,9 +379,28 @@ static void print_sections(const struct cli_analysis *a)
 	puts("}");
 }
 
+/* The table that was asked for. */
+static int print_rows(const struct facts *facts, enum cli_sort sort, unsigned top)
+{
+	const struct fa_value *section = sort == SORT_REALLOC ? facts->reallocs : facts->sites;
+	size_t n;
+
+	if (sort == SORT_LARGEST) {
+		print_largest(facts, top);
+		return CLI_OK;
+	}
+
+	ft_auto_free const struct fa_value **rows =
+		sort_rows(fa_value_get(section, "sites"), &orders[sort], &n);
+
+	if (!rows)
+		return cli_fail(&ft_enomem, CLI_FAILED);
+	print_table(facts, rows, n, &orders[sort], top);
+	return CLI_OK;
+}
+
 int verb_sites(const struct cli_verb *verb, const struct cli_options *options)
 {
-	const struct order *order = &orders[options->sort];
 	unsigned top = options->top ? options->top : DEFAULT_TOP;
 	struct cli_options own = *options;
 	struct cli_analysis a;
@@ -342,29 +420,23 @@ int verb_sites(const struct cli_verb *verb, const struct cli_options *options)
 
 	struct facts facts = {
 		.sites = cli_section(&a, "sites"),
+		.largest = cli_section(&a, "largest"),
 		.lifetimes = cli_section(&a, "lifetimes"),
 		.reallocs = cli_section(&a, "reallocs"),
 		.usage = cli_section(&a, "usage"),
 		.to_ns = fa_engine_to_ns(a.engine),
 	};
-	const struct fa_value *section =
-		options->sort == SORT_REALLOC ? facts.reallocs : facts.sites;
-	const char *unavailable = fa_value_text(section, "unavailable");
-	size_t n;
-	ft_auto_free const struct fa_value **rows =
-		sort_rows(fa_value_get(section, "sites"), order, &n);
+	const char *unavailable = fa_value_text(facts.reallocs, "unavailable");
 
-	if (unavailable) {
+	if (options->sort == SORT_REALLOC && unavailable) {
 		cli_warn("%s: --sort=realloc: %s", options->path, unavailable);
 		status = CLI_INPUT;
-	} else if (rows) {
+	} else {
 		term_estimated(facts.sites);
 		print_whole(&a, &facts);
-		print_table(&facts, rows, n, order, top);
+		status = print_rows(&facts, options->sort, top);
 		print_pools(&a);
 		print_mapped(&a, top);
-	} else {
-		status = cli_fail(&ft_enomem, CLI_FAILED);
 	}
 	cli_analysis_deinit(&a);
 	return status;

@@ -142,6 +142,8 @@ def compare(scratch, scenario, factor, times):
         check_equal(b["totals"][key], a["totals"][key], "%s: %s" % (scenario, key))
     x, y = analyze_json("sites", full), analyze_json("sites", rolled)
     check_equal(y["sites"], x["sites"], "%s: sites" % scenario)
+    check_equal(y["largest"], x["largest"], "%s: the largest allocations" % scenario)
+    check(y["largest"]["allocations"][0]["time_ns"] < b["detail_ns"], "some of them are rolled up")
     compare_leaks(analyze_json("leaks", full), analyze_json("leaks", rolled), scenario)
     compare_threads(analyze_json("threads", full), analyze_json("threads", rolled), scenario)
     # Layout: the same from the detailed stretch on.
@@ -276,10 +278,26 @@ def _(scratch):
         check(y["rolled_up"] and not x["rolled_up"], "one of them is rolled up")
         same(x["totals"], y["totals"], b)
         check_equal((y["from_ns"], y["to_ns"]), (x["from_ns"], x["to_ns"]), b)
-        check_equal(analyze_json("sites", b)["sites"], analyze_json("sites", a)["sites"], b)
+        for section in "sites", "largest":
+            check_equal(analyze_json("sites", b)[section], analyze_json("sites", a)[section], section + " of " + b)
         # Its sites walk at random: some are at the edge of one of the tests of growth.
         compare_leaks(analyze_json("leaks", a), analyze_json("leaks", b), b, INNOCENT | {"suspect", "unsure"})
         compare_threads(analyze_json("threads", a), analyze_json("threads", b), b)
+
+
+@suite.case("of what an earlier writer rolled up the largest allocations are not known, and that is said", 60)
+def _(scratch):
+    path = soak(scratch + "/r.frag", "plain", "-x", "4", "-B", str(1 << 20))
+    before = analyze_json("sites", path)
+    check_equal(before["largest"]["since_ns"], None, "since")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE site_rollup DROP COLUMN largest")
+        db.execute("ALTER TABLE site_rollup DROP COLUMN n_largest")
+    after, detail_ns = analyze_json("sites", path), analyze_json("summary", path)["detail_ns"]
+    check_equal(after["sites"], before["sites"], "sites")
+    check_equal(after["largest"]["since_ns"], detail_ns, "since")
+    check(all(row["time_ns"] >= detail_ns for row in after["largest"]["allocations"]), "one is older")
+    check(b"are not in the recording" in analyze("sites", path, "--sort=largest").stdout, "words")
 
 
 @suite.case("a window without its events is refused, with words", 60)

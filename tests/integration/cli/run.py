@@ -36,7 +36,7 @@ KEYS = {
     "summary": {"program", "recording", "from_ns", "to_ns", "duration_ns", "complete", "totals", "rss",
                 "threads", "verdict", "findings"},
     "leaks": {"leaks", "groups", "other", "process"},
-    "sites": {"sites", "lifetimes", "mapped", "pools", "reallocs", "usage"},
+    "sites": {"sites", "largest", "lifetimes", "mapped", "pools", "reallocs", "usage"},
     "threads": {"threads", "free_matrix"},
     "frag": {"at_ns", "metrics", "residency", "waterfall", "regions", "sites", "sets", "examples",
              "remedies", "verdict"},
@@ -474,7 +474,7 @@ def _(scratch):
     check_equal(sum(b["blocks"] for b in document["usage"]["sizes"]), totals["allocations"], "allocations")
     check_equal(sum(s["usable_bytes"] for s in document["usage"]["sites"]),
                 sum(b["usable_bytes"] for b in document["usage"]["sizes"]), "usable bytes")
-    for sort in ("peak", "allocated", "temporary", "live", "count", "realloc"):
+    for sort in ("peak", "allocated", "temporary", "live", "count", "realloc", "largest"):
         lines = tool_run("sites", "--sort", sort, "--units=bytes", "--top", "5", path).check_status(0).stdout.decode()
         figures = [float(re.sub(r"[ a-zA-Z]", "", line[:10])) * (1000 if "k" in line[:10] else 1)
                    for line in lines.splitlines() if re.match(r" *[0-9.]+( [kM])? ", line) and line[9] != " " and "more" not in line]

@@ -44,6 +44,53 @@ START_TEST(sites_at_the_exact_peak_and_temporary)
 }
 END_TEST
 
+static void check_largest(struct scene *s, const uint64_t (*want)[4], size_t n)
+{
+	const struct fa_value *list = fa_value_get(scene_section(s, "largest"), "allocations");
+	const struct fa_value *row = list->first;
+
+	ck_assert_uint_eq(list->n, n);
+	for (size_t i = 0; i < n; i++, row = row->next) {
+		ck_assert_uint_eq(fa_value_u64(row, "seq"), want[i][0]);
+		ck_assert_uint_eq(fa_value_u64(row, "size"), want[i][1]);
+		ck_assert_uint_eq(fa_value_u64(row, "old_size"), want[i][2]);
+		ck_assert_uint_eq(fa_value_u64(row, "site"), scene_stack((uint32_t)want[i][3]));
+	}
+	ck_assert(fa_value_is_null(fa_value_get(scene_section(s, "largest"), "since_ns")));
+}
+
+START_TEST(largest_allocations_are_those_of_the_window)
+{
+	static const char *const passes[] = {"largest", NULL};
+	/* event, size, old size, site */
+	static const uint64_t all[][4] = {{2, 3000, 1000, 2},
+					  {4, 1500, 0, 3},
+					  {0, 1000, 0, 0},
+					  {1, 1000, 0, 1},
+					  {5, 901, 900, 4}};
+	struct scene s;
+
+	scene_begin(&s);
+	s.now_ns = SEC;
+	scene_alloc(&s, 0x1000, 1000, 0, 1);
+	scene_alloc(&s, 0x2000, 1000, 1, 1);
+	scene_realloc(&s, 0x1000, 0x9000, 3000, 2, 1);
+	s.now_ns = 3 * SEC;
+	scene_realloc(&s, 0x9000, 0x9000, 900, 0, 1);  /* it becomes smaller */
+	scene_realloc(&s, 0xa000, 0xb000, 1500, 3, 2); /* of a block that is not known */
+	scene_realloc(&s, 0x9000, 0x9000, 901, 4, 1);
+	scene_alloc(&s, 0xc000, 0, 5, 1); /* nothing is no size */
+	scene_finish(&s, false);
+	scene_analyse(&s, passes, 0, UINT64_MAX);
+	check_largest(&s, all, 5);
+	scene_analysis_end(&s);
+	/* A block from before the window has the size that it had. */
+	scene_analyse(&s, passes, 2 * SEC, UINT64_MAX);
+	check_largest(&s, (const uint64_t[][4]){{4, 1500, 0, 3}, {5, 901, 900, 4}}, 2);
+	scene_end(&s);
+}
+END_TEST
+
 START_TEST(a_realloc_is_never_a_moment_without_the_block)
 {
 	static const char *const passes[] = {"timeline", "sites", NULL};
@@ -607,6 +654,7 @@ int main(void)
 
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, sites_at_the_exact_peak_and_temporary);
+	tcase_add_test(tcase, largest_allocations_are_those_of_the_window);
 	tcase_add_test(tcase, a_realloc_is_never_a_moment_without_the_block);
 	tcase_add_test(tcase, the_timeline_keeps_a_peak_between_two_ticks);
 	tcase_add_test(tcase, a_closer_look_keeps_a_peak_within_a_sixteenth_of_a_tick);
