@@ -76,6 +76,7 @@ struct ft_budget {
 	 * window of commits that has begun, and in the one before it. */
 	uint64_t log_frames, n_commits, commit_frames[2];
 	bool folded;  /* since rows were thinned out */
+	bool thinned; /* they were, since the last commit of what was recorded */
 	bool cramped; /* no events are left that may go, and it is not enough */
 
 	/* A pass over the roll-ups that merges neighbours, some at each commit. */

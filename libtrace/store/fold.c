@@ -199,6 +199,7 @@ struct ft_error *ft_budget_fold(struct ft_budget *budget, int64_t last_chunk)
 
 	FT_TRY(ft_budget_make_room(budget, ft_budget_group_bytes(budget), last_chunk));
 	budget->folded |= budget->first_seq != first;
+	budget->thinned = false;
 	return NULL;
 }
 
@@ -218,8 +219,10 @@ static struct ft_error *tidy(struct ft_budget *budget, bool act, bool *ret)
 	FT_TRY(used_bytes(budget, &used, &file));
 	if (budget->limits.max_bytes)
 		cramped = used + group > limit;
-	if (budget->folded || cramped) {
+	/* Once after a commit: what is too much may be nothing that can be thinned out. */
+	if (budget->folded || (cramped && !budget->thinned)) {
 		budget->folded = budget->folded && !act;
+		budget->thinned = act;
 		return act ? thin(budget, cramped) : NULL;
 	}
 	if (budget->limits.max_bytes && file > limit + group && used < file)
