@@ -15,6 +15,8 @@ enum largest_column { LCOL_BIRTH, LCOL_N };
 enum {
 	VARINT = 10,
 	ACCOUNT_BYTES = VARINT * (FT_ROLLUP_FIELDS + 2),
+	LEAST_ACCOUNT = FT_ROLLUP_FIELDS + 2, /* bytes, one a number */
+	LEAST_PAIR = 3,
 	COHORT_BYTES = 3 * VARINT,
 	COHORTS_BYTES = COHORT_BYTES * FT_ROLLUP_MAX_COHORTS, /* of one account */
 	PAIR_BYTES = 3 * VARINT,
@@ -162,6 +164,12 @@ static uint64_t take(struct ft_column_in *column, const char **damage)
 	return ft_get_varint(column);
 }
 
+/* Before room is made for rows: a blob can claim more of them than its bytes can be. */
+static bool too_few(const struct ft_column_in *column, uint32_t n_rows, size_t least)
+{
+	return n_rows > (size_t)(column->end - column->at) / least;
+}
+
 static const char *used_up(const struct ft_column_in *columns, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -215,6 +223,8 @@ const char *ft_rollup_unpack(struct ft_unpacker *unpacker, const void *data, siz
 
 	if (damage)
 		return damage;
+	if (too_few(&columns[ACOL_ACCOUNT], head.n_rows, LEAST_ACCOUNT))
+		return ends_early;
 	/* A cohort takes three bytes at least: so many there can be. */
 	size_t room = (size_t)(columns[ACOL_COHORT].end - columns[ACOL_COHORT].at) / 3;
 
@@ -249,6 +259,8 @@ const char *ft_rollup_unpack_pairs(struct ft_unpacker *unpacker, const void *dat
 
 	if (damage)
 		return damage;
+	if (too_few(&columns[PCOL_PAIR], head.n_rows, LEAST_PAIR))
+		return ends_early;
 	pairs = calloc(head.n_rows + (size_t)1, sizeof(*pairs));
 	if (!pairs)
 		return ft_unpack_nomem;
