@@ -359,6 +359,14 @@ bool co_spill_is_done(struct co_spill *spill)
 	return done;
 }
 
+bool co_spill_is_crowded(struct co_spill *spill)
+{
+	pthread_mutex_lock(&spill->lock);
+	bool crowded = spill->n_bytes > CO_SPILL_BYTES / CO_CROWDED_PART;
+	pthread_mutex_unlock(&spill->lock);
+	return crowded;
+}
+
 void co_spill_stats(struct co_spill *spill, uint64_t *peak_bytes, uint64_t *n_waits)
 {
 	pthread_mutex_lock(&spill->lock);

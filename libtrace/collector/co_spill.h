@@ -24,7 +24,13 @@ struct co_session;
 
 #define CO_SPILL_BYTES (UINT64_C(64) << 20)
 
-enum { CO_BLOCK_EVENTS = 1024, CO_BLOCK_NODES = 1024, CO_BLOCKS_KEPT = 16, CO_BLOCKS_WAKE = 4 };
+enum {
+	CO_BLOCK_EVENTS = 1024,
+	CO_BLOCK_NODES = 1024,
+	CO_BLOCKS_KEPT = 16,
+	CO_BLOCKS_WAKE = 4,
+	CO_CROWDED_PART = 8
+};
 
 enum co_op_kind {
 	CO_OP_OPEN, /* create the file; process row */
@@ -161,6 +167,8 @@ void co_spill_close(struct co_spill *spill);
 bool co_spill_is_done(struct co_spill *spill); /* closed and empty */
 
 /* For the ledger. */
+/* The drain thread may have to wait soon: what can be done later, should be. */
+bool co_spill_is_crowded(struct co_spill *spill);
 void co_spill_stats(struct co_spill *spill, uint64_t *peak_bytes, uint64_t *n_waits);
 
 #endif

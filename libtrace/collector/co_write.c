@@ -19,6 +19,7 @@ struct co_write {
 	void *ctx;
 	uint64_t min_events;
 	struct ft_limits limits;
+	bool behind; /* an index is: there is work for idle times */
 	struct co_writer_state *recordings;
 	unsigned n_held;		     /* blocks of all recordings */
 	struct co_ancestry history[HISTORY]; /* a ring of the latest that have ended */
@@ -530,6 +531,7 @@ static void write_block(struct co_write *write, struct co_spill_block *block)
 			decide(write, recording);
 		block = NULL;
 	} else if (recording && recording->writer) {
+		ft_writer_set_busy(recording->writer, co_spill_is_crowded(write->spill));
 		write_rows(write, recording, block);
 	}
 	if (wishes.commit && recording && recording->writer)
@@ -569,18 +571,37 @@ static void do_due(struct co_write *write)
 		decide(write, oldest);
 }
 
+/* Nobody wants anything: a step for each index that fell behind. True if one still is. */
+static bool catch_up(struct co_write *write)
+{
+	bool some = false;
+
+	for (struct co_writer_state *r = write->recordings; r; r = r->next) {
+		bool behind = false;
+		struct ft_error *error = r->writer ? ft_writer_catch_up(r->writer, &behind) : NULL;
+
+		if (error)
+			recording_fail(write, r->session, error);
+		r->dirty |= behind;
+		some |= behind;
+	}
+	return some;
+}
+
 bool co_write_step(struct co_write *write, int timeout_ms)
 {
 	bool preparing = prepare_step(write), some = false;
 	struct co_spill_block *block;
 
 	for (int i = 0; i < (preparing ? PREPARE_BLOCKS : 1); i++) {
-		block = co_spill_take(write->spill, preparing ? 0 : timeout_ms);
+		block = co_spill_take(write->spill, preparing || write->behind ? 0 : timeout_ms);
 		if (!block)
 			break;
 		write_block(write, block);
 		some = true;
 	}
+	if (!some)
+		write->behind = catch_up(write);
 	do_due(write);
 	return some || !co_spill_is_done(write->spill);
 }

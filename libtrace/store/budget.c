@@ -146,6 +146,11 @@ void ft_budget_keep_up(struct ft_budget *budget)
 	budget->keeps_up = true;
 }
 
+bool ft_budget_keeps_up(const struct ft_budget *budget)
+{
+	return budget->keeps_up;
+}
+
 struct ft_error *ft_budget_forget(struct ft_budget *budget)
 {
 	FT_TRY(ft_db_exec(budget->db, budget->path, "DELETE FROM keyframe"));
@@ -387,7 +392,6 @@ struct ft_error *ft_budget_take_over(struct ft_budget *budget, struct ft_budget 
 	budget->first_seq = budget->follow.now.first_seq;
 	budget->first_ns = from->last_ns;
 	budget->coarser = from->coarser;
-	budget->keeps_up = from->keeps_up;
 	FT_TRY(ft_budget_keyframe(budget, 1));
 	return write_carried(budget);
 }

@@ -66,7 +66,7 @@ struct ft_budget {
 	uint64_t written_bytes;
 	unsigned coarser;      /* intervals are merged to 2^coarser of their usual length */
 	uint64_t cut_at_bytes; /* event bytes at the last cut */
-	bool keeps_up;	       /* however many blocks live */
+	bool keeps_up;	       /* however many blocks live, and however busy the writer is */
 
 	/* Who counts pages; NULL: nobody, or not any more. */
 	const struct ft_page_counter *pages;

@@ -8,7 +8,13 @@
 #include "ft_weight.h"
 
 /* Events between a look at a slot, at its block, and the event itself. */
-enum { AHEAD_SLOT = 24, AHEAD_BLOCK = 12, FIRST_COHORTS = 256, MOST_KEPT_COHORTS = 1 << 16 };
+enum {
+	AHEAD_SLOT = 24,
+	AHEAD_BLOCK = 12,
+	LARGE_LIVE = 1 << 13,
+	FIRST_COHORTS = 256,
+	MOST_KEPT_COHORTS = 1 << 16
+};
 
 bool ft_follow_init(struct ft_follow *follow, uint64_t sample_bytes)
 {
@@ -111,7 +117,7 @@ static bool add_account(struct ft_follow_accounts *accounts, uint32_t id)
 	return true;
 }
 
-struct ft_follow_account *ft_follow_touch(struct ft_follow *follow,
+struct ft_follow_account *ft_follow_renew(struct ft_follow *follow,
 					  struct ft_follow_accounts *accounts, uint32_t id)
 {
 	if (__builtin_expect(id >= accounts->n_index, 0) && !index_grow(accounts, id))
@@ -122,12 +128,12 @@ struct ft_follow_account *ft_follow_touch(struct ft_follow *follow,
 	uint32_t number = accounts->index[id] - 1;
 	struct ft_follow_account *account = &accounts->list[number];
 
-	account->touched_seq = follow->now.first_seq + follow->now.n_events;
 	if (account->interval != follow->interval) {
 		uint64_t blocks = account->value[FT_ROLLUP_LIVE_BLOCKS];
 		uint64_t bytes = account->value[FT_ROLLUP_LIVE_BYTES];
 
 		account->interval = follow->interval;
+		account->touched_seq = follow->now.first_seq;
 		memset(account->value, 0, sizeof(account->value));
 		account->value[FT_ROLLUP_LIVE_BLOCKS] = blocks;
 		account->value[FT_ROLLUP_LIVE_BYTES] = bytes;
@@ -149,9 +155,11 @@ static void count_born(struct ft_follow_account *account, const struct share *sh
 	account->value[FT_ROLLUP_BORN_BYTES] += share->bytes;
 	account->value[FT_ROLLUP_LIVE_BLOCKS] += share->blocks;
 	account->value[FT_ROLLUP_LIVE_BYTES] += share->bytes;
-	account->value[FT_ROLLUP_BORN_VARIANCE] += share->variance;
-	account->value[FT_ROLLUP_SAMPLES] += share->variance != 0;
-	account->live_variance += share->variance;
+	if (share->variance) {
+		account->value[FT_ROLLUP_BORN_VARIANCE] += share->variance;
+		account->value[FT_ROLLUP_SAMPLES]++;
+		account->live_variance += share->variance;
+	}
 }
 
 static void count_died(struct ft_follow_account *account, const struct share *share)
@@ -160,8 +168,10 @@ static void count_died(struct ft_follow_account *account, const struct share *sh
 	account->value[FT_ROLLUP_FREED_BYTES] += share->bytes;
 	account->value[FT_ROLLUP_LIVE_BLOCKS] -= share->blocks;
 	account->value[FT_ROLLUP_LIVE_BYTES] -= share->bytes;
-	account->value[FT_ROLLUP_FREED_VARIANCE] += share->variance;
-	account->live_variance -= share->variance;
+	if (share->variance) {
+		account->value[FT_ROLLUP_FREED_VARIANCE] += share->variance;
+		account->live_variance -= share->variance;
+	}
 }
 
 static void count_low(struct ft_follow_account *account)
@@ -468,10 +478,13 @@ static inline uint64_t sought(const struct ft_event *event)
 void ft_follow_events(struct ft_follow *follow, const struct ft_event *events, size_t n,
 		      uint64_t seq)
 {
+	/* What fits into the caches is not asked for. */
+	bool large = follow->live.n_live > LARGE_LIVE;
+
 	for (size_t i = 0; i < n && !follow->failed; i++) {
-		if (i + AHEAD_SLOT < n)
+		if (large && i + AHEAD_SLOT < n)
 			ft_follow_table_prefetch(&follow->live, sought(&events[i + AHEAD_SLOT]));
-		if (i + AHEAD_BLOCK < n)
+		if (large && i + AHEAD_BLOCK < n)
 			ft_follow_table_prefetch_block(&follow->live,
 						       sought(&events[i + AHEAD_BLOCK]));
 		if (!follow_event(follow, &events[i], seq + i))

@@ -52,6 +52,7 @@ bool ft_budget_is_limited(const struct ft_budget *budget);
  * live, unless it was told to keep up. */
 void ft_budget_give_up(struct ft_budget *budget);
 void ft_budget_keep_up(struct ft_budget *budget);
+bool ft_budget_keeps_up(const struct ft_budget *budget);
 /* Delete what was written, which is true as far as it goes, so that it can be made anew. */
 struct ft_error *ft_budget_forget(struct ft_budget *budget);
 

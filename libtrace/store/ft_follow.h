@@ -22,9 +22,8 @@
 
 struct ft_follow_account {
 	uint32_t id, interval; /* of `value`: sums and extremes are of that interval */
-	uint64_t touched_seq; /* not before it did something last; of a free entry: the next one + 1
-			       */
-	uint64_t epoch;	      /* see struct site_account of the engine */
+	uint64_t touched_seq;  /* where that begins; of a free entry: the next one + 1 */
+	uint64_t epoch;	       /* see struct site_account of the engine */
 	uint64_t value[FT_ROLLUP_FIELDS];
 	uint64_t live_variance;
 };

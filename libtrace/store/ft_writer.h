@@ -69,6 +69,7 @@ struct ft_writer {
 	bool catching_up;	 /* the budget has not seen the chunks from `next_followed` on, */
 	int64_t next_followed;	 /* nor `events` */
 	uint64_t followed_bytes; /* of those that it has seen */
+	bool busy;
 };
 
 #define RUN(writer, stmt, ...) \
@@ -86,7 +87,9 @@ static inline bool ft_writer_is_followed(const struct ft_writer *writer)
 	return writer->budget && !writer->catching_up;
 }
 
-/* index.c, after a chunk has been written: begin an index if it is time, and read some of what was
+/* index.c, when a chunk has been sealed: leave those that follow for later. */
+void ft_writer_fall_behind(struct ft_writer *writer);
+/* After a chunk has been written: begin an index if it is time, and read some of what was
  * written before back for it. */
 struct ft_error *ft_writer_index(struct ft_writer *writer);
 

@@ -6,15 +6,16 @@
  * that is replayed in a second needs none. So they begin late, when it has become long, or when
  * another recording is to go on from it: the writer reads its own chunks back, some of them each
  * time that it has written one, until it has caught up. What is written is what would have been
- * written from the beginning.
+ * written from the beginning. Where the program would have to wait for the writer the index falls
+ * behind again, at a seam between chunks.
  */
 #include <stdlib.h>
 
 #include "ft_cleanup.h"
 #include "ft_writer.h"
 
-/* Chunks read back for each one that is written. */
-enum { CATCH_UP_CHUNKS = 2 };
+/* Chunks read back for each one that is written, and at each commit. */
+enum { CATCH_UP_CHUNKS = 4 };
 
 struct chunk {
 	struct ft_event *events;
@@ -85,6 +86,20 @@ static struct ft_error *catch_up(struct ft_writer *writer)
 	return ft_budget_cut(writer->budget, writer->next_followed, writer->followed_bytes);
 }
 
+void ft_writer_set_busy(struct ft_writer *writer, bool busy)
+{
+	writer->busy = busy;
+}
+
+void ft_writer_fall_behind(struct ft_writer *writer)
+{
+	if (ft_budget_is_limited(writer->budget) || ft_budget_keeps_up(writer->budget))
+		return;
+	writer->catching_up = true;
+	writer->next_followed = writer->tail_id;
+	writer->followed_bytes = writer->event_bytes;
+}
+
 static struct ft_error *begin(struct ft_writer *writer)
 {
 	FT_TRY(ft_budget_create(writer->db, writer->path, &writer->index_limits, &writer->budget));
@@ -100,20 +115,37 @@ static bool is_due(const struct ft_writer *writer)
 	       writer->tail_seq >= writer->index_limits.index_events;
 }
 
-struct ft_error *ft_writer_index(struct ft_writer *writer)
+static bool is_behind(const struct ft_writer *writer)
 {
-	struct ft_error *error = is_due(writer) ? begin(writer) : NULL;
+	return writer->catching_up && !ft_budget_failed(writer->budget);
+}
 
-	for (int i = 0; i < CATCH_UP_CHUNKS && !error && writer->catching_up; i++)
-		if (!ft_budget_failed(writer->budget))
-			error = catch_up(writer);
-	/* Without an index the recording is still a recording. */
+/* Without an index the recording is still a recording. */
+static struct ft_error *do_without(struct ft_writer *writer, struct ft_error *error)
+{
 	if (error && (!writer->budget || ft_budget_failed(writer->budget))) {
 		ft_error_destroy(error);
 		writer->index_limits.index_events = 0;
 		return NULL;
 	}
 	return error;
+}
+
+struct ft_error *ft_writer_index(struct ft_writer *writer)
+{
+	struct ft_error *error = is_due(writer) ? begin(writer) : NULL;
+
+	for (int i = 0; i < CATCH_UP_CHUNKS && !error && is_behind(writer) && !writer->busy; i++)
+		error = catch_up(writer);
+	return do_without(writer, error);
+}
+
+struct ft_error *ft_writer_catch_up(struct ft_writer *writer, bool *behind)
+{
+	struct ft_error *error = is_behind(writer) ? catch_up(writer) : NULL;
+
+	*behind = !error && is_behind(writer);
+	return do_without(writer, error);
 }
 
 /* One that ended is of no use any more: all anew. */
@@ -135,7 +167,7 @@ struct ft_error *ft_writer_follow(struct ft_writer *writer, bool *ready)
 	if (!writer->budget)
 		FT_TRY(begin(writer));
 	ft_budget_keep_up(writer->budget);
-	if (writer->catching_up && !ft_budget_failed(writer->budget))
+	if (is_behind(writer))
 		FT_TRY(catch_up(writer));
 	if (ft_budget_failed(writer->budget))
 		return ft_error_create(FT_ERROR_OS,

@@ -31,6 +31,7 @@
 enum {
 	ZSTD_LEVEL = 1,
 	TAIL_EVENTS = 8192,
+	FOLLOW_EVENTS = 1024, /* shown to the budget while they are in the cache */
 	FOLD_WAIT_MS = 3000,
 	TIDY_PARTS = 8,
 	SITE_ROW_BYTES = 32
@@ -242,6 +243,8 @@ static void seal_tail(struct ft_writer *writer)
 	writer->tail_seq += writer->n_events;
 	writer->n_events = writer->n_flushed = writer->n_followed = 0;
 	writer->tail_bytes = 0;
+	if (writer->busy && ft_writer_is_followed(writer))
+		ft_writer_fall_behind(writer);
 }
 
 /* Write what waits as the tail chunk, in place of its shorter self. */
@@ -339,6 +342,8 @@ struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_even
 		writer->events[writer->n_events++] = *event;
 		if (writer->n_events >= writer->chunk_events)
 			FT_TRY(write_full(writer));
+		else if (writer->n_events - writer->n_followed >= FOLLOW_EVENTS)
+			ft_writer_follow_events(writer);
 	}
 	return NULL;
 }

@@ -331,6 +331,11 @@ struct ft_limits {
  */
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits);
 
+/* Whether somebody waits for the writer: the index then falls behind, and is caught up with later:
+ * a little with what is written then, or a chunk with each call, as long as *behind. */
+void ft_writer_set_busy(struct ft_writer *writer, bool busy);
+struct ft_error *ft_writer_catch_up(struct ft_writer *writer, bool *behind);
+
 /*
  * Who knows how blocks lie: the store asks, and keeps the answers (struct ft_page_rollup). Called
  * on the writer's thread. False: out of memory, and there are no answers any more.

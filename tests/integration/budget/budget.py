@@ -328,6 +328,26 @@ def _(scratch):
     check(b"Full detail begins" in text, text)
 
 
+@suite.case("a program that runs long is recorded with an index", 200)
+def _(scratch):
+    path = scratch + "/p.frag"
+    program = ("import json, time\n"
+               "kept = []\n"
+               "for i in range(180):\n"
+               "    json.loads(json.dumps({str(j): [j, str(j * 7)] for j in range(1500)}))\n"
+               "    kept.append(str(i) * 50)\n"
+               # The index falls behind where the collector is busy.
+               "time.sleep(5)\n")
+    run([tool("FRAGTRACE"), "run", "--no-symbols", "-o", path, "--", sys.executable, "-c", program],
+        timeout=180, env=dict(os.environ, PYTHONMALLOC="malloc")).check_status(0)
+    check(value(path, "SELECT count(DISTINCT seq) FROM keyframe") >= 1, "it has a keyframe")
+    check_equal(value(path, "SELECT min(first_seq) FROM event_chunk"), 0, "all events are there")
+    fast, exact = (analyze_json("summary", path, option) for option in ("--fast", "--no-keyframes"))
+    check(fast["rollups"] > 0 and exact["rollups"] == 0, "one of them took roll-ups")
+    check_equal(fast["totals"], exact["totals"], "totals")
+    check_equal(fast["verdict"]["code"], exact["verdict"]["code"], "verdict")
+
+
 @suite.case("a recording that is being folded can be read, again and again", 200)
 def _(scratch):
     path = scratch + "/p.frag"

@@ -308,6 +308,16 @@ struct ft_error *ft_writer_set_pages(struct ft_writer *writer,
 	return NULL;
 }
 
+void ft_writer_set_busy(struct ft_writer *writer, bool busy)
+{
+}
+
+struct ft_error *ft_writer_catch_up(struct ft_writer *writer, bool *behind)
+{
+	*behind = false;
+	return NULL;
+}
+
 struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_limits *limits)
 {
 	return NULL;

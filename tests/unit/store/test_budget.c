@@ -332,14 +332,36 @@ START_TEST(index_catches_up_while_events_come)
 	bool ready = false;
 
 	write_events(writer, synth, EVENTS);
-	/* What rotation does first. */
+	ft_writer_set_busy(writer, true);
+	/* What rotation does first: it does not wait until there is time. */
 	for (int i = 0; !ready; i++) {
-		ck_assert_int_lt(i, 2 * EVENTS / FT_CHUNK_EVENTS);
+		ck_assert_int_lt(i, 3 * EVENTS / FT_CHUNK_EVENTS);
 		ok(ft_writer_follow(writer, &ready));
 		write_events(writer, synth, COMMIT_EVERY);
 		ok(ft_writer_commit(writer, true));
 	}
 	write_events(writer, synth, EVENTS);
+	ok(ft_writer_finish(writer));
+	check_keyframes(path, 1, 1);
+	synth_destroy(synth);
+	unlink(path);
+}
+END_TEST
+
+START_TEST(index_of_a_busy_writer_falls_behind_and_is_caught_up_with)
+{
+	enum { INDEX = 100000, EVENTS = 5000000 };
+	const char *path = fresh_path();
+	struct synth *synth = traffic();
+	struct ft_writer *writer = start(path, synth, &(struct ft_limits){.index_events = INDEX});
+
+	write_events(writer, synth, 4 * INDEX);
+	ft_writer_set_busy(writer, true);
+	write_events(writer, synth, EVENTS);
+	ok(ft_writer_commit(writer, true));
+	check_keyframes(path, 0, 0);
+	ft_writer_set_busy(writer, false);
+	write_events(writer, synth, EVENTS / 2);
 	ok(ft_writer_finish(writer));
 	check_keyframes(path, 1, 1);
 	synth_destroy(synth);
@@ -768,6 +790,7 @@ int main(void)
 	tcase_add_test(tcase, lower_budget_makes_the_file_shorter);
 	tcase_add_test(tcase, long_recording_gets_an_index_of_all_its_events);
 	tcase_add_test(tcase, index_catches_up_while_events_come);
+	tcase_add_test(tcase, index_of_a_busy_writer_falls_behind_and_is_caught_up_with);
 	tcase_add_test(tcase, threads_that_are_gone_become_one);
 	tcase_add_test(tcase, pages_are_as_the_counter_said_and_damage_is_seen);
 	tcase_add_test(tcase, counter_that_fails_ends_nothing_but_the_counting);
