@@ -54,6 +54,7 @@ void co_recording_destroy(struct co_writer_state *recording)
 	co_ancestry_clear(&recording->own);
 	co_ancestry_clear(&recording->parent);
 	co_ancestry_clear(&recording->before);
+	free(recording->failure);
 	co_session_unref(recording->session);
 	free(recording);
 }
@@ -338,9 +339,9 @@ static struct ft_error *end_before(struct co_writer_state *recording, struct ft_
 	recording->writer = writer;
 	error = write_process(recording, at_ns, "rotated", -1);
 	recording->writer = next;
-	if (!error && next)
+	if (!error)
 		error = ft_writer_meta(writer, "continued_by", name_of(recording->own.path));
-	if (!error && next)
+	if (!error)
 		error = ft_writer_meta(writer, "continued_by_image", recording->own.image);
 	if (!error)
 		error = ft_writer_meta_int(writer, "event_bytes",
@@ -352,11 +353,25 @@ static struct ft_error *end_before(struct co_writer_state *recording, struct ft_
 	return ft_writer_finish(writer);
 }
 
+/* The next can't be begun: this one is the image's again, and cut off where it would have ended.
+ * Its rows of the end are there, but it does not say that it is all. */
+static void stay(struct co_writer_state *recording, struct ft_writer *writer)
+{
+	ft_writer_discard(recording->writer);
+	recording->writer = NULL;
+	recording->part--;
+	co_ancestry_clear(&recording->own);
+	recording->own = recording->before;
+	recording->before = (struct co_ancestry){0};
+	ft_error_destroy(ft_writer_commit(writer, true));
+	ft_writer_close(writer);
+}
+
 struct ft_error *co_recording_rotate(struct co_writer_state *recording, uint64_t at_ns,
 				     char **closed)
 {
 	struct ft_writer *from = recording->writer;
-	struct ft_error *error, *at_end;
+	struct ft_error *error;
 
 	*closed = strdup(recording->own.path);
 	if (!*closed || !co_ancestry_copy(&recording->before, &recording->own))
@@ -373,14 +388,10 @@ struct ft_error *co_recording_rotate(struct co_writer_state *recording, uint64_t
 	/* The next is whole before this one says that it is: at each moment both are readable. */
 	error = begin_next(recording, from, at_ns);
 	if (error) {
-		ft_writer_discard(recording->writer);
-		recording->writer = NULL;
+		stay(recording, from);
+		return error;
 	}
-	at_end = end_before(recording, from, at_ns);
-	if (!error)
-		return at_end;
-	ft_error_destroy(at_end);
-	return error;
+	return end_before(recording, from, at_ns);
 }
 
 void co_recording_tell_rotated(const struct co_writer_state *recording, struct co_request *request)

@@ -49,6 +49,7 @@ struct co_writer_state {
 	bool named; /* by the recording of a child */
 	struct co_spill_block *held, **held_tail;
 	unsigned n_held;
+	char *failure; /* why there is no writer any more, NULL: it has not failed */
 
 	/* Rotation: the next recording, while this one goes on; made and not begun. */
 	struct ft_writer *next_writer;

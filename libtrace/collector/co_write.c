@@ -75,6 +75,13 @@ static void tell(struct co_write *write, enum co_news_kind kind, struct co_sessi
 		write->news(write->ctx, &news);
 }
 
+/* For who asks something of a recording that is not written (any more). */
+static const char *why_not(const struct co_writer_state *recording)
+{
+	return recording && recording->failure ? recording->failure
+					       : "the recording can't be written";
+}
+
 /* The file can't be written (any more): say so once, and let the program go on without us. */
 static void recording_fail(struct co_write *write, struct co_session *session,
 			   struct ft_error *error)
@@ -85,9 +92,11 @@ static void recording_fail(struct co_write *write, struct co_session *session,
 	co_segment_set_attached(&session->segment, FT_ATTACHED_REFUSED);
 	tell(write, CO_NEWS_FAILED, session, recording ? recording->own.path : NULL,
 	     error->message);
+	if (recording && !recording->failure)
+		recording->failure = strdup(error->message);
 	ft_error_destroy(error);
 	if (recording) {
-		co_recording_unprepare(recording, "the recording can't be written");
+		co_recording_unprepare(recording, why_not(recording));
 		recording->undecided = false;
 		drop_held(write, recording);
 		ft_writer_close(recording->writer);
@@ -413,9 +422,10 @@ static const char *set_limit(struct co_write *write, struct co_writer_state *rec
 		return "the least budget is 1MiB";
 	recording->limits = limits;
 	error = ft_writer_set_limits(recording->writer, &limits);
-	if (error)
-		recording_fail(write, recording->session, error);
-	return error ? "the recording can't be written" : NULL;
+	if (!error)
+		return NULL;
+	recording_fail(write, recording->session, error);
+	return why_not(recording);
 }
 
 /* ---- rotation -------------------------------------------------------------------------------- */
@@ -472,13 +482,13 @@ static void rotate(struct co_write *write, struct co_writer_state *recording,
 	struct ft_error *error;
 
 	if (!recording || !recording->writer || !recording->next_writer) {
-		co_request_finish(request, "the recording can't be written");
+		co_request_finish(request, why_not(recording));
 		return;
 	}
 	error = co_recording_rotate(recording, at_ns, &request->closed);
 	if (error) {
 		recording_fail(write, recording->session, error);
-		co_request_finish(request, "the next recording can't be written");
+		co_request_finish(request, why_not(recording));
 		return;
 	}
 	tell(write, CO_NEWS_ROTATED, recording->session, recording->own.path, NULL);
@@ -494,7 +504,7 @@ static void answer_flushes(struct co_write *write, struct co_writer_state *recor
 	while (requests) {
 		struct co_request *request = requests;
 
-		const char *error = is_written ? NULL : "the recording can't be written";
+		const char *error = is_written ? NULL : why_not(recording);
 
 		requests = request->next;
 		if (!error && request->verb == CO_CONTROL_ROTATE) {

@@ -19,7 +19,9 @@ void la_report_notice(struct la_report *report, const struct co_notice *notice)
 		report->n_opened++;
 		break;
 	case CO_NOTICE_FAILED:
-		report->failed = *notice;
+		/* The first one says why; others follow from it, or from the same. */
+		if (!report->n_failed++)
+			report->failed = *notice;
 		break;
 	case CO_NOTICE_DONE:
 		report->n_done++;
@@ -122,8 +124,10 @@ void la_report_end(struct la_report *report, double seconds)
 
 	clear_progress(report);
 	if (best->kind == 0) {
-		if (report->failed.kind)
-			fprintf(stderr, "fragtrace: no recording: %s\n", report->failed.text);
+		if (report->n_failed)
+			fprintf(stderr, "fragtrace: %s: %s\n",
+				report->n_opened ? "not all was recorded" : "no recording",
+				report->failed.text);
 		else if (report->state.n_running)
 			fprintf(stderr,
 				"fragtrace: %u process%s of the program still run%s and are being "
@@ -161,6 +165,12 @@ void la_report_end(struct la_report *report, double seconds)
 			" more where libunwind is wrong",
 			report->n_checked, plural(report->n_checked, "s"), report->n_differences,
 			report->n_differences == 1 ? "s" : "", report->n_explained);
+	if (report->n_failed)
+		fprintf(stderr,
+			"\nfragtrace: not all was recorded, %u other file%s could not be written "
+			"to "
+			"the end: %s",
+			report->n_failed, plural(report->n_failed, "s"), report->failed.text);
 	fputs("\nfragtrace: next: fraganalyze summary ", stderr);
 	print_word(short_path(best->text));
 	fputc('\n', stderr);

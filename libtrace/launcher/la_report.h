@@ -15,7 +15,8 @@ struct la_report {
 	pid_t program;
 	uint32_t n_opened, n_done;
 	struct co_notice best; /* DONE with the most allocations; kind 0: none yet */
-	struct co_notice failed;
+	uint32_t n_failed;
+	struct co_notice failed; /* the first one */
 	uint64_t n_lost;
 	bool self_check; /* there was one, and these are its figures: */
 	uint64_t n_checked, n_differences, n_explained;
@@ -30,7 +31,7 @@ void la_report_notice(struct la_report *report, const struct co_notice *notice);
 /* A line that says what is waited for; on a terminal only. */
 void la_report_progress(struct la_report *report);
 
-/* The three lines at the end; four with a self-check. */
+/* The three lines at the end; one more with a self-check, and where a recording failed. */
 void la_report_end(struct la_report *report, double seconds);
 
 #endif

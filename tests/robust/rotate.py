@@ -10,12 +10,10 @@ last one has what lives at the end. KILL_SEED (1) gives the moments at which col
 import collections
 import contextlib
 import json
-import mmap
 import os
 import random
 import signal
 import sqlite3
-import struct
 import subprocess
 import sys
 import time
@@ -24,7 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from fttest import Suite, analyze_json, check, check_equal, environment, kill_group, query, run, tool, wait_for  # noqa: E402
 from recordings import recordings_in  # noqa: E402
 from robust import Image, complete, helper, rows_of  # noqa: E402
-from witness import BOOKS, FIRST_SIZE, FORKING, LANE_SIZES, N_CHILDREN, N_RESIDUES, N_THREADS, STATUS, STEADY, Lane, processes_of  # noqa: E402
+from witness import FIRST_SIZE, LANE_SIZES, N_CHILDREN, N_RESIDUES, N_THREADS, STATUS, Books, processes_of  # noqa: E402
 
 N_LIVE = 64  # of a thread, as in witness.c
 SEED = int(os.environ.get("KILL_SEED", "1"))
@@ -34,36 +32,22 @@ suite = Suite()
 class Witness:
     def __init__(self, scratch, **settings):
         self.folder = scratch
-        with open(scratch + "/books", "w+b") as file:
-            file.truncate(BOOKS.size)
-            self.map = mmap.mmap(file.fileno(), BOOKS.size)
+        self.books = Books(scratch + "/books")
         settings.setdefault("FRAGTRACE_SYMBOLIZE", "0")
         settings.setdefault("FRAGTRACE_OUTPUT", scratch + "/%p.frag")
         self.process = subprocess.Popen(
-            [helper("test-witness"), scratch + "/books", "0"], cwd=scratch, start_new_session=True,
+            [helper("test-witness"), self.books.path, "0"], cwd=scratch, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(LD_PRELOAD=tool("PRELOAD"), **settings))
-        wait_for("the program", lambda: self.books()[1] == STEADY)
+        self.books.wait_begun()
         wait_for("the collector", lambda: self.ctl("stats", status=None).status == 0)
-
-    def books(self):
-        return BOOKS.unpack(self.map[:])
-
-    def lanes(self):
-        numbers = self.books()[2:]
-        return [Lane(*numbers[i:i + 5]) for i in range(0, len(numbers), 5)]
 
     def ctl(self, *words, verb="ctl", status=0):
         result = run([tool("FRAGTRACE"), verb, str(self.process.pid), *words])
         return result if status is None else result.check_status(status)
 
-    def work(self):
-        """Let it do something."""
-        before = sum(lane.returned for lane in self.lanes())
-        wait_for("the program's work", lambda: sum(lane.returned for lane in self.lanes()) > before + 2000)
-
     def finish(self):
-        struct.pack_into("Q", self.map, 8, FORKING)
+        self.books.end()
         check_equal(self.process.wait(), STATUS, "status of the program")
 
     def recordings(self):
@@ -96,7 +80,7 @@ def blocks(path):
 
 def check_parts(w, paths, whole):
     """`whole`: all events are in the files."""
-    lanes = w.lanes()[:N_THREADS]
+    lanes = w.books.lanes()[:N_THREADS]
     born, died, threads = collections.Counter(), collections.Counter(), collections.defaultdict(set)
     next_seq, live = 0, {}
     for number, path in enumerate(paths):
@@ -141,7 +125,7 @@ def rotate_three_times(w):
     """Names of the files; each has a mark of its own, and is final when the answer comes."""
     paths = []
     for number in range(3):
-        w.work()
+        w.books.work()
         w.ctl("in file %d" % number, verb="mark")
         answer = json.loads(w.ctl("rotate").stdout)
         if paths:
@@ -150,7 +134,7 @@ def rotate_three_times(w):
             paths.append(answer["closed"])
         check(complete(answer["closed"]) and not os.path.exists(answer["closed"] + "-wal"), "it is not final")
         paths.append(answer["recording"])
-    w.work()
+    w.books.work()
     w.ctl("in file 3", verb="mark")
     check_equal(json.loads(w.ctl("stats").stdout)["lost_events"], 0, "lost")
     w.finish()
@@ -184,7 +168,7 @@ def budget(scratch):
 @suite.case("a file that is closed has its names when the answer comes", 60)
 def names(scratch):
     with witness(scratch, FRAGTRACE_SYMBOLIZE=None) as w:
-        w.work()
+        w.books.work()
         closed = json.loads(w.ctl("rotate").stdout)["closed"]
         rows = rows_of(query(closed, "SELECT count(*) AS n FROM symbol WHERE function = 'batch'"))
         check(int(rows[0]["n"]) > 0, "no name of the program's function")
@@ -194,12 +178,12 @@ def names(scratch):
 @suite.case("paused, the next file says so, and blocks from before are seen to go", 60)
 def paused(scratch):
     with witness(scratch) as w:
-        w.work()
+        w.books.work()
         w.ctl("pause")
         answer = json.loads(w.ctl("rotate").stdout)
-        w.work()
+        w.books.work()
         w.ctl("resume")
-        w.work()
+        w.books.work()
         w.finish()
         wait_for("the last file", lambda: complete(answer["recording"]))
     check_equal([mark[0] for mark in Image(answer["closed"]).marks], ["pause"], "marks before")
@@ -211,12 +195,12 @@ def paused(scratch):
 def refused(scratch):
     os.mkdir(scratch + "/out")
     with witness(scratch, FRAGTRACE_OUTPUT=scratch + "/out/w.frag") as w:
-        w.work()
+        w.books.work()
         os.rename(scratch + "/out", scratch + "/elsewhere")
         answer = w.ctl("rotate", status=125)
         check(b"out/w" in answer.stderr, "stderr: %r" % answer.stderr)
         os.rename(scratch + "/elsewhere", scratch + "/out")
-        w.work()
+        w.books.work()
         w.finish()
         wait_for("the file", lambda: complete(scratch + "/out/w.frag"))
     check_parts(w, [scratch + "/out/w.frag"], True)
@@ -224,9 +208,9 @@ def refused(scratch):
 
 def kill_around(scratch, rng):
     with witness(scratch) as w:
-        w.work()
+        w.books.work()
         w.ctl("rotate")
-        w.work()
+        w.books.work()
         collectors = list(processes_of(scratch, "fragtrace-colle"))
         check_equal(len(collectors), 1, "collectors")
         ask = subprocess.Popen([tool("FRAGTRACE"), "ctl", str(w.process.pid), "rotate"], stdout=subprocess.DEVNULL,
@@ -234,7 +218,7 @@ def kill_around(scratch, rng):
         time.sleep(rng.uniform(0, 0.06))
         os.kill(collectors[0], signal.SIGKILL)
         ask.wait()
-        before = [lane.returned for lane in w.lanes()[:N_THREADS]]
+        before = [lane.returned for lane in w.books.lanes()[:N_THREADS]]
         w.finish()
         paths = w.recordings()
         check(2 <= len(paths) <= 3, "files: %r" % paths)
