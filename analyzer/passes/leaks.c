@@ -45,7 +45,8 @@ struct labels {
 	const char *wanted;
 	struct label {
 		const char *text;
-		size_t n;
+		size_t n_rows;
+		uint64_t n;
 	} list[256]; /* more labels than that name no operation */
 	size_t n;
 	bool failed;
@@ -70,7 +71,8 @@ static struct ft_error *count_label(void *ctx, const struct ft_mark_row *row)
 			return &ft_enomem;
 		labels->n++;
 	}
-	labels->list[i].n++;
+	labels->list[i].n_rows++;
+	labels->list[i].n += row->n;
 	return NULL;
 }
 
@@ -81,15 +83,15 @@ static struct ft_error *take_mark(void *ctx, const struct ft_mark_row *row)
 	if (row->label && row->kind && !strcmp(row->kind, "user") &&
 	    !strcmp(row->label, l->mark_label) && row->time_ns >= l->life.from_ns &&
 	    row->time_ns <= l->life.end_ns)
-		l->marks[l->n_marks++] = row->time_ns;
+		l->marks[l->n_marks++] = (struct leaks_mark){row->time_ns, row->n};
 	return NULL;
 }
 
 static int compare_times(const void *a, const void *b)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	const struct leaks_mark *x = a, *y = b;
 
-	return x < y ? -1 : x > y;
+	return x->time_ns < y->time_ns ? -1 : x->time_ns > y->time_ns;
 }
 
 static struct ft_error *find_marks(struct leaks *l, const struct fa_engine *engine)
@@ -115,7 +117,8 @@ static struct ft_error *find_marks(struct leaks *l, const struct fa_engine *engi
 		return NULL;
 	}
 	l->mark_label = best->text;
-	l->marks = malloc(best->n * sizeof(*l->marks));
+	l->n_operations = best->n;
+	l->marks = malloc(best->n_rows * sizeof(*l->marks));
 	if (!l->marks)
 		return &ft_enomem;
 	FT_TRY(ft_reader_marks(reader, take_mark, l));

@@ -336,7 +336,7 @@ static void emit_process(const struct leaks *l, struct fa_json *json)
 	if (l->mark_label) {
 		fa_json_object_begin(json);
 		fa_json_kv_string(json, "label", l->mark_label);
-		fa_json_kv_u64(json, "n", l->n_marks);
+		fa_json_kv_u64(json, "n", l->n_operations);
 		fa_json_object_end(json);
 	} else {
 		fa_json_null(json);

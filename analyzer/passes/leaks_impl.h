@@ -58,6 +58,10 @@ struct leak_group {
 	size_t n_sites, n_stacks;
 };
 
+struct leaks_mark {
+	uint64_t time_ns, n; /* n: operations */
+};
+
 struct leaks {
 	struct ft_arena arena;
 	struct fa_track *tracks;  /* by stack */
@@ -84,9 +88,10 @@ struct leaks {
 	size_t n_groups;
 
 	/* Operations: marks of one label. */
-	const char *mark_label; /* NULL: none; in the arena */
-	uint64_t *marks;	/* their times, in order */
+	const char *mark_label;	  /* NULL: none; in the arena */
+	struct leaks_mark *marks; /* in order */
 	size_t n_marks;
+	uint64_t n_operations;
 
 	/* The process. */
 	const char *process_verdict;

@@ -229,7 +229,8 @@ size_t leaks_operations(const struct leaks *l, const struct fa_growth *growth, d
 	if (!growth->has_rate)
 		return 0;
 	for (size_t i = 0; i < l->n_marks; i++)
-		n += (double)l->marks[i] >= from && (double)l->marks[i] < to;
+		if ((double)l->marks[i].time_ns >= from && (double)l->marks[i].time_ns < to)
+			n += l->marks[i].n;
 	return n;
 }
 

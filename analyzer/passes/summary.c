@@ -404,7 +404,7 @@ static struct ft_error *count_mark(void *ctx, const struct ft_mark_row *row)
 	count = ft_map_put(&marks->counts, hash_label(row->label), NULL);
 	if (!count)
 		return &ft_enomem;
-	++*count;
+	*count += row->n;
 	return NULL;
 }
 
@@ -418,7 +418,7 @@ static struct ft_error *emit_mark(void *ctx, const struct ft_mark_row *row)
 	/* Not counted: it has come since, into a recording that goes on. */
 	count = ft_map_get(&marks->counts, hash_label(row->label));
 	if (!count || *count > PHASE_MARKS || marks->n == MOST_MARKS) {
-		marks->n_left_out++;
+		marks->n_left_out += row->n;
 		return NULL;
 	}
 	marks->n++;

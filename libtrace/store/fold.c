@@ -189,8 +189,8 @@ static struct ft_error *thin(struct ft_budget *budget, bool cramped)
 
 	if (budget->limits.max_bytes && budget->limits.max_bytes / THIN_PART < rows)
 		rows = budget->limits.max_bytes / THIN_PART;
-	return ft_thin_rows(budget->db, budget->path, cramped ? INT64_MAX : budget->first_ns, rows,
-			    budget->limits.max_bytes / THIN_BLOBS);
+	return ft_thin_rows(budget->db, budget->path, cramped ? INT64_MAX : budget->first_ns,
+			    budget->last_ns, rows, budget->limits.max_bytes / THIN_BLOBS);
 }
 
 struct ft_error *ft_budget_fold(struct ft_budget *budget, int64_t last_chunk)

@@ -289,8 +289,13 @@ struct ft_error *ft_reader_marks(struct ft_reader *reader,
 							   const struct ft_mark_row *row),
 				 void *ctx)
 {
-	VISIT(reader, "SELECT time_ns, seq, kind, label FROM mark ORDER BY time_ns, id",
-	      struct ft_mark_row, {.time_ns = U(0), .seq = U(1), .kind = S(2), .label = S(3)});
+	VISIT(reader,
+	      ft_db_has_column(reader->db, "mark", "n")
+		      ? "SELECT time_ns, seq, kind, label, coalesce(n, 1) FROM mark"
+			" ORDER BY time_ns, id"
+		      : "SELECT time_ns, seq, kind, label, 1 FROM mark ORDER BY time_ns, id",
+	      struct ft_mark_row,
+	      {.time_ns = U(0), .seq = U(1), .kind = S(2), .label = S(3), .n = U(4)});
 }
 
 /* The columns that came later, or NULLs in their place. */

@@ -77,7 +77,7 @@ const char ft_schema_sql[] =
 	" took_ns INTEGER NOT NULL, method TEXT, page_bytes INTEGER NOT NULL, rss INTEGER,"
 	" n_resident INTEGER NOT NULL, n_swapped INTEGER NOT NULL, data BLOB) STRICT;"
 	"CREATE TABLE mark(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, seq INTEGER NOT NULL,"
-	" kind TEXT NOT NULL, label TEXT) STRICT;"
+	" kind TEXT NOT NULL, label TEXT, n INTEGER) STRICT;"
 	"CREATE TABLE error(id INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,"
 	" address INTEGER NOT NULL, thread INTEGER NOT NULL, stack INTEGER NOT NULL,"
 	" alloc_stack INTEGER NOT NULL, free_stack INTEGER NOT NULL, call TEXT, size INTEGER,"

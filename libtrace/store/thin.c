@@ -8,8 +8,13 @@
 
 struct thinning {
 	const char *table;
-	const char *sql; /* ?1: before_ns */
+	const char *sql; /* ?1: before_ns, ?2: now_ns */
 };
+
+/* Marks that are no phases: of a label that comes often. */
+#define COUNTS                                                                                  \
+	"kind = 'user' AND label IN (SELECT label FROM mark WHERE kind = 'user' GROUP BY label" \
+	" HAVING count(*) > 64)"
 
 /* The windows number the rows that may go; the odd ones go, so that the last one stays. */
 static const struct thinning thinnings[] = {
@@ -40,6 +45,19 @@ static const struct thinning thinnings[] = {
 	 " (PARTITION BY start_address ORDER BY id) AS b FROM mapping WHERE time_ns < ?1)"
 	 " WHERE b IS NOT NULL)"},
 	{"map_call", "DELETE FROM map_call WHERE time_ns < ?1"},
+	/* Those that count operations: one comes to stand for two, if both are of a 512th of the
+	 * time. */
+	{"mark",
+	 "UPDATE mark SET n = coalesce(mark.n, 1) + two.before FROM (SELECT id AS i,"
+	 " lag(coalesce(n, 1)) OVER w AS before, row_number() OVER w AS k,"
+	 " time_ns - lag(time_ns, 2, 0) OVER w AS took FROM mark WHERE time_ns < ?1 AND " COUNTS
+	 " WINDOW w AS (PARTITION BY label ORDER BY id)) AS two"
+	 " WHERE two.i = mark.id AND two.k % 2 = 0 AND two.took < ?2 / 512"},
+	{NULL,
+	 "DELETE FROM mark WHERE id IN (SELECT i FROM (SELECT id AS i, row_number() OVER w AS k,"
+	 " lead(time_ns) OVER w - lag(time_ns, 1, 0) OVER w AS took FROM mark"
+	 " WHERE time_ns < ?1 AND " COUNTS " WINDOW w AS (PARTITION BY label ORDER BY id))"
+	 " WHERE k % 2 = 1 AND took < ?2 / 512)"},
 };
 
 static struct ft_error *count(sqlite3 *db, const char *path, const char *table, uint64_t before_ns,
@@ -62,8 +80,8 @@ static struct ft_error *count(sqlite3 *db, const char *path, const char *table, 
 	return NULL;
 }
 
-struct ft_error *ft_thin_rows(sqlite3 *db, const char *path, uint64_t before_ns, uint64_t rows,
-			      uint64_t blob_bytes)
+struct ft_error *ft_thin_rows(sqlite3 *db, const char *path, uint64_t before_ns, uint64_t now_ns,
+			      uint64_t rows, uint64_t blob_bytes)
 {
 	uint64_t n = 0, bytes = 0;
 	bool thinned = false;
@@ -79,7 +97,9 @@ struct ft_error *ft_thin_rows(sqlite3 *db, const char *path, uint64_t before_ns,
 		if (n <= rows && (!blob_bytes || bytes <= blob_bytes || n < 2))
 			continue;
 		FT_TRY(ft_db_prepare(db, path, thinnings[i].sql, &stmt));
-		FT_TRY(ft_db_run(db, path, stmt, "u", before_ns));
+		FT_TRY(ft_db_run(db, path, stmt,
+				 sqlite3_bind_parameter_count(stmt) > 1 ? "uu" : "u", before_ns,
+				 now_ns));
 		thinned = true;
 	}
 	return NULL;

@@ -159,6 +159,7 @@ struct ft_mark_row {
 	uint64_t seq;	  /* sequence number of the first event after the mark */
 	const char *kind; /* "user", "clock", "fork", "dlopen", ... */
 	const char *label;
+	uint64_t n; /* read: marks of that label that it stands for, the latest of them; else 0 */
 };
 
 /* A call that the heap did not survive or should not have: see enum names in FORMAT.md. */

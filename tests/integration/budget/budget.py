@@ -103,6 +103,10 @@ def compare_leaks(full, rolled, what, innocent=INNOCENT):
         verdicts = {row["verdict"], other["verdict"]}
         check(len(verdicts) == 1 or verdicts <= innocent,
               "%s: site %d is %s" % (what, site, verdicts))
+        if row["bytes_per_operation"]:
+            check(abs(other["bytes_per_operation"] / row["bytes_per_operation"] - 1) < 0.01,
+                  "%s: site %d: %s per operation, not %s" % (
+                      what, site, other["bytes_per_operation"], row["bytes_per_operation"]))
         if row["verdict"] == "growing":
             check(row["rate_low"] <= other["rate_bytes_per_s"] <= row["rate_high"],
                   "%s: rate of site %d: %s, not within %s to %s" % (
@@ -154,7 +158,7 @@ def compare(scratch, scenario, factor, times):
 
 
 # Lengths of the scenarios; scripts/prove adds blocks, so that the recordings are 100 times the budget.
-FACTORS = {"plain": 4, "bursty": 2, "threads": 6, "guilty-caller": 4}
+FACTORS = {"plain": 4, "bursty": 2, "threads": 6, "guilty-caller": 4, "operations": 2}
 SCENARIOS = os.environ.get("BUDGET_SCENARIOS", " ".join(FACTORS)).split()
 TRAFFIC = int(os.environ.get("BUDGET_TRAFFIC", "0"))
 for name in SCENARIOS:
