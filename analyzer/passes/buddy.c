@@ -32,22 +32,24 @@ struct buddy_moment {
 	bool taken;
 };
 
-/* What the arena is told. */
+/* What the arena is told. Two are written for most blocks: they are small. */
 struct buddy_item {
 	enum {
 		ITEM_BORN,
 		ITEM_DIED,
+		ITEM_SEQ, /* of the births that follow, in `value` */
+		ITEM_TIME,
 		ITEM_COLUMN, /* its figures now are those of column `number` */
 		ITEM_MOMENT, /* ... and those of the moment */
 	} kind;
 	uint32_t number;
-	uint64_t size;
-	uint64_t seq, time_ns; /* of a birth */
+	uint64_t value; /* size of a block */
 };
 
 struct buddy {
 	struct fa_aside *aside; /* owned */
 	struct fa_arena arena;	/* the aside's until it is finished, with the columns below */
+	uint64_t seq, now_ns;	/* likewise */
 	struct buddy_moment moment;
 	uint32_t stride, n;
 	uint64_t *time_ns, *requested, *rounded, *held;
@@ -63,11 +65,17 @@ static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 	for (; n--; item++)
 		switch (item->kind) {
 		case ITEM_BORN:
-			FT_TRY(fa_arena_born(&b->arena, item->number, item->size, item->seq,
-					     item->time_ns));
+			FT_TRY(fa_arena_born(&b->arena, item->number, item->value, b->seq,
+					     b->now_ns));
 			break;
 		case ITEM_DIED:
-			fa_arena_died(&b->arena, item->number, item->size);
+			fa_arena_died(&b->arena, item->number, item->value);
+			break;
+		case ITEM_SEQ:
+			b->seq = item->value;
+			break;
+		case ITEM_TIME:
+			b->now_ns = item->value;
 			break;
 		case ITEM_COLUMN:
 			b->requested[item->number] = b->arena.now.requested;
@@ -81,9 +89,21 @@ static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 	return NULL;
 }
 
-static struct ft_error *tell(struct buddy *b, const struct buddy_item *item)
+static inline struct ft_error *tell(struct buddy *b, struct buddy_item item)
 {
-	return fa_aside_add(b->aside, item, sizeof(*item));
+	return fa_aside_add(b->aside, &item, sizeof(item));
+}
+
+static struct ft_error *tell_born(struct buddy *b, uint32_t number, const struct fa_block *block,
+				  uint64_t seq, uint64_t time_ns)
+{
+	/* When it came is asked only of one that fails. */
+	if (b->arena.options.fixed) {
+		FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_SEQ, .value = seq}));
+		FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_TIME, .value = time_ns}));
+	}
+	return tell(b,
+		    (struct buddy_item){.kind = ITEM_BORN, .number = number, .value = block->size});
 }
 
 static struct ft_error *buddy_init(struct fa_pass *pass)
@@ -109,11 +129,8 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
 		return &ft_enomem;
 	while (fa_engine_next_laid(engine, &cursor, &block))
-		FT_TRY(tell(b, &(struct buddy_item){.kind = ITEM_BORN,
-						    .number = (uint32_t)(cursor - 1),
-						    .size = block->size,
-						    .seq = block->born_seq,
-						    .time_ns = block->born_ns}));
+		FT_TRY(tell_born(b, (uint32_t)(cursor - 1), block, block->born_seq,
+				 block->born_ns));
 	return NULL;
 }
 
@@ -122,14 +139,11 @@ static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step
 	struct buddy *b = fa_pass_state(pass);
 
 	if (step->died_at)
-		FT_TRY(tell(b, &(struct buddy_item){.kind = ITEM_DIED,
-						    .number = step->died_number,
-						    .size = step->died->size}));
-	return step->born_at ? tell(b, &(struct buddy_item){.kind = ITEM_BORN,
-							    .number = step->born_number,
-							    .size = step->born->size,
-							    .seq = step->event->seq,
-							    .time_ns = step->event->time_ns})
+		FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_DIED,
+						   .number = step->died_number,
+						   .value = step->died->size}));
+	return step->born_at ? tell_born(b, step->born_number, step->born, step->event->seq,
+					 step->event->time_ns)
 			     : NULL;
 }
 
@@ -144,7 +158,7 @@ static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint6
 	FT_TRY(fa_engine_layout(fa_pass_engine(pass), &layout));
 	orders = &layout->holes.totals.orders;
 	b->time_ns[b->n] = time_ns;
-	FT_TRY(tell(b, &(struct buddy_item){.kind = ITEM_COLUMN, .number = b->n}));
+	FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_COLUMN, .number = b->n}));
 	memcpy(b->orders + (size_t)b->n * FA_ORDERS, orders->n, sizeof(orders->n));
 	b->score[b->n++] = fa_frag_score(orders, FA_PAGEBLOCK_ORDER);
 	return NULL;
@@ -158,7 +172,7 @@ static struct ft_error *moment_take(struct buddy *b, struct fa_engine *engine, u
 	b->moment.at_ns = at_ns;
 	b->moment.orders = layout->holes.totals.orders;
 	b->moment.taken = true;
-	return tell(b, &(struct buddy_item){.kind = ITEM_MOMENT});
+	return tell(b, (struct buddy_item){.kind = ITEM_MOMENT});
 }
 
 static struct ft_error *buddy_on_teardown(struct fa_pass *pass)

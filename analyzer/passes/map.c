@@ -22,10 +22,10 @@ enum {
 	TAG_MMAP = 4, /* beside FA_TAG_... */
 };
 
-/* What the grid is told: `end` 0 ends the column. */
+/* What the grid is told. Two are written for most blocks: they are small. */
 struct map_item {
-	uint64_t start, end;
-	uint8_t tags; /* of a birth; 0: a death */
+	uint64_t start; /* a multiple of 8; of a birth with its tags in the lowest bits */
+	uint64_t end;	/* 0 ends the column */
 };
 
 struct map {
@@ -44,8 +44,9 @@ static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 	const struct map_item *item = items;
 
 	for (; n--; item++)
-		if (item->tags)
-			FT_TRY(fa_grid_add(grid, item->start, item->end, item->tags));
+		if (item->start & 7)
+			FT_TRY(fa_grid_add(grid, item->start & -(uint64_t)8, item->end,
+					   (uint8_t)(item->start & 7)));
 		else if (item->end)
 			fa_grid_remove(grid, item->start, item->end);
 		else
@@ -53,9 +54,9 @@ static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 	return NULL;
 }
 
-static struct ft_error *tell(struct map *map, uint64_t start, uint64_t end, uint8_t tags)
+static inline struct ft_error *tell(struct map *map, uint64_t start, uint64_t end, uint8_t tags)
 {
-	struct map_item item = {.start = start, .end = end, .tags = tags};
+	struct map_item item = {.start = start | tags, .end = end};
 
 	return fa_aside_add(map->aside, &item, sizeof(item));
 }
