@@ -426,11 +426,14 @@ LOOK_AHEAD look_ahead_blocks(struct fa_engine *engine, size_t from, size_t to)
 }
 
 LOOK_AHEAD look_ahead_accounts(struct fa_engine *engine, const struct ft_event *events, size_t from,
-			       size_t to)
+			       size_t to, size_t n)
 {
-	for (size_t i = from; i < to; i++)
+	for (size_t i = from; i < to; i++) {
+		/* Another processor has written them. */
+		__builtin_prefetch(&events[i + 2 * GROUP < n ? i + 2 * GROUP : i]);
 		if (events[i].stack && events[i].stack < engine->n_stacks)
 			__builtin_prefetch(&engine->sites[events[i].stack], 1);
+	}
 }
 
 /* Start to fetch what the events after events[i..i + GROUP) want; i is a multiple of GROUP. */
@@ -440,7 +443,7 @@ LOOK_AHEAD look_ahead(struct fa_engine *engine, const struct ft_event *events, s
 	size_t to = from + GROUP < n ? from + GROUP : n;
 
 	look_ahead_blocks(engine, from, to);
-	look_ahead_accounts(engine, events, from, to);
+	look_ahead_accounts(engine, events, from, to, n);
 }
 
 /* Blocks from before the window. */

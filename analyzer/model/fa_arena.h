@@ -63,4 +63,22 @@ struct ft_error *fa_arena_born(struct fa_arena *arena, uint32_t number, uint64_t
 /* It went; unknown ones are ignored. `size` as it came. */
 void fa_arena_died(struct fa_arena *arena, uint32_t number, uint64_t size);
 
+/* Block `number` goes soon: start to fetch what is known of it; some blocks later, when it should
+ * be there, its place. */
+static inline void fa_arena_prefetch(const struct fa_arena *arena, uint32_t number)
+{
+	if (number < arena->n_blocks)
+		__builtin_prefetch(&arena->blocks[number], 1);
+}
+
+static inline void fa_arena_prefetch_place(const struct fa_arena *arena, uint32_t number)
+{
+	uint64_t value = number < arena->n_blocks ? arena->blocks[number] : 0;
+
+	/* Of blocks that are in no place the number is one, too, of no use and no harm. */
+	if (value)
+		fa_buddy_prefetch(&arena->buddy, (uint32_t)(value - 1),
+				  (unsigned)((value - 1) >> 32));
+}
+
 #endif

@@ -82,6 +82,21 @@ uint32_t fa_buddy_alloc(struct fa_buddy *buddy, unsigned order, unsigned type);
  * merged (FPI_TO_TAIL). False, and nothing is changed, unless it is exactly a used block. */
 bool fa_buddy_free(struct fa_buddy *buddy, uint32_t page, unsigned order, bool to_tail);
 
+/* The block goes soon: start to fetch what is known of it and of its buddy. */
+static inline void fa_buddy_prefetch(const struct fa_buddy *buddy, uint32_t page, unsigned order)
+{
+	uint32_t other = page ^ (UINT32_C(1) << (order & 31));
+
+	if (page < buddy->n_pages) {
+		__builtin_prefetch(&buddy->state[page], 1);
+		__builtin_prefetch(&buddy->links[page], 1);
+	}
+	if (other < buddy->n_pages) {
+		__builtin_prefetch(&buddy->state[other], 1);
+		__builtin_prefetch(&buddy->links[other], 1);
+	}
+}
+
 /*
  * For replaying what a real allocator did. Take: exactly this block leaves the free block that
  * holds it, whose rest stays free. Give: it becomes free, whatever used blocks its pages belonged

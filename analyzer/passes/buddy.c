@@ -23,7 +23,8 @@
 #include "fa_engine.h"
 #include "fa_layout.h"
 
-enum { MOMENTS = 512 };
+/* AHEAD: items from one step of fetching what a death needs to the next. */
+enum { MOMENTS = 512, AHEAD = 12 };
 
 struct buddy_moment {
 	uint64_t at_ns;
@@ -60,9 +61,15 @@ struct buddy {
 static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 {
 	struct buddy *b = ctx;
-	const struct buddy_item *item = items;
+	const struct buddy_item *item = items, *end = item + n;
 
-	for (; n--; item++)
+	for (; item < end; item++) {
+		if (end - item > 2 * AHEAD) {
+			if (item[2 * AHEAD].kind == ITEM_DIED)
+				fa_arena_prefetch(&b->arena, item[2 * AHEAD].number);
+			if (item[AHEAD].kind == ITEM_DIED)
+				fa_arena_prefetch_place(&b->arena, item[AHEAD].number);
+		}
 		switch (item->kind) {
 		case ITEM_BORN:
 			FT_TRY(fa_arena_born(&b->arena, item->number, item->value, b->seq,
@@ -86,6 +93,7 @@ static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 			b->moment.arena = b->arena.now;
 			break;
 		}
+	}
 	return NULL;
 }
 
