@@ -11,6 +11,9 @@ Usage: analysis.py [--events N] [--live N] [--recording FILE] [--only WHAT] BUIL
   summary        how soon `fraganalyze summary` has the first numbers, and how long the answer takes
   heaptrack      processor time of `fraganalyze leaks` and of `fraganalyze report --json` (everything) against
                  heaptrack_print, each on its own recording of the same program
+  scale          only when asked for: three days on a virtual clock, --events of them (a billion takes 8 minutes to write and
+                 5 GB), with the index that a collector writes: time and memory of an answer about all of it, about ten
+                 minutes in its middle, and of every analysis of it. Of --recording, if there is one
 
 Ratios within one run hold on a busy machine, absolute figures do not. Judges by no clock.
 """
@@ -93,6 +96,24 @@ def summary(build, recording):
           (first, whole, cpu, memory / 1024))
 
 
+DAYS_NS = 3 * 86400 * 10 ** 9
+
+
+def scale(build, scratch, recording, events, live):
+    analyzer = os.path.join(build, "analyzer/cli/fraganalyze")
+    if not recording:
+        recording = os.path.join(scratch, "days.frag")
+        # The gap is the mean; a timeline's row each ten seconds.
+        subprocess.run([os.path.join(build, "tests/tools/make_recording"), "-n", str(events), "-l", str(live), "-I", "4194304",
+                        "-g", str(DAYS_NS // events), "-T", str(10 ** 10), recording], check=True)
+    print("  %.2f GB" % (os.path.getsize(recording) / 1e9))
+    window = ["--from", "36h", "--to", "36h10m"]
+    for what in ["summary"], ["leaks", "--fast"], ["leaks", *window], ["frag", *window], ["leaks"], ["report"]:
+        more = ["-o", os.path.join(scratch, "days.html")] if what == ["report"] else []
+        clock, cpu, memory = measured([analyzer, *what, *more, recording])
+        print("  %-34s %7.1f s, %7.1f s of processor, %5d MiB" % (" ".join(what), clock, cpu, memory / 1024), flush=True)
+
+
 def against_heaptrack(build, scratch):
     preload = "/usr/lib/heaptrack/libheaptrack_preload.so"
     interpret = "/usr/lib/heaptrack/libexec/heaptrack_interpret"
@@ -127,7 +148,7 @@ def main():
     parser.add_argument("--events", type=int, default=20000000)
     parser.add_argument("--live", type=int, default=1000000)
     parser.add_argument("--recording")
-    parser.add_argument("--only", choices=("replay", "instructions", "summary", "heaptrack"), action="append")
+    parser.add_argument("--only", choices=("replay", "instructions", "summary", "heaptrack", "scale"), action="append")
     parser.add_argument("build")
     arguments = parser.parse_args()
     build, only = os.path.abspath(arguments.build), arguments.only or ("replay", "instructions", "summary", "heaptrack")
@@ -138,7 +159,8 @@ def main():
             print("%d events, up to %d live blocks" % (arguments.events, arguments.live))
         for name, run in (("replay", lambda: replay(build, recording)), ("instructions", lambda: count(build, scratch)),
                           ("summary", lambda: summary(build, recording)),
-                          ("heaptrack", lambda: against_heaptrack(build, scratch))):
+                          ("heaptrack", lambda: against_heaptrack(build, scratch)),
+                          ("scale", lambda: scale(build, scratch, arguments.recording, arguments.events, arguments.live))):
             if name in only:
                 print(name, flush=True)
                 run()
