@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { axe, decodePng, file, fixtures, open, settle } from './page.mjs';
 import './sections.test.mjs';
 
-for (const kind of ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec', 'machine'])
+for (const kind of ['soak', 'quarter', 'hostile', 'empty', 'lost', 'governed', 'sampled', 'diff', 'codec', 'machine'])
 	test(`${kind}: opens without error, message, violation or request`, async () => {
 		const page = await open(file(kind));
 		assert.equal(await page.locator('.damaged').count(), 0);
@@ -380,6 +380,7 @@ for (const [kind, hash] of [
 	['empty', '#v=1&theme=dark'],
 	['quarter', '#v=1&theme=dark&a=55d0c4a3c000-55d0c4a3d000'],
 	['lost', '#v=1&theme=dark'],
+	['governed', '#v=1&theme=light'],
 	['sampled', '#v=1&theme=light'],
 	['codec', '#v=1&theme=light'],
 	['hostile', '#v=1&theme=light'],

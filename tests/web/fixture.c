@@ -13,6 +13,7 @@
  *   lost     a cut-off recording with lost events
  *   sampled  a sample: what needs every block is not there
  *   diff     soak against an older recording of it
+ *   governed a recording with a limit of the overhead
  *   codec    columns at the limits of their types
  */
 #include <inttypes.h>
@@ -26,15 +27,8 @@
 #include "report.h"
 
 enum {
-	N_TICKS = 1024,
-	N_RSS = 720,
 	N_STEPS = 64,
 	N_THREAD_STEPS = 128,
-	/* the peak of the saw-tooth, between two ticks */
-	N_FINE = 16 * N_TICKS,
-	FINE_NEEDLE = N_FINE / 2,
-	NEEDLE_TICK = 700,
-	NEEDLE_BYTES = 123456789,
 };
 
 /* The same sequence in every build: xorshift, not rand(). */
@@ -524,81 +518,6 @@ static void emit_threads(const struct fixture *f, struct fa_doc *doc, bool empty
 	fa_doc_column(doc, "threads.series", FA_U64, series, n * N_THREAD_STEPS);
 }
 
-/* As the timeline, in steps of a sixteenth: one of them holds what the timeline has of its tick. */
-static void emit_fine(const struct fixture *f, struct fa_doc *doc)
-{
-	static uint64_t time[N_FINE], live[N_FINE], low[N_FINE], high[N_FINE];
-
-	for (size_t i = 0; i < N_FINE; i++) {
-		double t = (double)(i + 1) / N_FINE;
-
-		time[i] = (uint64_t)(t * (double)f->duration_ns);
-		live[i] = (uint64_t)fixture_live(t);
-		low[i] = live[i] - (uint64_t)(MIB / 2);
-		high[i] = live[i] + (uint64_t)(i == FINE_NEEDLE ? 5 * MIB : MIB / 2);
-	}
-	fa_doc_column(doc, "timeline.fine_ns", FA_U64, time, N_FINE);
-	fa_doc_column(doc, "timeline.fine_live", FA_U64, live, N_FINE);
-	fa_doc_column(doc, "timeline.fine_low", FA_U64, low, N_FINE);
-	fa_doc_column(doc, "timeline.fine_high", FA_U64, high, N_FINE);
-}
-
-static void emit_timeline(const struct fixture *f, struct fa_doc *doc)
-{
-	static uint64_t time[N_TICKS], live[N_TICKS], blocks[N_TICKS], usable[N_TICKS];
-	static uint64_t allocated[N_TICKS], allocations[N_TICKS], peak[N_TICKS], low[N_TICKS];
-	static uint64_t rss_time[N_RSS], rss[N_RSS], pss[N_RSS];
-	bool quarter = strcmp(f->kind, "quarter") == 0;
-	double resident = 0;
-
-	for (size_t i = 0; i < N_TICKS; i++) {
-		double t = (double)(i + 1) / N_TICKS, from = (double)i / N_TICKS;
-		/* eight teeth, each from 10 to 100 MiB; the sixth has a needle that one tick holds
-		 */
-		double tooth = 10 * MIB + 90 * MIB * fmod(t * 8, 1);
-		double now = quarter ? tooth : fixture_live(t);
-
-		time[i] = (uint64_t)(t * (double)f->duration_ns);
-		live[i] = (uint64_t)now;
-		blocks[i] = (uint64_t)(now / 1800);
-		usable[i] = live[i] + live[i] / 14;
-		allocated[i] = (uint64_t)(t * 2084 * 1024 * MIB);
-		allocations[i] = (uint64_t)(t * 50184022);
-		peak[i] = live[i] + (uint64_t)(6 * MIB * fixture_random());
-		low[i] = live[i] - (uint64_t)(4 * MIB * fixture_random());
-		if (!quarter && from < 0.434 && t >= 0.434)
-			peak[i] = (uint64_t)fixture_live(0.434);
-		if (quarter && i == NEEDLE_TICK)
-			peak[i] = NEEDLE_BYTES;
-	}
-	for (size_t i = 0; i < N_RSS; i++) {
-		double t = (double)(i + 1) / N_RSS;
-		double need = fixture_live(t) * 1.11 + 21 * MIB;
-
-		/* given back a little at a time: the burst's pages stay */
-		resident = need > resident ? need : resident - (resident - need) * 0.0006;
-		rss_time[i] = (uint64_t)(t * (double)f->duration_ns);
-		rss[i] = (uint64_t)resident & ~4095ull;
-	}
-	fa_doc_column(doc, "timeline.time_ns", FA_U64, time, N_TICKS);
-	fa_doc_column(doc, "timeline.live_bytes", FA_U64, live, N_TICKS);
-	fa_doc_column(doc, "timeline.live_blocks", FA_U64, blocks, N_TICKS);
-	fa_doc_column(doc, "timeline.usable_bytes", FA_U64, usable, N_TICKS);
-	fa_doc_column(doc, "timeline.allocated_bytes", FA_U64, allocated, N_TICKS);
-	fa_doc_column(doc, "timeline.allocations", FA_U64, allocations, N_TICKS);
-	fa_doc_column(doc, "timeline.peak_bytes", FA_U64, peak, N_TICKS);
-	fa_doc_column(doc, "timeline.low_bytes", FA_U64, low, N_TICKS);
-	if (!quarter) {
-		fa_doc_column(doc, "rss.time_ns", FA_U64, rss_time, N_RSS);
-		fa_doc_column(doc, "rss.bytes", FA_U64, rss, N_RSS);
-		for (size_t i = 0; i < N_RSS; i++)
-			pss[i] = rss[i] - 16 * (uint64_t)MIB;
-		fa_doc_column(doc, "pss.time_ns", FA_U64, rss_time, N_RSS);
-		fa_doc_column(doc, "pss.bytes", FA_U64, pss, N_RSS);
-		emit_fine(f, doc);
-	}
-}
-
 /* ---- flame graph ---------------------------------------------------------------------------- */
 
 struct flame {
@@ -704,41 +623,6 @@ static void emit_flame(const struct fixture *f, struct fa_doc *doc)
 		free((char *)(uintptr_t)flame.functions[i]);
 }
 
-static void emit_quality(const struct fixture *f, struct fa_doc *doc, bool empty)
-{
-	struct fa_json *json = fa_doc_begin(doc, "quality");
-
-	fa_json_kv_u64(json, "events", empty ? 0 : 100204551);
-	fa_json_kv_u64(json, "events_written", empty ? 0 : 100204551);
-	fa_json_kv_u64(json, "unknown_frees", empty ? 0 : 12);
-	fa_json_kv_u64(json, "overlaps", 0);
-	fa_json_key(json, "losses");
-	fa_json_array_begin(json);
-	if (f->lost) {
-		fa_json_object_begin(json);
-		fa_json_kv_u64(json, "first_ns", 3 * HOUR);
-		fa_json_kv_u64(json, "last_ns", 3 * HOUR + 2 * SEC);
-		fa_json_kv_u64(json, "thread", 3);
-		fa_json_kv_u64(json, "events", 18220);
-		fa_json_kv_string(json, "reason", "the collector stalled");
-		fa_json_object_end(json);
-	}
-	fa_json_array_end(json);
-	fa_json_kv_f64(json, "symbolised_pct", empty ? 0 : 99.2);
-	fa_json_kv_u64(json, "frames_resolved", empty ? 0 : 4121);
-	fa_json_kv_u64(json, "frames", empty ? 0 : 4154);
-	fa_json_kv_u64(json, "tracer_bytes", 11534336);
-	fa_json_kv_f64(json, "bytes_per_event", empty ? 0 : 2.14);
-	fa_json_key(json, "meta");
-	fa_json_object_begin(json);
-	fa_json_kv_string(json, "kernel", "Linux 6.1.0-25-amd64");
-	fa_json_kv_string(json, "libc", "glibc 2.36");
-	fa_json_kv_string(json, "clock", "tsc");
-	fa_json_kv_string(json, "on_full", "wait");
-	fa_json_object_end(json);
-	fa_doc_end(doc);
-}
-
 /* unit.test.ts expects these values. */
 static void emit_codec(struct fa_doc *doc)
 {
@@ -780,11 +664,11 @@ static void emit_program(const struct fixture *f, struct fa_doc *doc)
 	fixture_errors(f, doc);
 	if (f->diff)
 		fixture_diff(f, doc);
-	emit_quality(f, doc, empty);
+	fixture_quality(f, doc, empty);
 	if (strcmp(f->kind, "codec") == 0) {
 		emit_codec(doc);
 	} else if (!empty) {
-		emit_timeline(f, doc);
+		fixture_timeline(f, doc);
 		fixture_lifetimes(f, doc);
 		if (f->sampled) {
 			emit_unavailable(doc);
@@ -824,6 +708,10 @@ int main(int argc, char **argv)
 		{.kind = "empty", .program = "true", .duration_ns = SEC / 500},
 		{.kind = "codec", .program = "codec", .duration_ns = SEC},
 		{.kind = "lost", .program = "cacheserver", .duration_ns = 12 * HOUR, .lost = true},
+		{.kind = "governed",
+		 .program = "cacheserver",
+		 .duration_ns = 12 * HOUR,
+		 .governed = true},
 		{.kind = "sampled",
 		 .program = "cacheserver",
 		 .duration_ns = 12 * HOUR,
@@ -848,7 +736,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "fixture: %s\n", error->message);
 		return error ? 1 : 0;
 	}
-	fputs("usage: fixture soak|quarter|hostile|empty|lost|sampled|diff|codec|machine "
+	fputs("usage: fixture soak|quarter|hostile|empty|lost|governed|sampled|diff|codec|machine "
 	      "OUT.html\n",
 	      stderr);
 	return 2;

@@ -15,10 +15,17 @@
 #define HOUR	 (3600 * SEC)
 #define ARRAY(a) (sizeof(a) / sizeof((a)[0]))
 
+enum {
+	N_TICKS = 1024,
+	/* the peak of the saw-tooth, between two ticks */
+	NEEDLE_TICK = 700,
+	NEEDLE_BYTES = 123456789,
+};
+
 struct fixture {
 	const char *kind, *program;
 	uint64_t duration_ns;
-	bool hostile, lost, sampled, diff;
+	bool hostile, lost, governed, sampled, diff;
 };
 
 /* Functions and files of it try to leave their place in the page. */
@@ -33,6 +40,12 @@ const char *fixture_site(const struct fixture *f, size_t i); /* its name; ids ar
 void fixture_stack(struct fa_json *json, const char *key, size_t site, bool hostile);
 
 void fixture_numbers(struct fa_json *json, const char *key, const uint64_t *values, size_t n);
+
+/* fixture_timeline.c */
+void fixture_timeline(const struct fixture *f, struct fa_doc *doc);
+
+/* fixture_quality.c */
+void fixture_quality(const struct fixture *f, struct fa_doc *doc, bool empty);
 
 /* fixture_layout.c */
 void fixture_map(const struct fixture *f, struct fa_doc *doc);

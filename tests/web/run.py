@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
-KINDS = ['soak', 'quarter', 'hostile', 'empty', 'lost', 'sampled', 'diff', 'codec', 'machine']
+KINDS = ['soak', 'quarter', 'hostile', 'empty', 'lost', 'governed', 'sampled', 'diff', 'codec', 'machine']
 CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome']
 
 

@@ -550,3 +550,28 @@ test('slabs: free slots by size, and who keeps them; nothing of it where the all
 	assert.equal(await none.locator('#slots, nav a[href="#slots"]').count(), 0);
 	await none.finish();
 });
+
+test('a limit of the overhead: each step, on the timeline too, and no trust in what was left out', async () => {
+	const page = await open(file('governed'));
+	const section = page.locator('#quality');
+	assert.match(await section.innerText(), /No event was lost, but 1\.2 M blocks were left out .* below 3\.0 %/);
+	assert.match(await section.locator('h3').first().innerText(), /below 3\.0 %/);
+	assert.deepEqual(
+		(await section.locator('table.plain tbody tr').allInnerTexts()).map((row) => row.split(/\s*\t\s*/)),
+		[
+			['00:00:00', 'all', 'all', '0 %', '0'],
+			['02:00:00', '8', 'all', '4.1 %', '0'],
+			['04:00:00', '8', '64.0 KiB', '3.6 %', '0'],
+			['06:00:00', '8', 'all', '1.1 %', '1.2 M'],
+			['12:00:00', '8', 'all', '2.5 %', '1.2 M'],
+		],
+	);
+	const { marks } = await model(page, 'timeline');
+	assert.deepEqual(marks.slice(-2), ['blocks left out', 'all blocks again']);
+	await page.finish();
+	/* without a limit there is no such table */
+	const soak = await open(file('soak'));
+	assert.equal(await soak.locator('#quality table.plain').count(), 0);
+	assert.match(await soak.locator('#quality').innerText(), /Yes: no event was lost/);
+	await soak.finish();
+});

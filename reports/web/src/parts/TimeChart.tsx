@@ -355,6 +355,7 @@ function drawMarks(u: uPlot, props: TimeChartProps): void {
 		else ctx.stroke();
 	}
 	ctx.font = FONT.replace('11px', `${11 * ratio}px`);
+	const labels: { from: number; to: number; y: number }[] = [];
 	for (const mark of props.markers ?? []) {
 		const x = u.valToPos(mark.at, 'x', true);
 		const y = u.valToPos(mark.value, 'y', true);
@@ -374,7 +375,12 @@ function drawMarks(u: uPlot, props: TimeChartProps): void {
 		ctx.lineWidth = 3 * ratio;
 		ctx.strokeStyle = alpha(now === 'dark' ? '#151b23' : '#ffffff', 0.85);
 		ctx.textBaseline = 'middle';
-		const labelY = Math.max(top - 2 * ratio, y - 11 * ratio);
+		let labelY = Math.max(top - 2 * ratio, y - 11 * ratio);
+		/* above the ones that it would lie on */
+		const [from, to] = side > 0 ? [x, x + wide + 9 * ratio] : [x - wide - 9 * ratio, x];
+		while (labels.some((one) => one.from < to && from < one.to && Math.abs(one.y - labelY) < 12 * ratio) && labelY > top + 12 * ratio)
+			labelY -= 12 * ratio;
+		labels.push({ from, to, y: labelY });
 		ctx.strokeText(mark.label, x + side * 9 * ratio, labelY);
 		ctx.fillText(mark.label, x + side * 9 * ratio, labelY);
 	}

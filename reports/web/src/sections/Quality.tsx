@@ -35,6 +35,7 @@ export function Quality({ doc }: { doc: Doc }) {
 	const { quality, summary } = doc;
 	if (!quality || !summary) return null;
 	const lost = summary.totals.lost_events;
+	const leftOut = quality.governor?.steps.at(-1)?.left_out_blocks ?? 0;
 	const named = known(quality.symbolised_pct, (n) => percent(n / 100)) ?? '–';
 	const argv = Array.isArray(summary.program.argv)
 		? summary.program.argv.join(' ')
@@ -75,7 +76,13 @@ export function Quality({ doc }: { doc: Doc }) {
 		<Section
 			id="quality"
 			question={t('quality.q')}
-			answer={lost > 0 ? t('quality.a.lost', count(lost)) : t('quality.a.good', named)}
+			answer={
+				lost > 0
+					? t('quality.a.lost', count(lost))
+					: leftOut > 0
+						? t('quality.a.left', count(leftOut), percent(quality.governor!.limit_ppm / 1e6))
+						: t('quality.a.good', named)
+			}
 			how={t('quality.how')}
 		>
 			<dl class="facts-list">
