@@ -669,6 +669,7 @@ static void emit_program(const struct fixture *f, struct fa_doc *doc)
 		emit_codec(doc);
 	} else if (!empty) {
 		fixture_timeline(f, doc);
+		fixture_largest(f, doc);
 		fixture_lifetimes(f, doc);
 		if (f->sampled) {
 			emit_unavailable(doc);

@@ -43,6 +43,7 @@ void fixture_numbers(struct fa_json *json, const char *key, const uint64_t *valu
 
 /* fixture_timeline.c */
 void fixture_timeline(const struct fixture *f, struct fa_doc *doc);
+void fixture_largest(const struct fixture *f, struct fa_doc *doc);
 
 /* fixture_quality.c */
 void fixture_quality(const struct fixture *f, struct fa_doc *doc, bool empty);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The series of the timeline. */
+/* The series of the timeline, and the largest allocations. */
 #include <math.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@ enum {
 	N_RSS = 720,
 	N_FINE = 16 * N_TICKS,
 	FINE_NEEDLE = N_FINE / 2,
+	N_LARGEST = 16,
 };
 
 /* As the timeline, in steps of a sixteenth: one of them holds what the timeline has of its tick. */
@@ -84,4 +85,37 @@ void fixture_timeline(const struct fixture *f, struct fa_doc *doc)
 		fa_doc_column(doc, "pss.bytes", FA_U64, pss, N_RSS);
 		emit_fine(f, doc);
 	}
+}
+
+/* The first from a realloc, each a MiB less than the one before, half an hour later. */
+void fixture_largest(const struct fixture *f, struct fa_doc *doc)
+{
+	struct fa_json *json = fa_doc_begin(doc, "largest");
+
+	fa_json_key(json, "allocations");
+	fa_json_array_begin(json);
+	for (size_t i = 0; i < N_LARGEST; i++) {
+		size_t site = i % fixture_n_sites();
+
+		fa_json_object_begin(json);
+		fa_json_kv_u64(json, "seq", 1000 + i);
+		fa_json_kv_u64(json, "time_ns", f->duration_ns / 24 * (i + 1));
+		fa_json_kv_u64(json, "size", (uint64_t)((64 - (double)i) * MIB));
+		if (i)
+			fa_json_kv_null(json, "old_size");
+		else
+			fa_json_kv_u64(json, "old_size", (uint64_t)(32 * MIB));
+		fa_json_kv_string(json, "call", i ? "malloc" : "realloc");
+		fa_json_kv_u64(json, "thread", 1 + i % 4);
+		fa_json_kv_u64(json, "site", site + 1);
+		fa_json_kv_string(json, "name", fixture_site(f, site));
+		fixture_stack(json, "stack", site, f->hostile);
+		fa_json_object_end(json);
+	}
+	fa_json_array_end(json);
+	if (f->lost)
+		fa_json_kv_u64(json, "since_ns", HOUR);
+	else
+		fa_json_kv_null(json, "since_ns");
+	fa_doc_end(doc);
 }

@@ -551,6 +551,27 @@ test('slabs: free slots by size, and who keeps them; nothing of it where the all
 	await none.finish();
 });
 
+test('the largest allocations: five and then all, when, by whom, and what is not known', async () => {
+	const page = await open(file('soak'));
+	const rows = page.locator('#timeline table.plain tbody tr');
+	assert.equal(await rows.count(), 5);
+	assert.match(await rows.first().innerText(), /64\.0 MiB\s+32\.0 MiB\s+00:29:55\s+realloc\s+1\s+cache_put/);
+	assert.match(await rows.nth(1).innerText(), /63\.0 MiB\s+–\s+00:59:50\s+malloc\s+2/);
+	await page.locator('#timeline button', { hasText: 'All 16' }).click();
+	assert.equal(await rows.count(), 16);
+	/* its moment is marked on every chart, its stack opens below it, its site is chosen */
+	await rows.first().locator('.since').click();
+	await page.waitForFunction(() => /&t=1795000000000/.test(location.hash));
+	await rows.first().locator('.expand').click();
+	assert.match(await page.locator('#timeline .detail').innerText(), /cache\.c:212/);
+	await rows.first().locator('.site-name').click();
+	assert.equal(await page.locator('#leaks tbody.chosen').getAttribute('data-site'), '1');
+	await page.finish();
+	const lost = await open(file('lost'));
+	assert.match(await lost.locator('#timeline').innerText(), /Those before 01:00:00 are not known/);
+	await lost.finish();
+});
+
 test('a limit of the overhead: each step, on the timeline too, and no trust in what was left out', async () => {
 	const page = await open(file('governed'));
 	const section = page.locator('#quality');

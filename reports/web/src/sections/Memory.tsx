@@ -1,86 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* What did the program map, and what do its own pools hold? Memory that is no block of the allocator's. */
-import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
-import type { Doc, Stack as StackOf } from '../doc';
+import type { Doc } from '../doc';
 import { address, bytes, clock, count, exactBytes, visible } from '../format';
 import { t, tOr } from '../i18n';
 import { model } from '../model';
+import { Rows } from '../parts/Rows';
 import { Section, TableTwin } from '../parts/Section';
 import { span } from '../store';
-import { Stack } from './Leaks';
-
-const ROWS = 10;
-
-interface Column<Row> {
-	head: string;
-	num?: boolean;
-	cell: (row: Row) => ComponentChildren;
-}
-
-/* The first rows; those that have a stack open to it. */
-function Rows<Row extends { stack?: StackOf | null }>(props: {
-	label: string;
-	columns: Column<Row>[];
-	rows: Row[];
-	name: (row: Row) => string;
-	rest?: ComponentChildren;
-}) {
-	const [all, setAll] = useState(false);
-	const [open, setOpen] = useState<number | null>(null);
-	const { columns, rows, label } = props;
-	const stacks = rows.some((row) => row.stack);
-	return (
-		<>
-			<h3>{label}</h3>
-			<div class="scroll" tabIndex={0} role="group" aria-label={label}>
-				<table class="plain">
-					<thead>
-						<tr>
-							{columns.map((column) => (
-								<th scope="col" class={column.num ? 'num' : undefined}>{column.head}</th>
-							))}
-						</tr>
-					</thead>
-					{rows.slice(0, all ? rows.length : ROWS).map((row, i) => (
-						<tbody>
-							<tr>
-								{columns.map((column, c) => (
-									<td class={column.num ? 'num' : undefined}>
-										{c === 0 && stacks && (
-											<button
-												type="button"
-												class="expand"
-												aria-expanded={open === i}
-												aria-label={t('expand', props.name(row))}
-												disabled={!row.stack || row.stack.length === 0}
-												onClick={() => setOpen(open === i ? null : i)}
-											>
-												<svg width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
-													<path d={open === i ? 'M0 2h10L5 9z' : 'M2 0v10l7-5z'} />
-												</svg>
-											</button>
-										)}
-										{column.cell(row)}
-									</td>
-								))}
-							</tr>
-							{open === i && row.stack && (
-								<tr class="detail">
-									<td colSpan={columns.length}><Stack stack={row.stack} /></td>
-								</tr>
-							)}
-						</tbody>
-					))}
-				</table>
-			</div>
-			{rows.length > ROWS && !all && (
-				<button type="button" class="after" onClick={() => setAll(true)}>{t('memory.all', rows.length)}</button>
-			)}
-			{props.rest}
-		</>
-	);
-}
 
 const others = (n: number, size: number) => n > 0 && <p class="muted">{t('memory.others', count(n), bytes(size))}</p>;
 

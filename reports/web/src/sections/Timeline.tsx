@@ -12,6 +12,7 @@ import { largest } from '../parts/hooks';
 import { Section, TableTwin, useColumns, Waiting } from '../parts/Section';
 import { TimeChart, type Line, type Tick } from '../parts/TimeChart';
 import { site, span, theme, thread, view } from '../store';
+import { Largest } from './Largest';
 
 const COLUMNS = [
 	'timeline.time_ns',
@@ -267,6 +268,7 @@ export function Timeline({ doc }: { doc: Doc }) {
 							{t('timeline.threads', ticks.filter((tick) => tick.begins).length, ticks.filter((tick) => !tick.begins).length)}
 						</p>
 					)}
+					<Largest doc={doc} />
 					<TableTwin
 						id="timeline-table"
 						twin={{
