@@ -160,9 +160,8 @@ struct ft_error *fa_engine_find_rolled(struct fa_engine *engine)
 	size_t n;
 
 	if (!engine->options.rolled_events || engine->options.no_keyframes ||
-	    engine->inheritance.forked || engine->to_ns < engine->end_ns ||
-	    (engine->from_ns > begin_ns && !engine->rolled) ||
-	    (engine->rolled && engine->options.from_ns > begin_ns))
+	    engine->inheritance.forked || engine->options.from_ns > begin_ns ||
+	    engine->to_ns < engine->end_ns)
 		return NULL;
 	FT_TRY(ft_reader_keyframes(engine->reader, &keyframes, &n));
 	start = newest(engine, keyframes, n);

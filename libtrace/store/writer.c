@@ -342,7 +342,8 @@ struct ft_error *ft_writer_events(struct ft_writer *writer, const struct ft_even
 		writer->events[writer->n_events++] = *event;
 		if (writer->n_events >= writer->chunk_events)
 			FT_TRY(write_full(writer));
-		else if (writer->n_events - writer->n_followed >= FOLLOW_EVENTS)
+		else if (ft_writer_is_followed(writer) &&
+			 writer->n_events - writer->n_followed >= FOLLOW_EVENTS)
 			ft_writer_follow_events(writer);
 	}
 	return NULL;
