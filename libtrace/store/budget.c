@@ -387,6 +387,7 @@ struct ft_error *ft_budget_take_over(struct ft_budget *budget, struct ft_budget 
 	ft_rollup_clear(&rest);
 	budget->follow = from->follow;
 	from->follow = empty;
+	from->follow.failed = true; /* it knows of no block any more */
 	budget->pages = from->pages;
 	budget->last_ns = from->last_ns;
 	budget->first_seq = budget->follow.now.first_seq;
