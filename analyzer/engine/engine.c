@@ -183,6 +183,7 @@ struct ft_error *fa_engine_add(struct fa_engine *engine, const struct fa_pass_op
 		return NULL;
 	}
 
+	engine->needs_places |= ops->needs_places || ops->needs_layout;
 	if (ops->needs_layout && !engine->layout) {
 		engine->layout = malloc(sizeof(*engine->layout));
 		if (!engine->layout)

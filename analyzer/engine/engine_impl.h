@@ -85,6 +85,7 @@ struct fa_engine {
 	bool is_glibc;
 	struct fa_layout *layout;  /* owned; NULL: no pass needs it */
 	struct fa_batch batch;	   /* of its changes */
+	bool needs_places;	   /* a pass does */
 	struct fa_place places[2]; /* of the step at hand: died, born */
 	bool has_layout;	   /* kept up to date: from the begin of the window on */
 

@@ -77,7 +77,7 @@ struct fa_step {
 	const struct fa_block *born; /* NULL unless a block came (alloc, realloc) */
 	const struct fa_block *died; /* NULL unless a block went (free, realloc) */
 	/* Where `born` lies and `died` lay; NULL without it, of an object of a pool, or unless a
-	 * pass needs the layout. */
+	 * pass needs places. */
 	const struct fa_place *born_at, *died_at;
 	/* Of both: a number that no other block has while it lives, for what a pass keeps of each
 	 * block. Numbers are used again, and below the most blocks that ever lived. */
@@ -103,8 +103,10 @@ struct fa_pass_ops {
 	/* Says where blocks lie, and is nonsense without all of them: not run on a sampled
 	 * recording. Its section then says that it is not there, and why. */
 	bool needs_all_blocks;
+	/* Looks at where blocks lie in its steps. Implies needs_all_blocks. */
+	bool needs_places;
 	/* Asks fa_engine_layout(), which the engine keeps only for those who need it. Implies
-	 * needs_all_blocks. */
+	 * needs_places. */
 	bool needs_layout;
 
 	/* Before the first event of the window. May be NULL, as may all but emit. */

@@ -161,14 +161,17 @@ static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step)
 	if (died && !fa_block_is_object(died)) {
 		places[0] = block_place(engine->is_glibc, died);
 		step->died_at = &places[0];
-		FT_TRY(fa_batch_died(&engine->batch, &places[0], died->address, died->stack,
-				     step->died_number, died->slot));
+		if (engine->has_layout)
+			FT_TRY(fa_batch_died(&engine->batch, &places[0], died->address, died->stack,
+					     step->died_number, died->slot));
 	}
 	if (step->born && !fa_block_is_object(step->born)) {
 		struct fa_block *born = heap_block(&engine->heap, step->born_number);
 
 		places[1] = block_place(engine->is_glibc, born);
 		step->born_at = &places[1];
+		if (!engine->has_layout)
+			return NULL;
 		return fa_batch_born(&engine->batch, &places[1], born->address, born->stack,
 				     step->born_number, &born->slot);
 	}
@@ -187,7 +190,7 @@ static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 		step->new_peak = true;
 		engine->epoch++;
 	}
-	if (engine->has_layout)
+	if (engine->needs_places)
 		FT_TRY(lay_out(engine, step));
 	for (size_t i = 0; i < engine->n_steppers; i++)
 		FT_TRY(engine->steppers[i]->ops->on_step(engine->steppers[i], step));
