@@ -194,10 +194,10 @@ static inline struct ft_error *pass_by(struct fa_batch *batch, const struct fa_p
 struct ft_error *fa_batch_died(struct fa_batch *batch, const struct fa_place *place,
 			       uint64_t address, uint32_t site, uint32_t number, uint16_t slot)
 {
-	struct fa_batch_change *born = &batch->born[slot - 1];
-
 	/* What a slot says is worth nothing but for the block that it is of. */
-	if (slot && slot <= batch->n_born && born->number == number) {
+	if (slot && slot <= batch->n_born && batch->born[slot - 1].number == number) {
+		struct fa_batch_change *born = &batch->born[slot - 1];
+
 		born->number = FA_BATCH_NONE;
 		born->site = batch->free_slot;
 		batch->free_slot = slot;
