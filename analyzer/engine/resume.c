@@ -185,12 +185,14 @@ struct ft_error *fa_engine_find_rolled(struct fa_engine *engine)
 /* ---- the heap at a keyframe -------------------------------------------------------------------
  */
 
-struct ft_error *fa_engine_resume(struct fa_engine *engine, bool counted)
+/* *n_backing: of these blocks, those that a pool divides. */
+static struct ft_error *resume(struct fa_engine *engine, bool counted, uint64_t *n_backing)
 {
 	ft_auto_free struct ft_event *events = NULL;
 	ft_auto_free uint64_t *latest = NULL;
 	uint64_t bytes = 0;
 
+	*n_backing = 0;
 	if (!engine->start)
 		return NULL;
 	events = malloc(FT_CHUNK_EVENTS * sizeof(*events));
@@ -204,6 +206,7 @@ struct ft_error *fa_engine_resume(struct fa_engine *engine, bool counted)
 		for (size_t i = 0; i < n; i++) {
 			FT_TRY(fa_engine_revive(engine, &events[i], counted));
 			bytes += events[i].size;
+			*n_backing += events[i].api == FT_API_POOL_BACKING;
 			if (events[i].flags & FT_EVENT_F_LATEST)
 				latest[known(events[i].thread, engine->n_threads)] =
 					events[i].address;
@@ -219,6 +222,13 @@ struct ft_error *fa_engine_resume(struct fa_engine *engine, bool counted)
 				       " does not hold as many bytes as its rows state",
 				       ft_reader_path(engine->reader), engine->start->seq);
 	return NULL;
+}
+
+struct ft_error *fa_engine_resume(struct fa_engine *engine, bool counted)
+{
+	uint64_t n_backing;
+
+	return resume(engine, counted, &n_backing);
 }
 
 /* ---- roll-ups ---------------------------------------------------------------------------------
@@ -325,10 +335,14 @@ static struct ft_error *apply(void *ctx, const struct ft_rollup *rollup)
 	return NULL;
 }
 
-/* The roll-ups say what is live at their end; so does the keyframe. */
-static struct ft_error *check_agreement(const struct fa_engine *engine)
+/* The roll-ups say what is live at their end; so does the keyframe, but that what pools divide
+ * counts as none. (Earlier writers counted it.) */
+static struct ft_error *check_agreement(const struct fa_engine *engine, uint64_t n_backing)
 {
-	if (engine->totals.live_blocks == engine->start->n_blocks || engine->sample_bytes)
+	uint64_t live = engine->totals.live_blocks;
+
+	if (live == engine->start->n_blocks - n_backing || live == engine->start->n_blocks ||
+	    engine->sample_bytes)
 		return NULL;
 	return ft_error_create(FT_ERROR_INPUT,
 			       "%s: the recording is damaged: %" PRIu64
@@ -343,8 +357,11 @@ struct ft_error *fa_engine_roll(struct fa_engine *engine)
 	FT_TRY(ft_reader_rollups(engine->reader, engine->start->seq, apply, engine));
 	if (!engine->window_begun)
 		FT_TRY(fa_engine_begin_window(engine, ENGINE_WHOLE));
-	FT_TRY(check_agreement(engine));
-	FT_TRY(fa_engine_resume(engine, true));
+
+	uint64_t n_backing;
+
+	FT_TRY(resume(engine, true, &n_backing));
+	FT_TRY(check_agreement(engine, n_backing));
 	FT_TRY(fa_engine_begin_window(engine, ENGINE_DETAIL));
 	for (size_t i = 0; i < engine->n_passes; i++)
 		if (engine->passes[i].ops->on_detail)

@@ -56,8 +56,13 @@ static struct share share_of(const struct ft_follow *follow, const struct ft_fol
 {
 	uint64_t usable = block->usable > block->size ? block->usable : block->size;
 
+	/* What a pool divides is counted object by object; the memory is the block's. */
+	if (block->api == FT_API_POOL_BACKING)
+		return (struct share){.usable = usable};
 	if (!follow->sample_bytes)
-		return (struct share){.bytes = block->size, .blocks = 1, .usable = usable};
+		return (struct share){.bytes = block->size,
+				      .blocks = 1,
+				      .usable = block->address & FT_ADDRESS_POOL ? 0 : usable};
 
 	struct ft_weight weight = ft_weight_of(block->size, follow->sample_bytes);
 
@@ -461,6 +466,9 @@ static bool follow_event(struct ft_follow *follow, const struct ft_event *event,
 		if (!event->address)
 			return true;
 		known = ft_follow_table_take(&follow->live, event->old_address, &block);
+		/* Of memory that is no block there is nothing to say. */
+		if (!known && event->api == FT_API_POOL_BACKING)
+			return true;
 		follow->now.n_unknown_frees += !known;
 		ok = born(follow, event, time_ns, seq, known ? &block : NULL);
 		break;

@@ -4,6 +4,9 @@
  *	66001 memory of the pool	66011 objects that stay		66012 objects that are given
  *back 66013 objects that a reset lets go	66014 objects of threads	66015 objects in a
  *mapping
+ *
+ * With an argument: so many rounds of objects of 66014 bytes beside blocks of all sizes, and
+ * nothing else.
  */
 #include <fragtrace/mark.h>
 
@@ -33,7 +36,26 @@ static void *in_thread(void *argument)
 	return NULL;
 }
 
-int main(void)
+static void churn(long rounds)
+{
+	memory = malloc(66001);
+	fragtrace_pool_create(&shared_pool, "churn");
+	fragtrace_pool_add(&shared_pool, memory);
+	for (long round = 0; round < rounds; round++) {
+		for (unsigned i = 0; i < 200; i++)
+			fragtrace_pool_alloc(&shared_pool, at(i), 66014);
+		for (unsigned i = 0; i < 200; i++) {
+			/* What compresses badly makes the recording longer. */
+			void *volatile block = malloc(100 + (size_t)(rand() % 3000));
+
+			fragtrace_pool_free(&shared_pool, at(i));
+			free(block);
+		}
+	}
+	fragtrace_pool_alloc(&shared_pool, at(0), 66014);
+}
+
+int main(int argc, char **argv)
 {
 	int pool, scratch, unnamed;
 	unsigned firsts[4] = {1000, 1100, 1200, 1300};
@@ -41,6 +63,10 @@ int main(void)
 	char *mapped =
 		mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	if (argc > 1) {
+		churn(strtol(argv[1], NULL, 10));
+		return 0;
+	}
 	memory = malloc(66001);
 	fragtrace_pool_create(&pool, "a pool");
 	fragtrace_pool_create(&scratch, "scratch; \"2\"");

@@ -62,6 +62,24 @@ def layout(scratch):
         check(region["end"] < POOL, "a region of objects: %r" % region)
 
 
+@suite.case("what a pool divides counts as none in what is rolled up, too", 60)
+def rolled(scratch):
+    documents = []
+    for size in None, "1M":
+        folder = "%s/%s" % (scratch, size)
+        os.mkdir(folder)
+        bare(folder, [helper("test-pools"), "6000"], FRAGTRACE_MAX_SIZE=size)
+        image, = images(folder, 1)
+        documents.append((analyze_json("summary", image.path), analyze_json("sites", image.path)))
+    (full, full_sites), (folded, folded_sites) = documents
+    check(folded["rolled_up"] and not full["rolled_up"], "one of them is rolled up")
+    for key in set(full["totals"]) - {"peak_ns"}:
+        check_equal(folded["totals"][key], full["totals"][key], key)
+    figures = [sorted((site["live_bytes"], site["live_blocks"], site["allocations"]) for site in sites["sites"]["sites"])
+               for sites in (full_sites, folded_sites)]
+    check_equal(figures[1], figures[0], "sites")
+
+
 @suite.case("annotations are free of charge without the tracer, and of no effect in a sample", 30)
 def without(scratch):
     run([helper("test-pools")], cwd=scratch).check_status(0)
