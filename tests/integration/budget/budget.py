@@ -126,17 +126,28 @@ def compare_threads(full, rolled, what):
     check_equal(rolled["free_matrix"], full["free_matrix"], "%s: matrix" % what)
 
 
+def whole_of(path, scenario, factor, times):
+    """The scenario without a budget, and so much that lives shortly beside it that it is as long as is asked for."""
+    traffic = TRAFFIC
+    while True:
+        options = ["-x", "%g" % factor] + (["-y", "%d" % traffic] if traffic else [])
+        if os.path.exists(path):
+            os.unlink(path)
+        summary = analyze_json("summary", soak(path, scenario, *options))
+        # Its keyframes are small: half of what the manual asks for is enough.
+        budget = max(1 << 20, 50 * summary["totals"]["live_blocks"])
+        if not traffic:
+            return summary, max(budget, int(os.path.getsize(path) / times)), options
+        if os.path.getsize(path) >= times * budget:
+            print("# %s: %.1f M events, %.1f MiB, budget %.1f MiB" % (
+                scenario, summary["totals"]["events"] / 1e6, os.path.getsize(path) / 2 ** 20, budget / 2 ** 20), flush=True)
+            return summary, budget, options
+        traffic = int(traffic * 1.05 * times * budget / os.path.getsize(path))
+
+
 def compare(scratch, scenario, factor, times):
-    # Beyond what the scenario itself does, much that lives shortly.
-    options = ["-x", "%g" % factor] + (["-y", "%d" % TRAFFIC] if TRAFFIC else [])
-    full = soak(scratch + "/full.frag", scenario, *options)
-    a = analyze_json("summary", full)
-    # Its keyframes are small: half of what the manual asks for is enough.
-    budget = max(1 << 20, int(os.path.getsize(full) / times), 50 * a["totals"]["live_blocks"])
-    if TRAFFIC:
-        print("# %s: %.1f M events, %.1f MiB, budget %.1f MiB" % (
-            scenario, a["totals"]["events"] / 1e6, os.path.getsize(full) / 2 ** 20, budget / 2 ** 20), flush=True)
-        check(os.path.getsize(full) >= times * budget, "it is %d times its budget" % times)
+    full = scratch + "/full.frag"
+    a, budget, options = whole_of(full, scenario, factor, times)
     rolled = soak(scratch + "/rolled.frag", scenario, *options, "-B", str(budget))
     check(os.path.getsize(rolled) <= budget + budget // 32, "it is within its budget")
     b = analyze_json("summary", rolled)
