@@ -115,8 +115,8 @@ const struct cli_verb cli_verbs[] = {
 	 .summary = "all of it in one HTML file; of two recordings with what changed",
 	 .operands = "FILE [NEWER]",
 	 .example = "fraganalyze report soak.frag -o soak.html",
-	 .options =
-		 "output force lang json max-html-size redact top per limit suppressions " WINDOW,
+	 .options = "output force lang json max-html-size redact top per limit suppressions "
+		    "fast " WINDOW,
 	 .passes = no_names,
 	 .run = verb_report},
 	{.name = "export",

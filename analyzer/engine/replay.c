@@ -484,6 +484,9 @@ struct ft_error *fa_engine_revive(struct fa_engine *engine, const struct ft_even
 	block->born_ns = birth->time_ns;
 	block->born_seq = birth->seq;
 	block_weigh(engine, block);
+	/* Roll-ups do not tell what the heap's blocks were asked for. */
+	if (counted && !engine->sample_bytes && !fa_block_is_object(block))
+		engine->totals.laid_bytes += block->size;
 	if (!counted)
 		account_born(engine, block);
 	return NULL;

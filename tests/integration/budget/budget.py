@@ -74,6 +74,9 @@ def _(scratch):
     check(any(finding["code"] == "from_rollups" for finding in fast["findings"]), "it says so")
     compare_leaks(analyze_json("leaks", full), analyze_json("leaks", path, "--fast"), "plain")
     compare_threads(analyze_json("threads", full), analyze_json("threads", path, "--fast"), "plain")
+    a, b = analyze_json("frag", full)["metrics"], analyze_json("report", path, "--fast")["frag"]["metrics"]
+    for key in "live_bytes", "pinned_free_bytes", "hole_bytes", "page_occupancy_hist":
+        check_equal(b[key], a[key], key)
     # Without it every event is replayed, and where there is no index, with it, too.
     for what in [path], [full, "--fast"]:
         same = analyze_json("leaks", *what)
@@ -161,7 +164,10 @@ def compare(scratch, scenario, factor, times):
     check(y["largest"]["allocations"][0]["time_ns"] < b["detail_ns"], "some of them are rolled up")
     compare_leaks(analyze_json("leaks", full), analyze_json("leaks", rolled), scenario)
     compare_threads(analyze_json("threads", full), analyze_json("threads", rolled), scenario)
-    # Layout: the same from the detailed stretch on.
+    # Layout: as it is at the end, and all of it from the detailed stretch on.
+    x, y = (analyze_json("frag", path) for path in (full, rolled))
+    for key in "live_bytes", "pinned_free_bytes", "holes", "hole_bytes", "largest_hole", "page_occupancy_hist":
+        check_equal(y["metrics"][key], x["metrics"][key], "%s: %s at the end" % (scenario, key))
     begin = "%d.%09ds" % divmod(b["detail_ns"], 10 ** 9)
     x, y = (analyze_json("frag", path, "--from", begin) for path in (full, rolled))
     check_equal(y["metrics"], x["metrics"], "%s: layout" % scenario)
