@@ -164,7 +164,7 @@ void cli_print_help(const struct cli_verb *verb)
 		     "judge all.");
 		return;
 	}
-	printf("Usage: fraganalyze %s [OPTIONS] %s\n\n%c%s.\n\n", verb->name, verb->operands,
+	printf("Usage: fraganalyze %s [OPTIONS] %s\n%c%s.\n\n", verb->name, verb->operands,
 	       toupper((unsigned char)verb->summary[0]), verb->summary + 1);
 	for (size_t i = 0; (row = option_row_of(verb, i)); i++)
 		if (row->id != OPT_VERSION)
@@ -172,5 +172,5 @@ void cli_print_help(const struct cli_verb *verb)
 	if (!strcmp(verb->name, "export"))
 		puts("\nFormats: folded, speedscope, pprof, gperftools, massif, csv, json, "
 		     "perfetto");
-	printf("\nExample:\n  %s\n", verb->example);
+	printf("\nExample: %s\n", verb->example);
 }
