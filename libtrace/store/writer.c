@@ -414,7 +414,8 @@ struct ft_error *ft_writer_set_limits(struct ft_writer *writer, const struct ft_
 				       "and no keyframe",
 				       writer->path);
 	writer->index_limits = *limits;
-	if (!limits->max_bytes && !limits->max_age_ns && !limits->keyframe_events)
+	if (!limits->max_bytes && !limits->max_age_ns &&
+	    (limits->index_events || !limits->keyframe_events))
 		return NULL;
 	FT_TRY(ft_budget_create(writer->db, writer->path, limits, &writer->budget));
 	writer->chunk_events = ft_budget_chunk_events(writer->budget);

@@ -314,10 +314,12 @@ struct ft_error *ft_writer_child(struct ft_writer *writer, const struct ft_child
 struct ft_limits {
 	uint64_t max_bytes;  /* of the file and its log, exceeded by a group of chunks at most */
 	uint64_t max_age_ns; /* of events in full detail */
-	uint64_t keyframe_events; /* between two keyframes, or 4 x the live blocks; 0: 2^20 */
+	uint64_t keyframe_events; /* between two keyframes, or 4 x the live blocks; 0: 2^20,
+				   * where nothing is deleted 2^22 */
 	uint64_t sample_bytes;	  /* the rate of a sampled recording: meta.sample_bytes */
-	/* Where nothing is deleted (neither max_* nor keyframe_events): keyframes and roll-ups are
-	 * written once there are so many events, those before included; 0: never. */
+	/* Where nothing is deleted (no max_*): keyframes and roll-ups are written once there are so
+	 * many events, those before included; 0: from the beginning if keyframe_events is not 0,
+	 * else never. */
 	uint64_t index_events;
 };
 
