@@ -12,7 +12,6 @@
 #include <stdlib.h>
 
 #include "ft_cleanup.h"
-#include "ft_keyframe.h"
 #include "ft_writer.h"
 
 /* ---- what is carried over ---------------------------------------------------------------------
