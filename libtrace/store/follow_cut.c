@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "follow_impl.h"
+#include "ft_rollup.h"
 
 /* ---- cuts -------------------------------------------------------------------------------------
  */
@@ -15,14 +16,7 @@ static int compare_ids(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* While a cohort is sorted its `birth` has the number of its account above it. */
-static int compare_cohorts(const void *a, const void *b)
-{
-	const struct ft_rollup_cohort *x = a, *y = b;
-
-	return x->birth < y->birth ? -1 : x->birth > y->birth;
-}
-
+/* While cohorts are sorted their `birth` has the number of their account above it. */
 static bool cut_cohorts(const struct ft_follow_accounts *from, struct ft_rollup_accounts *to)
 {
 	size_t n = from->cohorts.n_used;
@@ -43,7 +37,7 @@ static bool cut_cohorts(const struct ft_follow_accounts *from, struct ft_rollup_
 						  .blocks = cohort->blocks,
 						  .bytes = cohort->bytes};
 	}
-	qsort(to->cohorts, n, sizeof(*to->cohorts), compare_cohorts);
+	qsort(to->cohorts, n, sizeof(*to->cohorts), ft_rollup_compare_cohorts);
 	return true;
 }
 
@@ -78,15 +72,6 @@ static void settle_peaks(struct ft_follow *follow, struct ft_follow_accounts *ac
 		ft_follow_touch(follow, accounts, accounts->list[accounts->touched[i]].id);
 }
 
-static int compare_pairs(const void *a, const void *b)
-{
-	const struct ft_rollup_pair *x = a, *y = b;
-
-	if (x->owner != y->owner)
-		return x->owner < y->owner ? -1 : 1;
-	return x->freer < y->freer ? -1 : x->freer > y->freer;
-}
-
 static bool cut_pairs(const struct ft_follow *follow, struct ft_rollup *to)
 {
 	uint64_t key, bytes;
@@ -98,7 +83,7 @@ static bool cut_pairs(const struct ft_follow *follow, struct ft_rollup *to)
 	while (ft_map_next(&follow->pairs, &cursor, &key, &bytes))
 		to->pairs[to->n_pairs++] = (struct ft_rollup_pair){
 			.owner = (uint32_t)(key >> 32), .freer = (uint32_t)key, .bytes = bytes};
-	qsort(to->pairs, to->n_pairs, sizeof(*to->pairs), compare_pairs);
+	qsort(to->pairs, to->n_pairs, sizeof(*to->pairs), ft_rollup_compare_pairs);
 	return true;
 }
 

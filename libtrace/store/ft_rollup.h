@@ -18,6 +18,10 @@ enum {
 /* Frees what the roll-up owns; it is empty afterwards. */
 void ft_rollup_clear(struct ft_rollup *rollup);
 
+/* Orders for qsort(): cohorts by birth, pairs by owner, then freer. */
+int ft_rollup_compare_cohorts(const void *a, const void *b);
+int ft_rollup_compare_pairs(const void *a, const void *b);
+
 /* Append a blob to `out`. False: out of memory. Nothing to write is a blob of no rows. */
 bool ft_rollup_pack(struct ft_packer *packer, const struct ft_rollup_accounts *accounts,
 		    struct ft_strbuf *out);

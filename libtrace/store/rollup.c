@@ -472,9 +472,20 @@ static bool merge_accounts(const struct merge *m, const struct ft_rollup_account
 	return true;
 }
 
-static bool pair_before(const struct ft_rollup_pair *x, const struct ft_rollup_pair *y)
+int ft_rollup_compare_cohorts(const void *a, const void *b)
 {
-	return x->owner != y->owner ? x->owner < y->owner : x->freer < y->freer;
+	const struct ft_rollup_cohort *x = a, *y = b;
+
+	return x->birth < y->birth ? -1 : x->birth > y->birth;
+}
+
+int ft_rollup_compare_pairs(const void *a, const void *b)
+{
+	const struct ft_rollup_pair *x = a, *y = b;
+
+	if (x->owner != y->owner)
+		return x->owner < y->owner ? -1 : 1;
+	return x->freer < y->freer ? -1 : x->freer > y->freer;
 }
 
 static bool merge_pairs(const struct ft_rollup *a, const struct ft_rollup *b, struct ft_rollup *to)
@@ -489,10 +500,10 @@ static bool merge_pairs(const struct ft_rollup *a, const struct ft_rollup *b, st
 		const struct ft_rollup_pair *y = j < b->n_pairs ? &b->pairs[j] : NULL;
 		struct ft_rollup_pair *pair = &to->pairs[to->n_pairs++];
 
-		if (x && (!y || !pair_before(y, x))) {
+		if (x && (!y || ft_rollup_compare_pairs(x, y) <= 0)) {
 			*pair = *x;
 			i++;
-			if (y && !pair_before(x, y)) {
+			if (y && ft_rollup_compare_pairs(x, y) >= 0) {
 				pair->bytes += y->bytes;
 				j++;
 			}

@@ -72,20 +72,13 @@ static bool settle(struct ft_thread_fold *fold, struct sum *sum, uint32_t id, bo
 	return true;
 }
 
-static int compare_births(const void *a, const void *b)
-{
-	const struct ft_rollup_cohort *x = a, *y = b;
-
-	return x->birth < y->birth ? -1 : x->birth > y->birth;
-}
-
 /* cohorts[first..n) by birth, those of one birth as one. Returns how many are left. */
 static uint32_t gather_cohorts(struct ft_rollup_cohort *cohorts, uint32_t first, uint32_t n)
 {
 	uint32_t end = first;
 
 	if (n > first)
-		qsort(cohorts + first, n - first, sizeof(*cohorts), compare_births);
+		qsort(cohorts + first, n - first, sizeof(*cohorts), ft_rollup_compare_cohorts);
 	for (uint32_t i = first; i < n; i++) {
 		if (end > first && cohorts[end - 1].birth == cohorts[i].birth) {
 			cohorts[end - 1].blocks += cohorts[i].blocks;
@@ -151,15 +144,6 @@ static bool fold_accounts(const struct ft_rollup_accounts *from, struct ft_threa
 	return ok;
 }
 
-static int compare_pairs(const void *a, const void *b)
-{
-	const struct ft_rollup_pair *x = a, *y = b;
-
-	if (x->owner != y->owner)
-		return x->owner < y->owner ? -1 : 1;
-	return x->freer < y->freer ? -1 : x->freer > y->freer;
-}
-
 static void fold_pairs(struct ft_rollup *rollup, const struct ft_thread_fold *fold)
 {
 	struct ft_rollup_pair *pairs = rollup->pairs;
@@ -170,9 +154,9 @@ static void fold_pairs(struct ft_rollup *rollup, const struct ft_thread_fold *fo
 		pairs[i].freer = stands_for(fold, pairs[i].freer);
 	}
 	if (rollup->n_pairs)
-		qsort(pairs, rollup->n_pairs, sizeof(*pairs), compare_pairs);
+		qsort(pairs, rollup->n_pairs, sizeof(*pairs), ft_rollup_compare_pairs);
 	for (uint32_t i = 0; i < rollup->n_pairs; i++) {
-		if (n && !compare_pairs(&pairs[n - 1], &pairs[i]))
+		if (n && !ft_rollup_compare_pairs(&pairs[n - 1], &pairs[i]))
 			pairs[n - 1].bytes += pairs[i].bytes;
 		else
 			pairs[n++] = pairs[i];

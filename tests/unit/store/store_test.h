@@ -90,6 +90,22 @@ static inline void sql(const char *path, const char *statements)
 	sqlite3_close(db);
 }
 
+/* The number that a query answers. */
+static inline int64_t number_in(const char *path, const char *query)
+{
+	sqlite3_stmt *stmt;
+	int64_t number;
+	sqlite3 *db;
+
+	ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_prepare_v2(db, query, -1, &stmt, NULL), SQLITE_OK);
+	ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
+	number = sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+	return number;
+}
+
 static inline int run_suite(const char *name, TCase *tcase)
 {
 	Suite *suite = suite_create(name);

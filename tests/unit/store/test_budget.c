@@ -7,38 +7,11 @@
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
+#include "budget_test.h"
 #include "ft_map.h"
-#include "store_test.h"
 
-enum { SMALL_BUDGET = 300000, COMMIT_EVERY = 5000 };
-
-static uint64_t bytes_of(const char *path, const char *suffix)
-{
-	char name[96];
-	struct stat st;
-
-	snprintf(name, sizeof(name), "%s%s", path, suffix);
-	return stat(name, &st) == 0 ? (uint64_t)st.st_size : 0;
-}
-
-static struct ft_writer *start(const char *path, struct synth *synth,
-			       const struct ft_limits *limits)
-{
-	struct ft_writer *writer;
-
-	ok(ft_writer_create(path, &writer));
-	ok(ft_writer_set_limits(writer, limits));
-	write_stacks(writer, synth);
-	return writer;
-}
-
-static struct synth *traffic(void)
-{
-	return synth_create(&(struct synth_options){
-		.seed = 7, .n_live = 800, .n_sites = 20, .n_threads = 3, .leak_every = 40});
-}
+enum { SMALL_BUDGET = 300000 };
 
 /* ---- an oracle --------------------------------------------------------------------------------
  */
@@ -130,74 +103,6 @@ END_TEST
 /* ---- budgets ----------------------------------------------------------------------------------
  */
 
-struct sums {
-	uint64_t n_events, n_allocs, n_frees, bytes_allocated, bytes_freed, live_blocks, live_bytes;
-	uint64_t site_allocs, site_frees, thread_allocs;
-	size_t n;
-};
-
-static struct ft_error *add_rollup(void *ctx, const struct ft_rollup *r)
-{
-	struct sums *s = ctx;
-
-	ck_assert_uint_eq(r->first_seq, s->n_events);
-	s->n++;
-	s->n_events += r->n_events;
-	s->n_allocs += r->n_allocs;
-	s->n_frees += r->n_frees;
-	s->bytes_allocated += r->bytes_allocated;
-	s->bytes_freed += r->bytes_freed;
-	s->live_blocks = r->live_blocks;
-	s->live_bytes = r->live_bytes;
-	ck_assert_uint_le(r->low_bytes, r->live_bytes);
-	ck_assert_uint_ge(r->peak_bytes, r->live_bytes);
-	for (uint32_t i = 0; i < r->sites.n; i++) {
-		const struct ft_rollup_account *a = &r->sites.accounts[i];
-
-		s->site_allocs += a->value[FT_ROLLUP_BORN_BLOCKS];
-		s->site_frees += a->value[FT_ROLLUP_FREED_BLOCKS];
-		ck_assert_uint_le(a->value[FT_ROLLUP_LOW_BYTES], a->value[FT_ROLLUP_LIVE_BYTES]);
-	}
-	for (uint32_t i = 0; i < r->threads.n; i++)
-		s->thread_allocs += r->threads.accounts[i].value[FT_ROLLUP_BORN_BLOCKS];
-	return NULL;
-}
-
-/* The roll-ups up to event `seq` fit together, and to the keyframe there, if there is one. */
-static void check_rollups(struct ft_reader *reader, uint64_t seq,
-			  const struct ft_keyframe_info *keyframe)
-{
-	struct sums s = {0};
-
-	ok(ft_reader_rollups(reader, seq, add_rollup, &s));
-	ck_assert_uint_eq(s.n_events, seq);
-	if (keyframe) {
-		ck_assert_uint_eq(keyframe->seq, seq);
-		ck_assert_uint_eq(keyframe->n_blocks, s.live_blocks);
-		ck_assert_uint_eq(keyframe->bytes, s.live_bytes);
-	}
-	ck_assert_uint_eq(s.n_allocs - s.n_frees, s.live_blocks);
-	ck_assert_uint_eq(s.bytes_allocated - s.bytes_freed, s.live_bytes);
-	ck_assert_uint_eq(s.site_allocs, s.n_allocs);
-	ck_assert_uint_eq(s.site_frees, s.n_frees);
-	ck_assert_uint_eq(s.thread_allocs, s.n_allocs);
-}
-
-/* What a recording states, from its roll-ups on: events in all. Ends the test if anything of it
- * does not fit together. */
-static uint64_t check_whole(struct ft_reader *reader)
-{
-	uint64_t first_seq = ft_reader_first_seq(reader);
-	const struct ft_keyframe_info *keyframes;
-	size_t n;
-
-	ok(ft_reader_keyframes(reader, &keyframes, &n));
-	if (first_seq)
-		ck_assert_uint_ge(n, 1);
-	check_rollups(reader, first_seq, first_seq ? &keyframes[0] : NULL);
-	return first_seq + ft_reader_n_events(reader);
-}
-
 START_TEST(budget_is_kept_and_nothing_is_lost)
 {
 	enum { COMMITS = 240, BUDGET = 1 << 20, GROUP = BUDGET / 32 };
@@ -280,178 +185,6 @@ START_TEST(lower_budget_makes_the_file_shorter)
 	ck_assert_uint_eq(check_whole(reader), 240 * COMMIT_EVERY);
 	ft_reader_close(reader);
 	synth_destroy(synth);
-	unlink(path);
-}
-END_TEST
-
-/* ---- without a limit --------------------------------------------------------------------------
- */
-
-static void check_keyframes(const char *path, size_t least, size_t most)
-{
-	const struct ft_keyframe_info *keyframes;
-	struct ft_reader *reader;
-	size_t n;
-
-	ok(ft_reader_open(path, 0, &reader));
-	ck_assert_uint_eq(ft_reader_first_seq(reader), 0);
-	ok(ft_reader_keyframes(reader, &keyframes, &n));
-	ck_assert_uint_ge(n, least);
-	ck_assert_uint_le(n, most);
-	for (size_t i = 0; i < n; i++)
-		check_rollups(reader, keyframes[i].seq, &keyframes[i]);
-	ft_reader_close(reader);
-}
-
-/* Chunks of 65536 events. */
-static const struct ft_limits late_index = {.index_events = 300000, .keyframe_events = 100000};
-
-START_TEST(long_recording_gets_an_index_of_all_its_events)
-{
-	const char *path = fresh_path();
-	struct synth *synth = traffic();
-	struct ft_writer *writer = start(path, synth, &late_index);
-
-	write_events(writer, synth, 290000);
-	ok(ft_writer_commit(writer, true));
-	check_keyframes(path, 0, 0);
-	write_events(writer, synth, 700000);
-	ok(ft_writer_finish(writer));
-	check_keyframes(path, 6, 9);
-	synth_destroy(synth);
-	unlink(path);
-}
-END_TEST
-
-/* In a program that runs on while its recording is looked back at. */
-START_TEST(index_catches_up_while_events_come)
-{
-	enum { EVENTS = 700000 };
-	const char *path = fresh_path();
-	struct synth *synth = traffic();
-	struct ft_writer *writer =
-		start(path, synth,
-		      &(struct ft_limits){.index_events = UINT64_MAX, .keyframe_events = 100000});
-	bool ready = false;
-
-	write_events(writer, synth, EVENTS);
-	ft_writer_set_busy(writer, true);
-	/* What rotation does first: it does not wait until there is time. */
-	for (int i = 0; !ready; i++) {
-		ck_assert_int_lt(i, 4 * EVENTS / FT_CHUNK_EVENTS);
-		ok(ft_writer_follow(writer, &ready));
-		write_events(writer, synth, COMMIT_EVERY);
-		ok(ft_writer_commit(writer, true));
-	}
-	write_events(writer, synth, EVENTS);
-	ok(ft_writer_finish(writer));
-	check_keyframes(path, 10, 15);
-	synth_destroy(synth);
-	unlink(path);
-}
-END_TEST
-
-START_TEST(index_of_a_busy_writer_falls_behind_and_is_caught_up_with)
-{
-	const char *path = fresh_path();
-	struct synth *synth = traffic();
-	struct ft_writer *writer = start(path, synth, &late_index);
-	bool behind = true;
-
-	write_events(writer, synth, 600000);
-	ok(ft_writer_commit(writer, true));
-	check_keyframes(path, 3, 6);
-	ft_writer_set_busy(writer, true);
-	write_events(writer, synth, 900000);
-	ok(ft_writer_commit(writer, true));
-	check_keyframes(path, 3, 6);
-	for (int i = 0; behind; i++) {
-		ck_assert_int_lt(i, 900000 / FT_CHUNK_EVENTS * 2);
-		ok(ft_writer_catch_up(writer, &behind));
-	}
-	ok(ft_writer_finish(writer));
-	check_keyframes(path, 11, 15);
-	synth_destroy(synth);
-	unlink(path);
-}
-END_TEST
-
-/* ---- threads ----------------------------------------------------------------------------------
- */
-
-static int64_t number_in(const char *path, const char *sql)
-{
-	sqlite3_stmt *stmt;
-	int64_t ret;
-	sqlite3 *db;
-
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
-	ret = sqlite3_column_int64(stmt, 0);
-	sqlite3_finalize(stmt);
-	sqlite3_close(db);
-	return ret;
-}
-
-/* A thread lives, and leaves a block behind if it is to. */
-static void run_thread(struct ft_writer *writer, uint32_t id, uint64_t *now, bool leaves)
-{
-	struct ft_event event = {.stack = 1, .thread = id, .api = FT_API_MALLOC};
-	struct ft_thread_row row = {.id = id,
-				    .tid = 1000 + id,
-				    .name = id % 2 ? "conn-1" : "conn-22",
-				    .start_function = 0x1234,
-				    .start_ns = *now};
-	const int n = 50;
-
-	for (int i = 0; i < n; i++) {
-		event.address = 0x1000000 + (uint64_t)id * 0x10000 + (uint64_t)i * 64;
-		event.size = event.usable = 32;
-		event.kind = FT_EVENT_ALLOC;
-		event.time_ns = *now += 1000;
-		ok(ft_writer_event(writer, &event, NULL));
-	}
-	for (int i = leaves; i < n; i++) {
-		event.address = 0x1000000 + (uint64_t)id * 0x10000 + (uint64_t)i * 64;
-		event.kind = FT_EVENT_FREE;
-		event.size = event.usable = 0;
-		event.time_ns = *now += 1000;
-		ok(ft_writer_event(writer, &event, NULL));
-	}
-	row.end_ns = *now;
-	ok(ft_writer_thread(writer, &row));
-}
-
-START_TEST(threads_that_are_gone_become_one)
-{
-	enum { THREADS = 22000, LEAVES = 1000, BUDGET = 1 << 20 };
-	const char *path = fresh_path();
-	struct ft_writer *writer;
-	struct ft_reader *reader;
-	uint64_t now = 0;
-
-	ok(ft_writer_create(path, &writer));
-	ok(ft_writer_set_limits(writer, &(struct ft_limits){.max_bytes = BUDGET}));
-	ok(ft_writer_stack_node(writer, &(struct ft_stack_node){.id = 1, .pc = 0x100}));
-	for (uint32_t id = 1; id <= THREADS; id++) {
-		run_thread(writer, id, &now, id % LEAVES == 0);
-		if (id % 50 == 0)
-			ok(ft_writer_commit(writer, true));
-		ck_assert_uint_le(bytes_of(path, "") + bytes_of(path, "-wal"),
-				  BUDGET + BUDGET / 32);
-	}
-	ok(ft_writer_finish(writer));
-	ck_assert_int_lt(number_in(path, "SELECT count(*) FROM thread"), THREADS * 3 / 4);
-	ck_assert_int_eq(number_in(path, "SELECT sum(coalesce(n_threads, 1)) FROM thread"),
-			 THREADS);
-	/* Who owns something is who he was. */
-	ck_assert_int_eq(number_in(path, "SELECT count(*) FROM thread WHERE id % 1000 = 0 AND"
-					 " n_threads IS NULL"),
-			 THREADS / LEAVES);
-	ok(ft_reader_open(path, 0, &reader));
-	check_whole(reader);
-	ft_reader_close(reader);
 	unlink(path);
 }
 END_TEST
@@ -795,10 +528,6 @@ int main(void)
 	tcase_add_test(tcase, budget_is_kept_and_nothing_is_lost);
 	tcase_add_test(tcase, old_events_go_by_age);
 	tcase_add_test(tcase, lower_budget_makes_the_file_shorter);
-	tcase_add_test(tcase, long_recording_gets_an_index_of_all_its_events);
-	tcase_add_test(tcase, index_catches_up_while_events_come);
-	tcase_add_test(tcase, index_of_a_busy_writer_falls_behind_and_is_caught_up_with);
-	tcase_add_test(tcase, threads_that_are_gone_become_one);
 	tcase_add_test(tcase, pages_are_as_the_counter_said_and_damage_is_seen);
 	tcase_add_test(tcase, counter_that_fails_ends_nothing_but_the_counting);
 	tcase_add_test(tcase, limits_come_before_events);

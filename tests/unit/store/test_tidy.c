@@ -13,18 +13,7 @@ static uint64_t file_bytes(const char *path)
 
 static uint64_t free_bytes(const char *path)
 {
-	uint64_t pages = 0;
-	sqlite3_stmt *stmt;
-	sqlite3 *db;
-
-	ck_assert_int_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_prepare_v2(db, "PRAGMA freelist_count", -1, &stmt, NULL),
-			 SQLITE_OK);
-	ck_assert_int_eq(sqlite3_step(stmt), SQLITE_ROW);
-	pages = (uint64_t)sqlite3_column_int64(stmt, 0);
-	sqlite3_finalize(stmt);
-	sqlite3_close(db);
-	return pages * 4096;
+	return (uint64_t)number_in(path, "PRAGMA freelist_count") * 4096;
 }
 
 /* More is written down at the end than events can make room for: what these had goes back to the
