@@ -18,7 +18,8 @@
 
 enum {
 	BATCH_SITES = 20,
-	NAMES_MS = 20000, /* a text waits so long for names; a screen never does */
+	/* A text waits so long for names, and for the file they are in; a screen never does. */
+	NAMES_MS = 20000,
 	NAMES_POLL_MS = 200,
 	ESCAPE_MS = 50 /* what follows Escape within this belongs to it */
 };
@@ -289,7 +290,8 @@ int verb_top(const struct cli_verb *verb, const struct cli_options *options)
 		snprintf(s.view.filter, sizeof(s.view.filter), "%s", options->filter);
 	error = fa_top_create(&s.top);
 	if (!error)
-		error = fa_top_source_open(&s.source, options->path, options->no_wait, s.top);
+		error = fa_top_source_open(&s.source, options->path, options->no_wait,
+					   screen ? 0 : NAMES_MS, s.top);
 	if (!error && fa_top_is_over(s.source.state))
 		error = add_last_minute(&s);
 	if (error) {

@@ -45,10 +45,12 @@ struct fa_top_source {
 };
 
 /* `what` is a file, or all digits: a process. With `no_wait` a recording that is being finished is
- * not waited for. Reads the first account into `top`. Errors of a file are those of
- * ft_reader_open(); of a process FT_ERROR_USAGE: it is not recorded. */
+ * not waited for. A process is recorded a moment before its recording has a file, which names are
+ * in: that is waited for so many milliseconds, and then done without. Reads the first account into
+ * `top`. Errors of a file are those of ft_reader_open(); of a process FT_ERROR_USAGE: it is not
+ * recorded. */
 struct ft_error *fa_top_source_open(struct fa_top_source *source, const char *what, bool no_wait,
-				    struct fa_top *top);
+				    unsigned file_ms, struct fa_top *top);
 
 /* The next account; after the end nothing. */
 struct ft_error *fa_top_source_read(struct fa_top_source *source, struct fa_top *top);

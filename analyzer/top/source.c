@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "fa_json_read.h"
 #include "fragtrace/store.h"
@@ -15,7 +16,8 @@
 
 enum {
 	TAIL_ROWS = 64, /* of the timeline: one of them has the resident bytes */
-	PID_DIGITS = 9
+	PID_DIGITS = 9,
+	POLL_MS = 20
 };
 
 const char *fa_top_state_name(enum fa_top_state state)
@@ -81,13 +83,11 @@ static bool is_same_file(const char *a, const char *b)
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* False: it did not answer, or has another recording by now (*rotated); `next` is then that one. */
-static struct ft_error *ask(struct fa_top_source *source, struct fa_top *top, bool *rotated)
+/* Has it another recording by now (*rotated), `next` is that one. */
+static struct ft_error *take_answer(struct fa_top_source *source, const struct ft_watch *watch,
+				    struct fa_top *top, bool *rotated)
 {
-	ft_auto_free struct ft_watch *watch = NULL;
-
 	*rotated = false;
-	FT_TRY(ft_watch_read(source->pid, &watch));
 	if (source->ask && watch->account.part != source->part) {
 		*rotated = true;
 		/* The name follows the account: for a moment it is still that of the old file. */
@@ -105,6 +105,15 @@ static struct ft_error *ask(struct fa_top_source *source, struct fa_top *top, bo
 	source->sample_bytes = watch->account.sample_bytes;
 	source->paused = watch->account.paused;
 	return apply_account(top, watch);
+}
+
+static struct ft_error *ask(struct fa_top_source *source, struct fa_top *top, bool *rotated)
+{
+	ft_auto_free struct ft_watch *watch = NULL;
+
+	*rotated = false;
+	FT_TRY(ft_watch_read(source->pid, &watch));
+	return take_answer(source, watch, top, rotated);
 }
 
 /* ---- the file ----------------------------------------------------------------------------------
@@ -266,18 +275,41 @@ static struct ft_error *read_file(struct fa_top_source *source, unsigned flags, 
 /* ---- both --------------------------------------------------------------------------------------
  */
 
-static struct ft_error *open_process(struct fa_top_source *source, struct fa_top *top)
+/* What the file says of the program; the account of whom it says nothing of is as good. */
+static void learn_program(struct fa_top_source *source, struct fa_top *top)
 {
+	if (!source->path[0] || source->program[0])
+		return;
+	ft_error_destroy(read_file(source, FT_READER_NO_WAIT, top, false));
+	source->state = FA_TOP_RECORDING;
+}
+
+/* A program is recorded before its recording has a file. */
+static struct ft_error *watch_with_file(pid_t pid, unsigned wait_ms, struct ft_watch **ret)
+{
+	const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+
+	for (;;) {
+		FT_TRY(ft_watch_read(pid, ret));
+		if ((*ret)->recording[0] || wait_ms < POLL_MS)
+			return NULL;
+		free(*ret);
+		*ret = NULL;
+		wait_ms -= POLL_MS;
+		nanosleep(&pause, NULL);
+	}
+}
+
+static struct ft_error *open_process(struct fa_top_source *source, unsigned wait_ms,
+				     struct fa_top *top)
+{
+	ft_auto_free struct ft_watch *watch = NULL;
 	bool rotated;
 
-	source->state = FA_TOP_FILE;
-	FT_TRY(ask(source, top, &rotated));
+	FT_TRY(watch_with_file(source->pid, wait_ms, &watch));
+	FT_TRY(take_answer(source, watch, top, &rotated));
 	source->ask = true;
-	/* Its name; the file may be a moment away, and what it says is known better. */
-	if (source->path[0]) {
-		ft_error_destroy(read_file(source, FT_READER_NO_WAIT, top, false));
-		source->state = FA_TOP_RECORDING;
-	}
+	learn_program(source, top);
 	return NULL;
 }
 
@@ -301,7 +333,7 @@ static struct ft_error *open_file(struct fa_top_source *source, const char *path
 }
 
 struct ft_error *fa_top_source_open(struct fa_top_source *source, const char *what, bool no_wait,
-				    struct fa_top *top)
+				    unsigned file_ms, struct fa_top *top)
 {
 	size_t len = strlen(what);
 
@@ -309,7 +341,7 @@ struct ft_error *fa_top_source_open(struct fa_top_source *source, const char *wh
 	if (!len || len > PID_DIGITS || strspn(what, "0123456789") != len)
 		return open_file(source, what, no_wait ? FT_READER_NO_WAIT : 0, top);
 	source->pid = (pid_t)atoi(what);
-	return open_process(source, top);
+	return open_process(source, file_ms, top);
 }
 
 /* The collector has gone, or has done with this recording: the file says the rest. */
@@ -338,8 +370,10 @@ struct ft_error *fa_top_source_read(struct fa_top_source *source, struct fa_top 
 
 	struct ft_error *error = ask(source, top, &rotated);
 
-	if (!error && !rotated)
+	if (!error && !rotated) {
+		learn_program(source, top);
 		return NULL;
+	}
 	if (error && error->kind == FT_ERROR_NOMEM)
 		return error;
 	ft_error_destroy(error);

@@ -10,9 +10,12 @@ import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import termios
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from fttest import (Suite, check, check_equal, environment, kill_group, launcher, run, tool, wait_for)  # noqa: E402
@@ -94,6 +97,52 @@ def _(scratch):
             check(grown["file"].endswith("program.c") and grown["line"] > 0, "its place: %r" % grown)
             check(grown["start_bytes_per_s"] > 0 and churned["start_bytes_per_s"] == 0, "growth since the start")
             check(document["rss_bytes"] > 500000 and document["live_bytes"] >= 500000, "totals: %r" % document)
+
+
+def answer_as_a_collector(pid, recordings, sites):
+    """A thread that answers for `pid` as its collector would, with a name of `recordings` each time (co_control.h)."""
+    with open("/proc/%d/stat" % pid) as file:
+        start = file.read().rsplit(")", 1)[1].split()[19]
+    space = re.search(r"[0-9]+", os.readlink("/proc/%d/ns/pid" % pid)).group()
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind("\0fragtrace/%s/%d/%s" % (space, pid, start))
+    door.listen()
+
+    def run_it():
+        for recording in recordings:
+            peer, _ = door.accept()
+            peer.recv(4096)
+            account = os.memfd_create("account")
+            rows = b"".join(struct.pack("=II7Q", number, 0, *figures) for number, figures in sites.items())
+            os.write(account, struct.pack("=QIIQiI16Q3qII", 0x3130484354574746, 192, 64, len(sites), pid, 0,
+                                          *[0, 10**9] + [0] * 14, -1, -1, -1, 0, 0) + rows)
+            text = recording.encode()
+            socket.send_fds(peer, [struct.pack("=QII4080s", 0x31304c5254434746, 0, len(text), text)], [account])
+            os.close(account)
+            peer.close()
+        door.close()
+    thread = threading.Thread(target=run_it, daemon=True)
+    thread.start()
+    return thread
+
+
+@suite.case("a text waits for the file of a recording that is so young that it has none", 60)
+def _(scratch):
+    with recorded(scratch) as it:
+        it.do("grow 7")
+        it.end()
+    number = site(documents(it.path)[0], "grow_here")["site"]
+    process = subprocess.Popen(["sleep", "1000"])
+    try:
+        thread = answer_as_a_collector(process.pid, ["", "", it.path], {number: (7, 0, 7000, 0, 7, 7000, 7000)})
+        document, = documents(process.pid)
+        thread.join(10)
+        check(not thread.is_alive(), "it was asked until there was a file")
+    finally:
+        process.kill()
+        process.wait()
+    check_equal((document["program"], document["recording"]), (os.path.basename(program), it.path), "what is recorded")
+    check_equal(site(document, "grow_here")["live_bytes"], 7000, "grow_here")
 
 
 @suite.case("rates are between two looks; nothing is asked of the file", 60)
