@@ -224,7 +224,7 @@ struct ft_error *fa_engine_run(struct fa_engine *engine)
 	if (engine->options.tables_only) {
 		FT_TRY(fa_engine_read_totals(engine));
 	} else {
-		FT_TRY(fa_engine_replay(engine));
+		FT_TRY(fa_engine_replay_parts(engine));
 		FT_TRY(fa_engine_load_names(engine));
 	}
 	for (size_t i = 0; i < engine->n_passes; i++)
@@ -286,6 +286,11 @@ uint64_t fa_engine_from_ns(const struct fa_engine *engine)
 uint64_t fa_engine_to_ns(const struct fa_engine *engine)
 {
 	return engine->to_ns;
+}
+
+uint64_t fa_engine_part_ns(const struct fa_engine *engine)
+{
+	return engine->is_later_part ? engine->part_ns : engine->from_ns;
 }
 
 uint32_t fa_engine_n_ticks(const struct fa_engine *engine)

@@ -89,6 +89,12 @@ struct fa_engine {
 	struct fa_place places[2]; /* of the step at hand: died, born */
 	bool has_layout;	   /* kept up to date: from the begin of the window on */
 
+	/* parts.c: what of the replay is this engine's. */
+	bool is_later_part;  /* it begins with a keyframe, in the middle of the window, */
+	uint64_t part_ns;    /* and its first event at this time */
+	size_t end_chunk;    /* the first one that is not its; 0: as the window has it */
+	uint64_t end_due_ns; /* then: what is due before this time is done */
+
 	uint64_t from_ns, to_ns, end_ns; /* end_ns: of the recording */
 	uint32_t n_ticks, next_tick;
 	uint64_t next_tick_ns; /* UINT64_MAX: there is none */
@@ -115,6 +121,8 @@ struct fa_engine {
 
 /* replay.c */
 struct ft_error *fa_engine_replay(struct fa_engine *engine);
+/* parts.c: the same, in parts where that can be. */
+struct ft_error *fa_engine_replay_parts(struct fa_engine *engine);
 struct site_account *fa_engine_touch_site(struct fa_engine *engine, uint32_t stack);
 /* Ticks and alarms that come before an event at `time_ns`. */
 struct ft_error *fa_engine_run_due(struct fa_engine *engine, uint64_t time_ns);
@@ -129,6 +137,8 @@ struct ft_error *fa_engine_revive(struct fa_engine *engine, const struct ft_even
  * roll-ups and do so. */
 struct ft_error *fa_engine_find_start(struct fa_engine *engine);
 struct ft_error *fa_engine_find_rolled(struct fa_engine *engine); /* once the teardown is known */
+/* The first chunk that begins at `seq` or later; fa_engine_find_start() has it for the replay. */
+size_t fa_engine_chunk_of(const struct ft_reader *reader, uint64_t seq);
 /* No events of it were deleted; and from when on it has them. */
 bool fa_engine_is_whole(const struct ft_reader *reader);
 uint64_t fa_engine_first_ns(const struct ft_reader *reader);

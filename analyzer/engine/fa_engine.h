@@ -40,6 +40,10 @@ struct fa_options {
 	/* Replay from the first event that is there, whatever keyframes there are: slower, and the
 	 * same. */
 	bool no_keyframes;
+	/* Where there are processors and passes can be joined (fa_pass_ops.join), the replay is cut
+	 * at keyframes into parts of so many events or more; 0: as many as pay. The result is the
+	 * same. */
+	uint64_t part_events;
 	/* Where a keyframe stands for so many events or more, and there are roll-ups of these,
 	 * begin with those as if the events were gone (fa_engine_rolled()). Of the whole recording
 	 * only; 0: never. */
@@ -142,6 +146,9 @@ uint32_t fa_engine_max_sites(const struct fa_engine *engine);
 const struct fa_options *fa_engine_options(const struct fa_engine *engine);
 uint64_t fa_engine_from_ns(const struct fa_engine *engine); /* real bounds of the window: */
 uint64_t fa_engine_to_ns(const struct fa_engine *engine);   /* clipped to the recording */
+/* When the first event comes that this engine replays: fa_engine_from_ns(), but in a later part of
+ * a replay (fa_pass_ops.join). */
+uint64_t fa_engine_part_ns(const struct fa_engine *engine);
 uint32_t fa_engine_n_ticks(const struct fa_engine *engine);
 uint64_t fa_engine_tick_ns(const struct fa_engine *engine, uint32_t tick); /* when `tick` is */
 

@@ -21,6 +21,10 @@
  * fa_engine_next_live(), and sees blocks die that it has never seen born. Stack and thread ids are
  * smaller than fa_engine_n_stacks() and fa_engine_n_threads(); id 0 is "none".
  *
+ * A replay may be cut into parts, each with engines and passes of its own in a thread of its own:
+ * the heap is not empty at `init` there either, the first event is at fa_engine_part_ns(), and
+ * `finish` is called for the last part alone, once the others have been joined to it.
+ *
  * In a sampled recording a block stands for others: sums add up fa_block.bytes and .blocks, and the
  * section begins with fa_engine_emit_estimated(). What the user asked for (rows, limits, labels) is
  * in fa_engine_options(); a pass takes it from there and from nowhere else.
@@ -132,6 +136,13 @@ struct fa_pass_ops {
 	/* Before the first event of the teardown (fa_engine_teardown()), when there is one: the
 	 * live heap is as the program had it at work. */
 	struct ft_error *(*on_teardown)(struct fa_pass *pass);
+	/*
+	 * `earlier` is the same pass as it was when the part right before this one's had ended:
+	 * become what one pass would be that has seen both. May take what `earlier` owns. Both
+	 * engines still have the totals and accounts of their own part. A pass with on_step,
+	 * on_tick or on_teardown and without this is replayed in one go, and all others with it.
+	 */
+	struct ft_error *(*join)(struct fa_pass *pass, struct fa_pass *earlier);
 	/* After the last event: compute what emit will say. */
 	struct ft_error *(*finish)(struct fa_pass *pass);
 	/* Write the answer; computes nothing. */

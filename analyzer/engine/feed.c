@@ -129,23 +129,22 @@ static bool buffer_init(struct buffer *buffer)
 	return buffer->events && fa_resolution_init(&buffer->resolution);
 }
 
-/* Another reader of the same file; false: there is none. */
-static bool open_again(const struct fa_feed *feed, struct ft_reader **ret)
+struct ft_reader *fa_feed_open_again(const struct ft_reader *reader)
 {
-	struct ft_error *error =
-		ft_reader_open(ft_reader_path(feed->reader), FT_READER_NO_WAIT, ret);
+	struct ft_reader *again;
+	struct ft_error *error = ft_reader_open(ft_reader_path(reader), FT_READER_NO_WAIT, &again);
 
 	if (error) {
 		ft_error_destroy(error);
-		return false;
+		return NULL;
 	}
 	/* The same file, still: one that was replaced meanwhile has other chunks. */
-	if (ft_reader_state(*ret) == FT_STATE_COMPLETE &&
-	    ft_reader_n_events(*ret) == ft_reader_n_events(feed->reader) &&
-	    ft_reader_n_chunks(*ret) == ft_reader_n_chunks(feed->reader))
-		return true;
-	ft_reader_close(*ret);
-	return false;
+	if (ft_reader_state(again) == FT_STATE_COMPLETE &&
+	    ft_reader_n_events(again) == ft_reader_n_events(reader) &&
+	    ft_reader_n_chunks(again) == ft_reader_n_chunks(reader))
+		return again;
+	ft_reader_close(again);
+	return NULL;
 }
 
 /* Without workers everything works as well: what fails here is not told. */
@@ -166,7 +165,8 @@ static void start_workers(struct fa_feed *feed, uint32_t n_threads)
 		struct worker *worker = &feed->workers[feed->n_workers];
 
 		worker->feed = feed;
-		if (!open_again(feed, &worker->reader))
+		worker->reader = fa_feed_open_again(feed->reader);
+		if (!worker->reader)
 			break;
 		if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
 			ft_reader_close(worker->reader);
@@ -195,6 +195,7 @@ struct ft_error *fa_feed_create(struct ft_reader *reader, const struct fa_feed_o
 	pthread_cond_init(&feed->changed, NULL);
 	feed->taken = feed->begun = feed->filled = feed->n_chunks = options->first;
 	while (feed->n_chunks < ft_reader_n_chunks(reader) &&
+	       (!options->end || feed->n_chunks < options->end) &&
 	       ft_reader_chunk_info(reader, feed->n_chunks)->first_ns <= options->to_ns)
 		feed->n_chunks++;
 	if (!buffer_init(&feed->buffers[0])) {

@@ -21,6 +21,7 @@ struct fa_feed;
 struct fa_feed_options {
 	size_t first;	/* chunk */
 	uint64_t to_ns; /* chunks that begin at `to_ns` or before */
+	size_t end;	/* the first chunk that is not wanted; 0: there is none */
 	/* It belongs to the feed until destroy, so that threads can resolve with it. NULL: they do
 	 * not. */
 	struct fa_index *index;
@@ -29,6 +30,9 @@ struct fa_feed_options {
 
 /* That this process may run on. */
 uint32_t fa_feed_processors(void);
+
+/* Another reader of the same file, which is complete; NULL: there is none. */
+struct ft_reader *fa_feed_open_again(const struct ft_reader *reader);
 
 /* `reader` is borrowed until destroy. */
 struct ft_error *fa_feed_create(struct ft_reader *reader, const struct fa_feed_options *options,

@@ -523,7 +523,7 @@ struct ft_error *fa_engine_begin_window(struct fa_engine *engine, enum engine_st
 		return init_passes(engine, stretch);
 	engine->window_begun = true;
 	/* The same order whether the heap was replayed from the start or from a keyframe. */
-	if (engine->from_ns && engine->heap.n_live)
+	if (engine->from_ns && !engine->is_later_part && engine->heap.n_live)
 		FT_TRY(fa_heap_sort(&engine->heap));
 
 	struct fa_totals *totals = &engine->totals;
@@ -539,7 +539,7 @@ struct ft_error *fa_engine_begin_window(struct fa_engine *engine, enum engine_st
 		.peak_ns = engine->from_ns,
 	};
 	engine->epoch++;
-	if (engine->from_ns || engine->inheritance.n_blocks) {
+	if (engine->from_ns || engine->is_later_part || engine->inheritance.n_blocks) {
 		engine->start_blocks = calloc(engine->n_stacks, sizeof(*engine->start_blocks));
 		if (!engine->start_blocks)
 			return &ft_enomem;
@@ -660,7 +660,7 @@ static struct ft_error *begin(struct fa_engine *engine, bool *inside)
 		FT_TRY(fa_engine_resume(engine, false));
 	else
 		FT_TRY(fa_engine_inherit(engine));
-	if (!engine->from_ns) {
+	if (!engine->from_ns || engine->is_later_part) {
 		*inside = true;
 		return fa_engine_begin_window(engine, ENGINE_BOTH);
 	}
@@ -689,6 +689,7 @@ static struct ft_error *replay_feed(struct fa_engine *engine, struct fa_feed *fe
 struct ft_error *fa_engine_replay(struct fa_engine *engine)
 {
 	struct fa_feed_options options = {.first = engine->first_chunk,
+					  .end = engine->end_chunk,
 					  .to_ns = engine->to_ns,
 					  .n_threads = engine->options.n_threads};
 	struct fa_feed *feed;
@@ -705,6 +706,8 @@ struct ft_error *fa_engine_replay(struct fa_engine *engine)
 		return error;
 	if (!inside)
 		FT_TRY(fa_engine_begin_window(engine, ENGINE_BOTH));
+	if (engine->end_chunk)
+		return fa_engine_run_due(engine, engine->end_due_ns);
 	/* The last tick is at the end of the window. */
 	return fa_engine_run_due(engine,
 				 engine->to_ns < UINT64_MAX ? engine->to_ns + 1 : UINT64_MAX);

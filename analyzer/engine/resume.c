@@ -27,7 +27,7 @@ static uint32_t known(uint32_t id, size_t n)
 /* ---- where to begin ---------------------------------------------------------------------------
  */
 
-static size_t chunk_of_seq(const struct ft_reader *reader, uint64_t seq)
+size_t fa_engine_chunk_of(const struct ft_reader *reader, uint64_t seq)
 {
 	size_t i = 0;
 
@@ -138,7 +138,7 @@ found:
 	engine->kept_ns = engine->rolled ? engine->detail_ns : engine->from_ns;
 	engine->n_gone = engine->n_rollups;
 	if (engine->start)
-		engine->first_chunk = chunk_of_seq(engine->reader, engine->start->seq);
+		engine->first_chunk = fa_engine_chunk_of(engine->reader, engine->start->seq);
 	return NULL;
 }
 
@@ -174,7 +174,7 @@ struct ft_error *fa_engine_find_rolled(struct fa_engine *engine)
 	engine->start = start;
 	engine->rolled = true;
 	engine->n_rollups = bounds.n;
-	engine->first_chunk = chunk_of_seq(engine->reader, start->seq);
+	engine->first_chunk = fa_engine_chunk_of(engine->reader, start->seq);
 	engine->detail_ns =
 		engine->first_chunk < ft_reader_n_chunks(engine->reader)
 			? ft_reader_chunk_info(engine->reader, engine->first_chunk)->first_ns

@@ -99,7 +99,7 @@ void fa_life_init(struct fa_life *life, uint64_t from_ns, uint64_t to_ns, uint64
 uint64_t fa_life_step_end(const struct fa_life *life, uint32_t step); /* UINT64_MAX past the last */
 /* Count a block that is live at the end of the working life. */
 void fa_life_survivor(const struct fa_life *life, uint64_t born_ns, uint64_t bytes, uint64_t blocks,
-		      struct fa_cohorts cohorts[FA_GROWTH_SPANS], float births[FA_TRACK_STEPS]);
+		      struct fa_cohorts cohorts[FA_GROWTH_SPANS], uint64_t births[FA_TRACK_STEPS]);
 /* Count a block that was freed, at an age of min_freed_age_ns at least. */
 void fa_life_freed(const struct fa_life *life, uint64_t born_ns, uint64_t died_ns, uint64_t bytes,
 		   struct fa_cohorts cohorts[FA_GROWTH_SPANS]);
@@ -111,7 +111,7 @@ struct fa_evidence {
 	struct fa_cohorts cohorts[FA_GROWTH_SPANS];
 	/* Survivors' bytes by step of birth; the program's allocations by step: when it rests, the
 	 * site may rest, too. */
-	float births[FA_TRACK_STEPS];
+	uint64_t births[FA_TRACK_STEPS];
 	uint64_t activity[FA_TRACK_STEPS];
 	uint64_t blocks, bytes, doubtful_bytes; /* live at the end of the working life */
 	/* of the whole window */

@@ -45,6 +45,17 @@ static inline bool fa_track_add(struct fa_track *track, uint32_t step, uint64_t 
 	return true;
 }
 
+/* The figure is `live` when the caller begins, in `step`. */
+static inline void fa_track_begin(struct fa_track *track, uint32_t step, uint64_t live)
+{
+	track->live = track->low = live;
+	track->step = step;
+}
+
+/* Put the steps of `earlier` before those of `track`, which began with what that ended with, in
+ * its last step or later. False when out of memory. */
+bool fa_track_join(struct fa_track *track, const struct fa_track *earlier, struct ft_arena *arena);
+
 /* Add the whole series to `low` and `end`, quiet steps held. Lows of several tracks add up to a
  * lower bound of the low of their sum. */
 void fa_track_expand(const struct fa_track *track, uint64_t low[FA_TRACK_STEPS],

@@ -101,7 +101,7 @@ void fa_life_freed(const struct fa_life *life, uint64_t born_ns, uint64_t died_n
 }
 
 void fa_life_survivor(const struct fa_life *life, uint64_t born_ns, uint64_t bytes, uint64_t blocks,
-		      struct fa_cohorts cohorts[FA_GROWTH_SPANS], float births[FA_TRACK_STEPS])
+		      struct fa_cohorts cohorts[FA_GROWTH_SPANS], uint64_t births[FA_TRACK_STEPS])
 {
 	if (born_ns < life->from_ns || life->end_ns <= life->from_ns)
 		return;
@@ -110,7 +110,7 @@ void fa_life_survivor(const struct fa_life *life, uint64_t born_ns, uint64_t byt
 	double age = 1 - since / (double)(life->end_ns - life->from_ns);
 	size_t step = (size_t)(since / (double)(life->to_ns - life->from_ns) * STEPS);
 
-	births[step < STEPS ? step : STEPS - 1] += (float)bytes;
+	births[step < STEPS ? step : STEPS - 1] += bytes;
 	for (int span = 0; span < FA_GROWTH_SPANS; span++) {
 		int window = cohort_window(age, span);
 
@@ -373,7 +373,7 @@ static size_t stopped_at(const struct fa_evidence *e)
 	size_t last = 0, gap = 0, longest = 0;
 
 	for (size_t i = e->n_life / 5; i < e->n_life; i++) {
-		if (e->births[i] > 0) {
+		if (e->births[i]) {
 			last = i + 1;
 			longest = gap > longest ? gap : longest;
 			gap = 0;

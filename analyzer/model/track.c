@@ -24,6 +24,35 @@ bool fa_track_flush(struct fa_track *track, uint32_t step, struct ft_arena *aren
 	return true;
 }
 
+bool fa_track_join(struct fa_track *track, const struct fa_track *earlier, struct ft_arena *arena)
+{
+	const struct fa_track_value last = {
+		.low = earlier->low, .end = earlier->live, .step = earlier->step};
+	size_t n = earlier->n + (size_t)track->n, room = n + 1, at = earlier->n;
+	struct fa_track_value *values;
+
+	/* Nothing was ever there. */
+	if (!earlier->n && !last.low && !last.end)
+		return true;
+	values = ft_arena_alloc(arena, room * sizeof(*values));
+	if (!values)
+		return false;
+	if (earlier->n)
+		memcpy(values, earlier->values, earlier->n * sizeof(*values));
+	if (last.step < (track->n ? track->values[0].step : track->step))
+		values[at++] = last;
+	else if (track->n && last.low < track->values[0].low)
+		track->values[0].low = last.low;
+	else if (!track->n && last.low < track->low)
+		track->low = last.low;
+	if (track->n)
+		memcpy(values + at, track->values, track->n * sizeof(*values));
+	track->values = values;
+	track->n = (uint16_t)(at + track->n);
+	track->capacity = (uint16_t)room;
+	return true;
+}
+
 static void add(uint64_t *low, uint64_t *end, uint32_t from, uint32_t to, uint64_t value)
 {
 	for (uint32_t i = from; i < to && i < FA_TRACK_STEPS; i++) {

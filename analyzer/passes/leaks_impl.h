@@ -28,7 +28,7 @@ struct leak_freed {
 struct survivors {
 	uint32_t stack;
 	struct fa_cohorts cohorts[FA_GROWTH_SPANS]; /* without what was freed */
-	float births[LEAKS_STEPS];		    /* bytes by step of birth */
+	uint64_t births[LEAKS_STEPS];		    /* bytes by step of birth */
 	uint64_t blocks, bytes;
 	uint64_t doubtful_bytes;    /* of them: a loss may hold their free */
 	uint64_t variance;	    /* of them, in a sampled recording: fa_engine_error() */

@@ -138,7 +138,9 @@ static struct ft_error *count_live(struct threads *t, struct fa_engine *engine)
 		row->live_variance += live.variance;
 	}
 	for (size_t i = 0; i < t->n_rows; i++)
-		t->rows[i].track.live = t->rows[i].track.low = t->rows[i].live_bytes;
+		fa_track_begin(&t->rows[i].track, t->first_step, t->rows[i].live_bytes);
+	if (fa_engine_part_ns(engine) > fa_engine_from_ns(engine))
+		threads_arena_begin(t);
 	return NULL;
 }
 
@@ -158,6 +160,9 @@ static struct ft_error *threads_init(struct fa_pass *pass)
 		end_ns = fa_engine_to_ns(engine);
 	fa_life_init(&t->life, fa_engine_from_ns(engine), fa_engine_to_ns(engine), end_ns);
 	t->next_step_ns = fa_life_step_end(&t->life, 0);
+	while (fa_engine_part_ns(engine) > t->next_step_ns)
+		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
+	t->first_step = t->step;
 	t->row_of = calloc(t->n_threads, sizeof(*t->row_of));
 	t->rows = calloc(THREADS_ROWS, sizeof(*t->rows));
 	t->series = calloc(THREADS_ROWS * THREADS_SERIES, sizeof(*t->series));
@@ -335,6 +340,60 @@ static struct ft_error *survey(struct fa_pass *pass)
 	return NULL;
 }
 
+static void join_cohorts(struct fa_cohorts *to, const struct fa_cohorts *from)
+{
+	for (int window = 0; window < FA_TREND_COHORTS; window++) {
+		to->bytes[window] += from->bytes[window];
+		to->blocks[window] += from->blocks[window];
+	}
+	to->freed_bytes += from->freed_bytes;
+	to->freed_old_bytes += from->freed_old_bytes;
+}
+
+/* What is live now is known; what was done adds up. */
+static struct ft_error *join_row(struct threads *t, struct thread_row *row,
+				 const struct thread_row *before)
+{
+	row->allocated_bytes += before->allocated_bytes;
+	row->allocations += before->allocations;
+	row->allocated_variance += before->allocated_variance;
+	row->freed_by_others_bytes += before->freed_by_others_bytes;
+	row->freed_own_bytes += before->freed_own_bytes;
+	row->freed_bytes += before->freed_bytes;
+	row->survivor_blocks += before->survivor_blocks;
+	row->survivor_bytes += before->survivor_bytes;
+	for (int span = 0; span < FA_GROWTH_SPANS; span++)
+		join_cohorts(&row->cohorts[span], &before->cohorts[span]);
+	for (int step = 0; step < FA_TRACK_STEPS; step++)
+		row->births[step] += before->births[step];
+	return fa_track_join(&row->track, &before->track, &t->arena) ? NULL : &ft_enomem;
+}
+
+static struct ft_error *threads_join(struct fa_pass *pass, struct fa_pass *earlier)
+{
+	struct threads *t = fa_pass_state(pass);
+	const struct threads *before = fa_pass_state(earlier);
+	uint64_t pair, bytes, *sum;
+	size_t cursor = 0;
+
+	for (size_t i = 0; i < t->n_rows; i++) {
+		FT_TRY(join_row(t, &t->rows[i], &before->rows[i]));
+		memcpy(&t->series[i * THREADS_SERIES], &before->series[i * THREADS_SERIES],
+		       before->n_filled * sizeof(*t->series));
+	}
+	if (t->n_filled < before->n_filled)
+		t->n_filled = before->n_filled;
+	t->last_bytes = NULL;
+	while (ft_map_next(&before->foreign, &cursor, &pair, &bytes)) {
+		sum = ft_map_put(&t->foreign, pair, NULL);
+		if (!sum)
+			return &ft_enomem;
+		*sum += bytes;
+	}
+	t->surveyed |= before->surveyed;
+	return t->has_arenas ? threads_arena_join(t, before) : NULL;
+}
+
 /* ---- judge -------------------------------------------------------------------------------------
  */
 
@@ -467,6 +526,7 @@ const struct fa_pass_ops fa_pass_threads = {
 	.on_detail = threads_on_detail,
 	.on_tick = threads_on_tick,
 	.on_teardown = survey,
+	.join = threads_join,
 	.finish = threads_finish,
 	.emit = threads_emit,
 	.deinit = threads_deinit,

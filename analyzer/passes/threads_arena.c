@@ -20,10 +20,8 @@
 static const uint64_t piece_bytes = UINT64_C(64) << 20;
 static const uint64_t min_imbalance = UINT64_C(1) << 20;
 
-static struct thread_arena *arena_of(struct threads *t, const struct fa_block *block)
+static struct thread_arena *arena_at(struct threads *t, uint64_t base)
 {
-	uint64_t base =
-		block->flags & FT_EVENT_F_NON_MAIN ? block->address / piece_bytes * piece_bytes : 0;
 	bool created;
 
 	if (t->n_arenas && t->last_base == base)
@@ -48,7 +46,8 @@ static struct thread_arena *arena_of(struct threads *t, const struct fa_block *b
 			t->arenas_capacity = capacity;
 		}
 		*index = t->n_arenas;
-		t->arenas[t->n_arenas++] = (struct thread_arena){.base = base, .low = UINT64_MAX};
+		t->arenas[t->n_arenas] = (struct thread_arena){.base = base, .low = UINT64_MAX};
+		fa_track_begin(&t->arenas[t->n_arenas++].track, t->first_step, 0);
 	}
 	t->last_base = base;
 	t->last_arena = (size_t)*index;
@@ -63,7 +62,9 @@ static bool arena_add(struct threads *t, const struct fa_engine *engine,
 
 	if (block->flags & FT_EVENT_F_MMAPPED)
 		return true;
-	arena = arena_of(t, block);
+	arena = arena_at(t, block->flags & FT_EVENT_F_NON_MAIN
+				    ? block->address / piece_bytes * piece_bytes
+				    : 0);
 	if (!arena)
 		return false;
 	fa_engine_extent(engine, block, &start, &end);
@@ -86,6 +87,30 @@ struct ft_error *threads_arena_step(struct threads *t, const struct fa_engine *e
 		return &ft_enomem;
 	if (step->born && !arena_add(t, engine, step->born, true))
 		return &ft_enomem;
+	return NULL;
+}
+
+void threads_arena_begin(struct threads *t)
+{
+	for (size_t i = 0; i < t->n_arenas; i++)
+		fa_track_begin(&t->arenas[i].track, t->first_step, t->arenas[i].live_bytes);
+}
+
+struct ft_error *threads_arena_join(struct threads *t, const struct threads *before)
+{
+	for (size_t i = 0; i < before->n_arenas; i++) {
+		const struct thread_arena *earlier = &before->arenas[i];
+		struct thread_arena *arena = arena_at(t, earlier->base);
+
+		if (!arena || !fa_track_join(&arena->track, &earlier->track, &t->arena))
+			return &ft_enomem;
+		if (earlier->low < arena->low)
+			arena->low = earlier->low;
+		if (earlier->high > arena->high)
+			arena->high = earlier->high;
+		if (earlier->peak_bytes > arena->peak_bytes)
+			arena->peak_bytes = earlier->peak_bytes;
+	}
 	return NULL;
 }
 

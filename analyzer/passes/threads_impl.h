@@ -38,7 +38,7 @@ struct thread_row {
 	uint64_t freed_bytes;	  /* of anybody's */
 	struct fa_track track;
 	struct fa_cohorts cohorts[FA_GROWTH_SPANS];
-	float births[FA_TRACK_STEPS];
+	uint64_t births[FA_TRACK_STEPS];
 	uint64_t survivor_blocks, survivor_bytes; /* at the end of the working life */
 	struct fa_growth growth;
 };
@@ -67,7 +67,7 @@ struct threads {
 	uint64_t last_pair, *last_bytes; /* the latest entry of `foreign`: pairs come in runs */
 	bool estimated, surveyed;
 	struct fa_life life;
-	uint32_t step;
+	uint32_t step, first_step; /* now; where its events begin */
 	uint64_t next_step_ns;
 
 	bool has_arenas;
@@ -85,6 +85,9 @@ struct threads {
 /* threads_arena.c */
 struct ft_error *threads_arena_step(struct threads *t, const struct fa_engine *engine,
 				    const struct fa_step *step);
+/* What lives is there already, and did not come now. */
+void threads_arena_begin(struct threads *t);
+struct ft_error *threads_arena_join(struct threads *t, const struct threads *before);
 struct ft_error *threads_arena_finish(struct threads *t, struct fa_engine *engine);
 void threads_arena_emit(const struct threads *t, struct fa_json *json);
 
