@@ -107,7 +107,7 @@ static void step(struct heap *h, unsigned i)
 /* Keyframes come with commits. */
 static void commit(struct scene *s, unsigned i)
 {
-	if (i % 150 == 0)
+	if (i % 400 == 0)
 		ck_assert_ptr_null(ft_writer_commit(s->writer, true));
 }
 
