@@ -144,13 +144,12 @@ void fa_aside_destroy(struct fa_aside *aside)
 /* ---- use ---------------------------------------------------------------------------------------
  */
 
-struct ft_error *fa_aside_flush(struct fa_aside *aside)
+/* Run what the buffer has, or hand it over. */
+static struct ft_error *hand_over(struct fa_aside *aside)
 {
 	struct fa_aside_buffer *buffer = &aside->at_hand;
 	struct ft_error *error;
 
-	if (aside->may_thread && buffer->n == buffer->room)
-		start(aside);
 	if (!aside->threaded) {
 		error = aside->function(aside->ctx, buffer->items, buffer->n);
 		buffer->n = 0;
@@ -169,9 +168,16 @@ struct ft_error *fa_aside_flush(struct fa_aside *aside)
 	return error;
 }
 
+struct ft_error *fa_aside_flush(struct fa_aside *aside)
+{
+	if (aside->may_thread)
+		start(aside);
+	return hand_over(aside);
+}
+
 struct ft_error *fa_aside_finish(struct fa_aside *aside)
 {
-	struct ft_error *error = fa_aside_flush(aside);
+	struct ft_error *error = hand_over(aside);
 
 	join(aside);
 	if (!error) {

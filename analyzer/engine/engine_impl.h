@@ -44,6 +44,20 @@ struct site_errors {
 	uint64_t samples;
 };
 
+/* Steps that passes are told of together: a pass that has its state, its code and its branches at
+ * hand does so many in the time of a few. Each event makes two at most. */
+enum { ENGINE_GROUP = 64, ENGINE_STEPS = 2 * ENGINE_GROUP };
+
+struct engine_steps {
+	size_t n, n_births, n_deaths;
+	struct fa_step all[ENGINE_STEPS];
+	const struct fa_step *births[ENGINE_STEPS + 1], *deaths[ENGINE_STEPS + 1];
+	struct {
+		struct fa_block born, died;
+		struct fa_place born_at, died_at;
+	} copies[ENGINE_STEPS]; /* what the steps lead to */
+};
+
 struct fa_names;
 struct fa_suppressed;
 
@@ -83,11 +97,10 @@ struct fa_engine {
 
 	const char *allocator; /* the reader's or static */
 	bool is_glibc;
-	struct fa_layout *layout;  /* owned; NULL: no pass needs it */
-	struct fa_batch batch;	   /* of its changes */
-	bool needs_places;	   /* a pass does */
-	struct fa_place places[2]; /* of the step at hand: died, born */
-	bool has_layout;	   /* kept up to date: from the begin of the window on */
+	struct fa_layout *layout; /* owned; NULL: no pass needs it */
+	struct fa_batch batch;	  /* of its changes */
+	bool needs_places;	  /* a pass does */
+	bool has_layout;	  /* kept up to date: from the begin of the window on */
 
 	/* parts.c: what of the replay is this engine's. */
 	bool is_later_part;  /* it begins with a keyframe, in the middle of the window, */
@@ -107,9 +120,10 @@ struct fa_engine {
 	const struct fa_pass_ops *refused[ENGINE_MAX_PASSES]; /* added, but they can't be run */
 	size_t n_refused;
 	char refusal[256]; /* why; "": they can */
-	/* Those with on_step, in order: the inner loop walks nothing else. */
+	/* Those with on_steps, in order: the inner loop walks nothing else. */
 	struct fa_pass *steppers[ENGINE_MAX_PASSES];
 	size_t n_steppers;
+	struct engine_steps steps; /* that they are not told of yet */
 
 	struct fa_finding findings[ENGINE_MAX_FINDINGS]; /* sorted, worst first */
 	size_t n_findings;

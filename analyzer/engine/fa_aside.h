@@ -48,6 +48,24 @@ static inline struct ft_error *fa_aside_add(struct fa_aside *aside, const void *
 	return NULL;
 }
 
+/* Room for `n` items, far fewer than a buffer has, at *ret: of those that were written there,
+ * fa_aside_took() says how many count. */
+static inline struct ft_error *fa_aside_reserve(struct fa_aside *aside, size_t n, size_t size,
+						void **ret)
+{
+	struct fa_aside_buffer *buffer = (struct fa_aside_buffer *)(void *)aside;
+
+	if (__builtin_expect(buffer->room - buffer->n < n, 0))
+		FT_TRY(fa_aside_flush(aside));
+	*ret = buffer->items + buffer->n * size;
+	return NULL;
+}
+
+static inline void fa_aside_took(struct fa_aside *aside, size_t n)
+{
+	((struct fa_aside_buffer *)(void *)aside)->n += n;
+}
+
 /* All items were run; what the function made of them may be looked at, and none follow. */
 struct ft_error *fa_aside_finish(struct fa_aside *aside);
 

@@ -7,7 +7,7 @@
  * what its own answer needs. Adding an analysis is adding a file with one `const struct fa_pass_ops
  * fa_pass_NAME` and the word NAME to the list in analyzer/passes/meson.build.
  *
- *	init -> ((on_tick | on_alarm)* on_teardown? on_step)* -> (on_tick | on_alarm)*
+ *	init -> ((on_tick | on_alarm)* on_teardown? on_steps)* -> (on_tick | on_alarm)*
  *	     -> finish -> emit -> deinit
  *
  * All in one thread; before each event come the ticks and alarms that are due, in order of time,
@@ -73,8 +73,8 @@ static inline bool fa_block_is_object(const struct fa_block *block)
 
 /*
  * One event, resolved. A realloc has both `died` (the block as it was) and `born` (as it is now):
- * never a moment without it. The live heap (totals in fa_engine.h) is as it is after the step;
- * `died` is outside of it, and valid during the call.
+ * never a moment without it. What the pointers lead to is valid during the call: copies, as later
+ * steps of the same call may have changed the heap since.
  */
 struct fa_step {
 	const struct ft_event *event;
@@ -86,10 +86,22 @@ struct fa_step {
 	/* Of both: a number that no other block has while it lives, for what a pass keeps of each
 	 * block. Numbers are used again, and below the most blocks that ever lived. */
 	uint32_t born_number, died_number;
-	bool unknown_free; /* a free or realloc of an address that was not live */
+	uint64_t live_bytes, n_allocs; /* fa_totals after the step */
+	bool unknown_free; /* a free or realloc of an address that was not live; the last of its
+			    * call: the heap is as it is after it */
 	bool overlap;	   /* `born` took the place of a live block whose free was not seen;
 			    * the engine reports that block as `died` in a step of its own first */
 	bool new_peak;	   /* live_bytes is now higher than ever before */
+};
+
+/* Some of them, in order. Those with a birth and those with a death apart, too: a pass to which
+ * their order among each other is nothing asks of no step which of both it is, which a processor
+ * can't foresee. */
+struct fa_steps {
+	const struct fa_step *all;
+	const struct fa_step *const *births; /* those with `born` */
+	const struct fa_step *const *deaths; /* those with `died` */
+	size_t n, n_births, n_deaths;
 };
 
 /* An interval of which there are no events any more. Totals and sites are as they are at its end.
@@ -115,10 +127,13 @@ struct fa_pass_ops {
 
 	/* Before the first event of the window. May be NULL, as may all but emit. */
 	struct ft_error *(*init)(struct fa_pass *pass);
-	/* Every event, in order. */
-	struct ft_error *(*on_step)(struct fa_pass *pass, const struct fa_step *step);
 	/*
-	 * In place of the steps of a rolled-up interval. A pass with on_step and without on_span
+	 * Every event, in order, some at a time: what one pass does is done for all of them before
+	 * the next pass has its turn. Heap, totals and sites are then as they are after the last.
+	 */
+	struct ft_error *(*on_steps)(struct fa_pass *pass, const struct fa_steps *steps);
+	/*
+	 * In place of the steps of a rolled-up interval. A pass with on_steps and without on_span
 	 * begins where events do (fa_engine_detail_ns()): its init is called there, with the heap
 	 * as it was, and no tick before. One with both begins with the window, with an empty heap
 	 * (fa_engine_thread_live()); on_detail tells it that the events follow and the heap is
@@ -139,7 +154,7 @@ struct fa_pass_ops {
 	/*
 	 * `earlier` is the same pass as it was when the part right before this one's had ended:
 	 * become what one pass would be that has seen both. May take what `earlier` owns. Both
-	 * engines still have the totals and accounts of their own part. A pass with on_step,
+	 * engines still have the totals and accounts of their own part. A pass with on_steps,
 	 * on_tick or on_teardown and without this is replayed in one go, and all others with it.
 	 */
 	struct ft_error *(*join)(struct fa_pass *pass, struct fa_pass *earlier);
@@ -152,10 +167,22 @@ struct fa_pass_ops {
 };
 
 /* Call on_alarm at this time, once; UINT64_MAX: never. It takes the place of the one before it.
- * Allowed wherever a pass is called, but in on_step. */
+ * Allowed wherever a pass is called, but in on_steps. */
 void fa_pass_alarm(struct fa_pass *pass, uint64_t time_ns);
 
-void *fa_pass_state(const struct fa_pass *pass);
-struct fa_engine *fa_pass_engine(const struct fa_pass *pass);
+/* Both never change: a loop asks once. */
+__attribute__((const)) void *fa_pass_state(const struct fa_pass *pass);
+__attribute__((const)) struct fa_engine *fa_pass_engine(const struct fa_pass *pass);
+
+/* NAME_on_steps of a pass that looks at one step after the other, with NAME_on_step. */
+#define FA_ON_STEPS(name)                                                     \
+	static struct ft_error *name##_on_steps(struct fa_pass *pass,         \
+						const struct fa_steps *steps) \
+	{                                                                     \
+		for (size_t i = 0; i < steps->n; i++)                         \
+			FT_TRY(name##_on_step(pass, &steps->all[i]));         \
+		return NULL;                                                  \
+	}                                                                     \
+	_Static_assert(true, "a semicolon follows")
 
 #endif

@@ -14,7 +14,7 @@
 #include "ft_cleanup.h"
 
 /* Events whose memory is asked for together, and how many such groups ahead. */
-enum { GROUP = 64, AHEAD = 2 };
+enum { GROUP = ENGINE_GROUP, AHEAD = 2 };
 
 /* ---- sites -------------------------------------------------------------------------------------
  */
@@ -151,34 +151,80 @@ static void account_temporary(struct fa_engine *engine, const struct fa_block *b
 /* ---- steps -------------------------------------------------------------------------------------
  */
 
-/* Where the block lies, which the layout is told of when somebody asks: one goes before another
- * comes. */
-static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step)
+/* Tell the passes of the steps so far. */
+static struct ft_error *tell(struct fa_engine *engine)
 {
-	const struct fa_block *died = step->died;
-	struct fa_place *places = engine->places;
+	struct engine_steps *steps = &engine->steps;
+	const struct fa_steps told = {.all = steps->all,
+				      .births = steps->births,
+				      .deaths = steps->deaths,
+				      .n = steps->n,
+				      .n_births = steps->n_births,
+				      .n_deaths = steps->n_deaths};
+
+	steps->n = steps->n_births = steps->n_deaths = 0;
+	for (size_t i = 0; told.n && i < engine->n_steppers; i++)
+		FT_TRY(engine->steppers[i]->ops->on_steps(engine->steppers[i], &told));
+	return NULL;
+}
+
+/* Where its blocks lie, which the layout is told of when somebody asks: one goes before another
+ * comes. */
+static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step,
+				struct fa_place *died_at, struct fa_place *born_at)
+{
+	const struct fa_block *died = step->died, *born = step->born;
 
 	if (died && !fa_block_is_object(died)) {
-		places[0] = block_place(engine->is_glibc, died);
-		step->died_at = &places[0];
+		*died_at = block_place(engine->is_glibc, died);
+		step->died_at = died_at;
 		if (engine->has_layout)
-			FT_TRY(fa_batch_died(&engine->batch, &places[0], died->address, died->stack,
+			FT_TRY(fa_batch_died(&engine->batch, died_at, died->address, died->stack,
 					     step->died_number, died->slot));
 	}
-	if (step->born && !fa_block_is_object(step->born)) {
-		struct fa_block *born = heap_block(&engine->heap, step->born_number);
-
-		places[1] = block_place(engine->is_glibc, born);
-		step->born_at = &places[1];
-		if (!engine->has_layout)
-			return NULL;
-		return fa_batch_born(&engine->batch, &places[1], born->address, born->stack,
-				     step->born_number, &born->slot);
+	if (born && !fa_block_is_object(born)) {
+		*born_at = block_place(engine->is_glibc, born);
+		step->born_at = born_at;
+		if (engine->has_layout)
+			FT_TRY(fa_batch_born(&engine->batch, born_at, born->address, born->stack,
+					     step->born_number,
+					     &heap_block(&engine->heap, step->born_number)->slot));
 	}
 	return NULL;
 }
 
-static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
+/* The next step, in its place; there is room for those of a group of events. */
+static inline struct fa_step *new_step(struct fa_engine *engine, const struct ft_event *event)
+{
+	struct fa_step *step = &engine->steps.all[engine->steps.n];
+
+	*step = (struct fa_step){.event = event};
+	return step;
+}
+
+/* new_step(), whose blocks are at hand, is to be told: copies of them are. */
+static struct ft_error *add_step(struct fa_engine *engine, struct fa_step *step)
+{
+	struct engine_steps *steps = &engine->steps;
+	size_t i = steps->n++;
+
+	steps->births[steps->n_births] = steps->deaths[steps->n_deaths] = step;
+	if (step->died) {
+		steps->copies[i].died = *step->died;
+		step->died = &steps->copies[i].died;
+		steps->n_deaths++;
+	}
+	if (step->born) {
+		steps->copies[i].born = *step->born;
+		step->born = &steps->copies[i].born;
+		steps->n_births++;
+	}
+	if (engine->needs_places)
+		FT_TRY(lay_out(engine, step, &steps->copies[i].died_at, &steps->copies[i].born_at));
+	return step->unknown_free ? tell(engine) : NULL;
+}
+
+static inline struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 {
 	struct fa_totals *totals = &engine->totals;
 
@@ -190,11 +236,9 @@ static struct ft_error *dispatch(struct fa_engine *engine, struct fa_step *step)
 		step->new_peak = true;
 		engine->epoch++;
 	}
-	if (engine->needs_places)
-		FT_TRY(lay_out(engine, step));
-	for (size_t i = 0; i < engine->n_steppers; i++)
-		FT_TRY(engine->steppers[i]->ops->on_step(engine->steppers[i], step));
-	return NULL;
+	step->live_bytes = totals->live_bytes;
+	step->n_allocs = totals->n_allocs;
+	return engine->n_steppers || engine->has_layout ? add_step(engine, step) : NULL;
 }
 
 /* Ids that the recording's tables do not know become 0, "none": passes index arrays with them. */
@@ -238,56 +282,60 @@ static struct ft_error *evict(struct fa_engine *engine, const struct ft_event *e
 {
 	uint32_t number = engine->resolution->evicted[engine->n_evicted++];
 	const struct fa_block *died = fa_heap_die(&engine->heap, number - 1);
+	struct fa_step *step = new_step(engine, event);
 
 	engine->totals.n_overlaps++;
 	account_died(engine, died);
-	FT_TRY(dispatch(engine, &(struct fa_step){
-					.event = event, .died = died, .died_number = number - 1}));
+	step->died = died;
+	step->died_number = number - 1;
+	FT_TRY(dispatch(engine, step));
 	fa_heap_release(&engine->heap);
 	return NULL;
 }
 
-/* The event's new block, empty but for its address. */
-static struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event,
-			       uint32_t born, bool *overlap, struct fa_block **ret)
+/* The event's new block, empty but for its address, in the step *ret. */
+static inline struct ft_error *insert(struct fa_engine *engine, const struct ft_event *event,
+				      uint32_t born, struct fa_block **block, struct fa_step **ret)
 {
-	*overlap = born & FA_EVICTS;
-	if (__builtin_expect(*overlap, 0))
+	if (__builtin_expect(born & FA_EVICTS, 0))
 		FT_TRY(evict(engine, event));
-	*ret = fa_heap_born(&engine->heap, (born & ~FA_EVICTS) - 1, event->address);
-	return *ret ? NULL : &ft_enomem;
+	*ret = new_step(engine, event);
+	(*ret)->born_number = (born & ~FA_EVICTS) - 1;
+	(*ret)->overlap = born & FA_EVICTS;
+	(*ret)->born = *block = fa_heap_born(&engine->heap, (*ret)->born_number, event->address);
+	return *block ? NULL : &ft_enomem;
 }
 
-static struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event,
-				     uint32_t born)
+static inline struct ft_error *replay_alloc(struct fa_engine *engine, const struct ft_event *event,
+					    uint32_t born)
 {
-	struct fa_step step = {.event = event, .born_number = (born & ~FA_EVICTS) - 1};
 	struct fa_block *block;
+	struct fa_step *step;
 
-	FT_TRY(insert(engine, event, born, &step.overlap, &block));
+	FT_TRY(insert(engine, event, born, &block, &step));
 	block_fill(engine, block, event);
 	block->born_ns = event->time_ns;
 	block->born_seq = event->seq;
 	block_weigh(engine, block);
 	account_born(engine, block);
-	step.born = block;
-	return dispatch(engine, &step);
+	return dispatch(engine, step);
 }
 
-static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event,
-				    uint32_t died)
+static inline struct ft_error *replay_free(struct fa_engine *engine, const struct ft_event *event,
+					   uint32_t died)
 {
-	struct fa_step step = {.event = event, .died_number = died - 1};
+	struct fa_step *step = new_step(engine, event);
 
 	if (__builtin_expect(died != 0, 1)) {
-		step.died = fa_heap_die(&engine->heap, died - 1);
-		account_died(engine, step.died);
-		account_temporary(engine, step.died, event->thread);
+		step->died = fa_heap_die(&engine->heap, died - 1);
+		step->died_number = died - 1;
+		account_died(engine, step->died);
+		account_temporary(engine, step->died, event->thread);
 	} else {
 		engine->totals.n_unknown_frees++;
-		step.unknown_free = true;
+		step->unknown_free = true;
 	}
-	FT_TRY(dispatch(engine, &step));
+	FT_TRY(dispatch(engine, step));
 	fa_heap_release(&engine->heap);
 	return NULL;
 }
@@ -295,43 +343,42 @@ static struct ft_error *replay_free(struct fa_engine *engine, const struct ft_ev
 static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft_event *event,
 				       const struct fa_resolved *resolved)
 {
-	struct fa_step step = {.event = event,
-			       .born_number = (resolved->born & ~FA_EVICTS) - 1,
-			       .died_number = resolved->died - 1};
 	/* Without one the new block is born now. */
 	struct fa_block died = {.born_ns = event->time_ns, .born_seq = event->seq}, *block;
+	struct fa_step *step;
 
 	if (resolved->died) {
 		/* A copy: its memory is that of the new one, as a rule. */
 		died = *fa_heap_die(&engine->heap, resolved->died - 1);
-		step.died = &died;
 		fa_heap_release(&engine->heap);
 	} else {
 		/* Of memory that is no block there is nothing to say. */
 		if (!resolved->born)
 			return NULL;
 		engine->totals.n_unknown_frees++;
-		step.unknown_free = true;
 	}
 
 	/* The old block is out of the heap but still in the totals, so that a pass which is told
 	 * of an overlap sees it as live, as it is. */
-	FT_TRY(insert(engine, event, resolved->born, &step.overlap, &block));
+	FT_TRY(insert(engine, event, resolved->born, &block, &step));
+	step->unknown_free = !resolved->died;
 	block_fill(engine, block, event);
 	block->born_ns = died.born_ns;
 	block->born_seq = died.born_seq;
-	if (step.died && event->api == FT_API_POOL_BACKING) {
+	if (resolved->died) {
+		step->died = &died;
+		step->died_number = resolved->died - 1;
 		/* It is where and what it was. */
-		block->size = died.size;
-		block->usable = died.usable;
-		block->flags = died.flags;
+		if (event->api == FT_API_POOL_BACKING) {
+			block->size = died.size;
+			block->usable = died.usable;
+			block->flags = died.flags;
+		}
+		account_died(engine, &died);
 	}
 	block_weigh(engine, block);
-	if (step.died)
-		account_died(engine, &died);
 	account_born(engine, block);
-	step.born = block;
-	return dispatch(engine, &step);
+	return dispatch(engine, step);
 }
 
 /* ---- the loop ----------------------------------------------------------------------------------
@@ -500,7 +547,7 @@ static struct ft_error *init_passes(struct fa_engine *engine, enum engine_stretc
 	engine->due_ns = 0; /* they may set alarms */
 	for (size_t i = 0; i < engine->n_passes; i++) {
 		struct fa_pass *pass = &engine->passes[i];
-		bool detail = pass->ops->on_step && !pass->ops->on_span;
+		bool detail = pass->ops->on_steps && !pass->ops->on_span;
 
 		if (!(stretch & (detail ? ENGINE_DETAIL : ENGINE_WHOLE)))
 			continue;
@@ -511,7 +558,7 @@ static struct ft_error *init_passes(struct fa_engine *engine, enum engine_stretc
 	if (!(stretch & ENGINE_DETAIL))
 		return NULL;
 	for (size_t i = 0; i < engine->n_passes; i++)
-		if (engine->passes[i].ops->on_step)
+		if (engine->passes[i].ops->on_steps)
 			engine->steppers[engine->n_steppers++] = &engine->passes[i];
 	return NULL;
 }
@@ -644,6 +691,7 @@ static struct ft_error *replay_chunk(struct fa_engine *engine, struct fa_feed *f
 			for (; i < end; i++)
 				FT_TRY(replay_event(engine, &events[i],
 						    &engine->resolution->events[i]));
+			FT_TRY(tell(engine));
 		}
 	}
 	return NULL;

@@ -102,16 +102,30 @@ static inline struct ft_error *tell(struct buddy *b, struct buddy_item item)
 	return fa_aside_add(b->aside, &item, sizeof(item));
 }
 
-static struct ft_error *tell_born(struct buddy *b, uint32_t number, const struct fa_block *block,
-				  uint64_t seq, uint64_t time_ns)
+static inline struct buddy_item item_of(uint32_t number, const struct fa_block *block, bool born)
 {
-	/* When it came is asked only of one that fails. */
+	return (struct buddy_item){
+		.kind = born ? ITEM_BORN : ITEM_DIED, .number = number, .value = block->size};
+}
+
+/* When a birth came is asked only of one that fails; how many items were written. */
+static size_t write_birth_time(struct buddy_item *items, uint64_t seq, uint64_t time_ns)
+{
+	items[0] = (struct buddy_item){.kind = ITEM_SEQ, .value = seq};
+	items[1] = (struct buddy_item){.kind = ITEM_TIME, .value = time_ns};
+	return 2;
+}
+
+static struct ft_error *tell_live(struct buddy *b, uint32_t number, const struct fa_block *block)
+{
+	struct buddy_item items[2];
+
 	if (b->arena.options.fixed) {
-		FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_SEQ, .value = seq}));
-		FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_TIME, .value = time_ns}));
+		write_birth_time(items, block->born_seq, block->born_ns);
+		FT_TRY(tell(b, items[0]));
+		FT_TRY(tell(b, items[1]));
 	}
-	return tell(b,
-		    (struct buddy_item){.kind = ITEM_BORN, .number = number, .value = block->size});
+	return tell(b, item_of(number, block, true));
 }
 
 static struct ft_error *buddy_init(struct fa_pass *pass)
@@ -137,22 +151,36 @@ static struct ft_error *buddy_init(struct fa_pass *pass)
 	if (!b->time_ns || !b->requested || !b->rounded || !b->held || !b->orders || !b->score)
 		return &ft_enomem;
 	while (fa_engine_next_laid(engine, &cursor, &block))
-		FT_TRY(tell_born(b, (uint32_t)(cursor - 1), block, block->born_seq,
-				 block->born_ns));
+		FT_TRY(tell_live(b, (uint32_t)(cursor - 1), block));
 	return NULL;
 }
 
-static struct ft_error *buddy_on_step(struct fa_pass *pass, const struct fa_step *step)
+/* Without a branch on whether a block was born or died, which can't be foreseen. */
+static struct ft_error *buddy_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
 {
 	struct buddy *b = fa_pass_state(pass);
+	bool fixed = b->arena.options.fixed;
+	struct buddy_item *items;
+	void *room;
+	size_t n = 0;
 
-	if (step->died_at)
-		FT_TRY(tell(b, (struct buddy_item){.kind = ITEM_DIED,
-						   .number = step->died_number,
-						   .value = step->died->size}));
-	return step->born_at ? tell_born(b, step->born_number, step->born, step->event->seq,
-					 step->event->time_ns)
-			     : NULL;
+	FT_TRY(fa_aside_reserve(b->aside, 4 * steps->n, sizeof(*items), &room));
+	items = room;
+	for (size_t i = 0; i < steps->n; i++) {
+		const struct fa_step *step = &steps->all[i];
+		bool born = step->born_at, died = step->died_at;
+
+		if (__builtin_expect(!born && !died, 0))
+			continue;
+		if (__builtin_expect(born && died, 0))
+			items[n++] = item_of(step->died_number, step->died, false);
+		if (__builtin_expect(fixed, 0) && born)
+			n += write_birth_time(items + n, step->event->seq, step->event->time_ns);
+		items[n++] = item_of(born ? step->born_number : step->died_number,
+				     born ? step->born : step->died, born);
+	}
+	fa_aside_took(b->aside, n);
+	return NULL;
 }
 
 static struct ft_error *buddy_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
@@ -316,7 +344,7 @@ const struct fa_pass_ops fa_pass_buddy = {
 	.needs_all_blocks = true,
 	.needs_layout = true,
 	.init = buddy_init,
-	.on_step = buddy_on_step,
+	.on_steps = buddy_on_steps,
 	.on_tick = buddy_on_tick,
 	.on_teardown = buddy_on_teardown,
 	.finish = buddy_finish,

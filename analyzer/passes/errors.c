@@ -224,21 +224,30 @@ static void on_unknown(struct errors *e, const struct fa_engine *engine,
 	}
 }
 
-static struct ft_error *errors_on_step(struct fa_pass *pass, const struct fa_step *step)
+static inline struct ft_error *check_death(struct errors *e, const struct fa_step *step)
 {
-	struct errors *e = fa_pass_state(pass);
 	const struct ft_event *event = step->event;
 
-	if (step->born) {
-		uint64_t bit, *word = seen_word(e, step->born->address, &bit);
+	if (event->kind != FT_EVENT_ALLOC && !(event->flags & FT_EVENT_F_IMPLIED) &&
+	    ft_api_mismatch(step->died->api, event->api))
+		return add_mismatch(e, event, step->died);
+	return NULL;
+}
+
+static struct ft_error *errors_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
+{
+	struct errors *e = fa_pass_state(pass);
+
+	for (size_t i = 0; i < steps->n_births; i++) {
+		uint64_t bit, *word = seen_word(e, steps->births[i]->born->address, &bit);
 
 		*word |= bit;
 	}
-	if (step->died && event->kind != FT_EVENT_ALLOC && !(event->flags & FT_EVENT_F_IMPLIED) &&
-	    ft_api_mismatch(step->died->api, event->api))
-		return add_mismatch(e, event, step->died);
-	if (step->unknown_free)
-		on_unknown(e, fa_pass_engine(pass), event);
+	for (size_t i = 0; i < steps->n_deaths; i++)
+		FT_TRY(check_death(e, steps->deaths[i]));
+	/* No other is. */
+	if (steps->all[steps->n - 1].unknown_free)
+		on_unknown(e, fa_pass_engine(pass), steps->all[steps->n - 1].event);
 	return NULL;
 }
 
@@ -706,7 +715,7 @@ const struct fa_pass_ops fa_pass_errors = {
 	.summary = "double, interior, invalid and mismatched frees, and wrong sizes",
 	.state_size = sizeof(struct errors),
 	.init = errors_init,
-	.on_step = errors_on_step,
+	.on_steps = errors_on_steps,
 	.finish = errors_finish,
 	.emit = errors_emit,
 	.deinit = errors_deinit,

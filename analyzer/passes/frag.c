@@ -192,7 +192,7 @@ static struct ft_error *glibc_died(struct frag *frag, const struct fa_engine *en
 	return NULL;
 }
 
-static struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step *step)
+static inline struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct frag *frag = fa_pass_state(pass);
 	const struct fa_place *place = step->died_at;
@@ -217,6 +217,8 @@ static struct ft_error *frag_on_step(struct fa_pass *pass, const struct fa_step 
 		useful_close(frag);
 	return NULL;
 }
+
+FA_ON_STEPS(frag);
 
 /* A sample is due. */
 static struct ft_error *frag_on_alarm(struct fa_pass *pass, uint64_t time_ns)
@@ -489,7 +491,7 @@ const struct fa_pass_ops fa_pass_frag = {
 	.needs_all_blocks = true,
 	.needs_layout = true,
 	.init = frag_init,
-	.on_step = frag_on_step,
+	.on_steps = frag_on_steps,
 	.on_tick = frag_on_tick,
 	.on_alarm = frag_on_alarm,
 	.on_teardown = frag_on_teardown,

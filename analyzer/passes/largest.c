@@ -11,26 +11,28 @@
 #include "fa_engine.h"
 #include "fragtrace/rollup.h"
 
-static struct ft_error *largest_on_step(struct fa_pass *pass, const struct fa_step *step)
+static struct ft_error *largest_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
 {
-	const struct fa_block *born = step->born;
-
-	if (!born)
-		return NULL;
-
 	struct ft_largest *largest = fa_pass_state(pass);
-	uint64_t old_size = step->died ? step->died->size : 0;
 
-	if (__builtin_expect(!ft_largest_wants(largest, born->size), 1))
-		return NULL;
-	if (born->size > old_size)
-		ft_largest_add(largest, &(struct ft_birth){.seq = step->event->seq,
-							   .time_ns = step->event->time_ns,
-							   .size = born->size,
-							   .old_size = old_size,
-							   .stack = born->stack,
-							   .thread = born->thread,
-							   .api = born->api});
+	for (size_t i = 0; i < steps->n_births; i++) {
+		const struct fa_step *step = steps->births[i];
+		const struct fa_block *born = step->born;
+
+		if (__builtin_expect(!ft_largest_wants(largest, born->size), 1))
+			continue;
+
+		uint64_t old_size = step->died ? step->died->size : 0;
+
+		if (born->size > old_size)
+			ft_largest_add(largest, &(struct ft_birth){.seq = step->event->seq,
+								   .time_ns = step->event->time_ns,
+								   .size = born->size,
+								   .old_size = old_size,
+								   .stack = born->stack,
+								   .thread = born->thread,
+								   .api = born->api});
+	}
 	return NULL;
 }
 
@@ -85,7 +87,7 @@ const struct fa_pass_ops fa_pass_largest = {
 	.name = "largest",
 	.summary = "the largest single allocations",
 	.state_size = sizeof(struct ft_largest),
-	.on_step = largest_on_step,
+	.on_steps = largest_on_steps,
 	.on_span = largest_on_span,
 	.emit = largest_emit,
 };

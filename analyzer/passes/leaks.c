@@ -183,32 +183,47 @@ static void count_freed(struct leaks *l, uint32_t stack, uint64_t born_ns, uint6
 	}
 }
 
-static struct ft_error *leaks_on_step(struct fa_pass *pass, const struct fa_step *step)
+/* A realloc: its block may come to another stack. */
+static bool track_moved(struct leaks *l, const struct fa_block *died, const struct fa_block *born)
+{
+	if (born->stack == died->stack)
+		return fa_track_add(&l->tracks[born->stack], l->step, born->bytes - died->bytes,
+				    &l->arena);
+	return fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes, &l->arena) &
+	       fa_track_add(&l->tracks[born->stack], l->step, born->bytes, &l->arena);
+}
+
+static inline bool track_step(struct leaks *l, const struct fa_step *step)
+{
+	const struct fa_block *born = step->born, *died = step->died;
+	const struct fa_block *block = born ? born : died;
+	uint64_t sign = born ? 0 : UINT64_MAX; /* no branch: which it is can't be foreseen */
+	bool ok;
+
+	if (__builtin_expect(step->event->time_ns > l->next_step_ns, 0))
+		next_step(l, step->event->time_ns, step->n_allocs);
+	ok = fa_track_add(&l->heap, l->step, step->live_bytes - l->heap.live, &l->arena);
+	if (__builtin_expect((born && died) || !block, 0))
+		return block ? ok & track_moved(l, died, born) : ok;
+	return ok & fa_track_add(&l->tracks[block->stack], l->step, (block->bytes ^ sign) - sign,
+				 &l->arena);
+}
+
+static struct ft_error *leaks_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
 {
 	struct leaks *l = fa_pass_state(pass);
-	const struct fa_block *born = step->born, *died = step->died;
-	uint64_t time_ns = step->event->time_ns;
-	bool ok = true;
 
-	if (__builtin_expect(time_ns > l->next_step_ns, 0))
-		next_step(l, time_ns, l->totals->n_allocs);
-	ok &= fa_track_add(&l->heap, l->step, l->totals->live_bytes - l->heap.live, &l->arena);
-	if (died && born) {
-		if (born->stack != died->stack)
-			ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes,
-					   &l->arena);
-		ok &= fa_track_add(&l->tracks[born->stack], l->step,
-				   born->stack == died->stack ? born->bytes - died->bytes
-							      : born->bytes,
-				   &l->arena);
-	} else if (died) {
-		ok &= fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes, &l->arena);
-		if (time_ns - died->born_ns >= l->life.min_freed_age_ns)
+	for (size_t i = 0; i < steps->n; i++)
+		if (!track_step(l, &steps->all[i]))
+			return &ft_enomem;
+	for (size_t i = 0; i < steps->n_deaths; i++) {
+		const struct fa_block *died = steps->deaths[i]->died;
+		uint64_t time_ns = steps->deaths[i]->event->time_ns;
+
+		if (time_ns - died->born_ns >= l->life.min_freed_age_ns && !steps->deaths[i]->born)
 			count_freed(l, died->stack, died->born_ns, time_ns, died->bytes);
-	} else if (born) {
-		ok &= fa_track_add(&l->tracks[born->stack], l->step, born->bytes, &l->arena);
 	}
-	return ok ? NULL : &ft_enomem;
+	return NULL;
 }
 
 /* First to the lowest value, then to that at the end. */
@@ -394,7 +409,7 @@ const struct fa_pass_ops fa_pass_leaks = {
 	.summary = "what is still live, by call stack, and which of it grows",
 	.state_size = sizeof(struct leaks),
 	.init = leaks_init,
-	.on_step = leaks_on_step,
+	.on_steps = leaks_on_steps,
 	.on_span = leaks_on_span,
 	.on_teardown = survey,
 	.join = leaks_join,

@@ -75,18 +75,9 @@ static struct site_lives *site_of(struct lifetimes *l, uint32_t stack)
 	return site;
 }
 
-static struct ft_error *lifetimes_on_step(struct fa_pass *pass, const struct fa_step *step)
+static struct ft_error *count_freed(struct lifetimes *l, const struct fa_step *step)
 {
-	struct lifetimes *l = fa_pass_state(pass);
 	const struct fa_block *died = step->died;
-
-	if (!died || step->born)
-		return NULL;
-	if (step->event->kind != FT_EVENT_FREE) {
-		l->n_unknown++;
-		return NULL;
-	}
-
 	uint64_t life_ns = step->event->time_ns - died->born_ns;
 	unsigned bin = log2_bin(life_ns, BINS), size = log2_bin(died->size, SIZES);
 	struct site_lives *site = site_of(l, died->stack);
@@ -100,6 +91,23 @@ static struct ft_error *lifetimes_on_step(struct fa_pass *pass, const struct fa_
 	l->freed[bin].bytes += died->bytes;
 	l->matrix_blocks[size * BINS + bin] += died->blocks;
 	l->matrix_bytes[size * BINS + bin] += died->bytes;
+	return NULL;
+}
+
+static struct ft_error *lifetimes_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
+{
+	struct lifetimes *l = fa_pass_state(pass);
+
+	for (size_t i = 0; i < steps->n_deaths; i++) {
+		const struct fa_step *step = steps->deaths[i];
+
+		if (step->born)
+			continue;
+		if (step->event->kind == FT_EVENT_FREE)
+			FT_TRY(count_freed(l, step));
+		else
+			l->n_unknown++;
+	}
 	return NULL;
 }
 
@@ -249,7 +257,7 @@ const struct fa_pass_ops fa_pass_lifetimes = {
 	.summary = "how long blocks lived by size and site, and how old is what is left",
 	.state_size = sizeof(struct lifetimes),
 	.init = lifetimes_init,
-	.on_step = lifetimes_on_step,
+	.on_steps = lifetimes_on_steps,
 	.finish = lifetimes_finish,
 	.emit = lifetimes_emit,
 	.deinit = lifetimes_deinit,

@@ -90,13 +90,41 @@ static struct ft_error *map_init(struct fa_pass *pass)
 	return NULL;
 }
 
-static struct ft_error *map_on_step(struct fa_pass *pass, const struct fa_step *step)
+static inline struct map_item item_of(const struct map *map, const struct fa_place *place,
+				      const struct fa_block *block, bool born)
+{
+	bool mapped = !map->glibc || block->flags & FT_EVENT_F_MMAPPED;
+	uint64_t tags = mapped ? TAG_MMAP : place->tag;
+
+	return (struct map_item){.start = place->start | (tags & (0 - (uint64_t)born)),
+				 .end = place->end};
+}
+
+/* Without a branch on whether a block was born or died, which can't be foreseen. */
+static struct ft_error *map_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
 {
 	struct map *map = fa_pass_state(pass);
+	struct map_item *items;
+	void *room;
+	size_t n = 0;
 
-	if (step->died_at)
-		FT_TRY(tell(map, step->died_at->start, step->died_at->end, 0));
-	return step->born_at ? map_born(map, step->born_at, step->born->flags) : NULL;
+	FT_TRY(fa_aside_reserve(map->aside, 2 * steps->n, sizeof(*items), &room));
+	items = room;
+	for (size_t i = 0; i < steps->n; i++) {
+		const struct fa_step *step = &steps->all[i];
+		const struct fa_place *born = step->born_at, *died = step->died_at;
+
+		if (__builtin_expect(!born && !died, 0))
+			continue;
+		if (__builtin_expect(born && died, 0)) {
+			items[n++] = item_of(map, died, step->died, false);
+			died = NULL;
+		}
+		items[n++] = item_of(map, born ? born : died, born ? step->born : step->died,
+				     born != NULL);
+	}
+	fa_aside_took(map->aside, n);
+	return NULL;
 }
 
 static struct ft_error *map_on_tick(struct fa_pass *pass, uint32_t tick, uint64_t time_ns)
@@ -172,7 +200,7 @@ const struct fa_pass_ops fa_pass_map = {
 	.needs_all_blocks = true,
 	.needs_places = true,
 	.init = map_init,
-	.on_step = map_on_step,
+	.on_steps = map_on_steps,
 	.on_tick = map_on_tick,
 	.finish = map_finish,
 	.emit = map_emit,

@@ -124,14 +124,11 @@ static struct ft_error *chain(struct reallocs *r, uint32_t number)
 	return NULL;
 }
 
-static struct ft_error *reallocs_on_step(struct fa_pass *pass, const struct fa_step *step)
+static struct ft_error *on_death(struct reallocs *r, const struct fa_step *step)
 {
-	struct reallocs *r = fa_pass_state(pass);
 	const struct fa_block *born = step->born, *died = step->died;
 	uint64_t length;
 
-	if (!died)
-		return NULL;
 	if (!born) {
 		if (!is_chained(r, step->died_number))
 			return NULL;
@@ -157,6 +154,15 @@ static struct ft_error *reallocs_on_step(struct fa_pass *pass, const struct fa_s
 	++*calls;
 	count_call(site, died, born);
 	count_call(&r->total, died, born);
+	return NULL;
+}
+
+static struct ft_error *reallocs_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
+{
+	struct reallocs *r = fa_pass_state(pass);
+
+	for (size_t i = 0; i < steps->n_deaths; i++)
+		FT_TRY(on_death(r, steps->deaths[i]));
 	return NULL;
 }
 
@@ -276,7 +282,7 @@ const struct fa_pass_ops fa_pass_reallocs = {
 	.state_size = sizeof(struct reallocs),
 	.needs_all_blocks = true,
 	.init = reallocs_init,
-	.on_step = reallocs_on_step,
+	.on_steps = reallocs_on_steps,
 	.finish = reallocs_finish,
 	.emit = reallocs_emit,
 	.deinit = reallocs_deinit,

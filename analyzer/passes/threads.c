@@ -187,8 +187,22 @@ static struct ft_error *count_foreign(struct threads *t, uint32_t from, uint32_t
 	return NULL;
 }
 
-static struct ft_error *count_died(struct threads *t, const struct fa_engine *engine,
-				   const struct fa_step *step)
+static inline void count_born(struct threads *t, const struct fa_engine *engine,
+			      const struct fa_block *born)
+{
+	struct thread_row *owner = &t->rows[t->row_of[born->thread]];
+	uint64_t variance = variance_of(t, engine, born);
+
+	owner->live_bytes += born->bytes;
+	owner->live_blocks += born->blocks;
+	owner->allocated_bytes += born->bytes;
+	owner->allocations += born->blocks;
+	owner->live_variance += variance;
+	owner->allocated_variance += variance;
+}
+
+static inline struct ft_error *count_died(struct threads *t, const struct fa_engine *engine,
+					  const struct fa_step *step)
 {
 	const struct fa_block *died = step->died;
 	uint32_t thread = step->event->thread < t->n_threads ? step->event->thread : 0;
@@ -198,8 +212,6 @@ static struct ft_error *count_died(struct threads *t, const struct fa_engine *en
 	owner->live_blocks -= died->blocks;
 	owner->live_variance -= variance_of(t, engine, died);
 	t->rows[t->row_of[thread]].freed_bytes += died->bytes;
-	if (!fa_track_add(&owner->track, t->step, 0 - died->bytes, &t->arena))
-		return &ft_enomem;
 	if (!step->born && step->event->time_ns - died->born_ns >= t->life.min_freed_age_ns)
 		fa_life_freed(&t->life, died->born_ns, step->event->time_ns, died->bytes,
 			      owner->cohorts);
@@ -210,32 +222,41 @@ static struct ft_error *count_died(struct threads *t, const struct fa_engine *en
 	return count_foreign(t, t->row_of[died->thread], t->row_of[thread], died->bytes);
 }
 
-static struct ft_error *threads_on_step(struct fa_pass *pass, const struct fa_step *step)
+/* What needs the order of births and deaths: the lowest value of each row, and arenas. */
+static inline struct ft_error *track_step(struct threads *t, const struct fa_engine *engine,
+					  const struct fa_step *step)
+{
+	const struct fa_block *born = step->born, *died = step->died;
+	const struct fa_block *block = born ? born : died;
+	uint64_t sign = born ? 0 : UINT64_MAX; /* no branch: which it is can't be foreseen */
+
+	while (__builtin_expect(step->event->time_ns > t->next_step_ns, 0))
+		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
+	if (__builtin_expect(!block, 0))
+		return NULL;
+	if (t->has_arenas && !fa_block_is_object(block) && !(died && fa_block_is_object(died)))
+		FT_TRY(threads_arena_step(t, engine, step));
+	if (__builtin_expect(born && died, 0) &&
+	    !fa_track_add(&t->rows[t->row_of[died->thread]].track, t->step, 0 - died->bytes,
+			  &t->arena))
+		return &ft_enomem;
+	return fa_track_add(&t->rows[t->row_of[block->thread]].track, t->step,
+			    (block->bytes ^ sign) - sign, &t->arena)
+		       ? NULL
+		       : &ft_enomem;
+}
+
+static struct ft_error *threads_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
 {
 	struct threads *t = fa_pass_state(pass);
 	const struct fa_engine *engine = fa_pass_engine(pass);
 
-	while (__builtin_expect(step->event->time_ns > t->next_step_ns, 0))
-		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
-	if (t->has_arenas && !(step->died && fa_block_is_object(step->died)) &&
-	    !(step->born && fa_block_is_object(step->born)))
-		FT_TRY(threads_arena_step(t, engine, step));
-	if (step->died)
-		FT_TRY(count_died(t, engine, step));
-	if (step->born) {
-		const struct fa_block *born = step->born;
-		struct thread_row *owner = &t->rows[t->row_of[born->thread]];
-		uint64_t variance = variance_of(t, engine, born);
-
-		owner->live_bytes += born->bytes;
-		owner->live_blocks += born->blocks;
-		owner->allocated_bytes += born->bytes;
-		owner->allocations += born->blocks;
-		owner->live_variance += variance;
-		owner->allocated_variance += variance;
-		if (!fa_track_add(&owner->track, t->step, born->bytes, &t->arena))
-			return &ft_enomem;
-	}
+	for (size_t i = 0; i < steps->n; i++)
+		FT_TRY(track_step(t, engine, &steps->all[i]));
+	for (size_t i = 0; i < steps->n_births; i++)
+		count_born(t, engine, steps->births[i]->born);
+	for (size_t i = 0; i < steps->n_deaths; i++)
+		FT_TRY(count_died(t, engine, steps->deaths[i]));
 	return NULL;
 }
 
@@ -521,7 +542,7 @@ const struct fa_pass_ops fa_pass_threads = {
 	.summary = "memory by allocating thread, and who frees whose",
 	.state_size = sizeof(struct threads),
 	.init = threads_init,
-	.on_step = threads_on_step,
+	.on_steps = threads_on_steps,
 	.on_span = threads_on_span,
 	.on_detail = threads_on_detail,
 	.on_tick = threads_on_tick,

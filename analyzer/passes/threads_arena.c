@@ -15,6 +15,7 @@
 
 #include "fa_doc.h"
 #include "fa_format.h"
+#include "fa_layout.h"
 #include "threads_impl.h"
 
 static const uint64_t piece_bytes = UINT64_C(64) << 20;
@@ -54,11 +55,13 @@ static struct thread_arena *arena_at(struct threads *t, uint64_t base)
 	return &t->arenas[*index];
 }
 
-static bool arena_add(struct threads *t, const struct fa_engine *engine,
-		      const struct fa_block *block, bool born)
+/* `place`: NULL where nobody asked the engine for it. */
+static inline bool arena_add(struct threads *t, const struct fa_engine *engine,
+			     const struct fa_block *block, const struct fa_place *place, bool born)
 {
+	uint64_t sign = (uint64_t)born - 1; /* no branch: which it is can't be foreseen */
 	struct thread_arena *arena;
-	uint64_t start, end;
+	uint64_t start, end, change;
 
 	if (block->flags & FT_EVENT_F_MMAPPED)
 		return true;
@@ -67,27 +70,37 @@ static bool arena_add(struct threads *t, const struct fa_engine *engine,
 				    : 0);
 	if (!arena)
 		return false;
-	fa_engine_extent(engine, block, &start, &end);
-	if (born) {
-		arena->live_bytes += end - start;
-		arena->low = start < arena->low ? start : arena->low;
-		arena->high = end > arena->high ? end : arena->high;
-		if (arena->live_bytes > arena->peak_bytes)
-			arena->peak_bytes = arena->live_bytes;
+	if (place) {
+		start = place->start;
+		end = place->end;
 	} else {
-		arena->live_bytes -= end - start;
+		fa_engine_extent(engine, block, &start, &end);
 	}
-	return fa_track_add(&arena->track, t->step, born ? end - start : start - end, &t->arena);
+	change = ((end - start) ^ sign) - sign;
+	arena->live_bytes += change;
+	if (arena->live_bytes > arena->peak_bytes)
+		arena->peak_bytes = arena->live_bytes;
+	/* What dies was here before, as a rule. */
+	if (start < arena->low && born)
+		arena->low = start;
+	if (end > arena->high && born)
+		arena->high = end;
+	return fa_track_add(&arena->track, t->step, change, &t->arena);
 }
 
 struct ft_error *threads_arena_step(struct threads *t, const struct fa_engine *engine,
 				    const struct fa_step *step)
 {
-	if (step->died && !arena_add(t, engine, step->died, false))
+	const struct fa_block *born = step->born, *died = step->died;
+
+	if (__builtin_expect(born && died, 0) && !arena_add(t, engine, died, step->died_at, false))
 		return &ft_enomem;
-	if (step->born && !arena_add(t, engine, step->born, true))
-		return &ft_enomem;
-	return NULL;
+	if (!born && !died)
+		return NULL;
+	return arena_add(t, engine, born ? born : died, born ? step->born_at : step->died_at,
+			 born != NULL)
+		       ? NULL
+		       : &ft_enomem;
 }
 
 void threads_arena_begin(struct threads *t)

@@ -108,10 +108,10 @@ static struct ft_error *timeline_init(struct fa_pass *pass)
 	return NULL;
 }
 
-static struct ft_error *timeline_on_step(struct fa_pass *pass, const struct fa_step *step)
+static inline struct ft_error *timeline_on_step(struct fa_pass *pass, const struct fa_step *step)
 {
 	struct timeline *t = fa_pass_state(pass);
-	uint64_t live = fa_engine_totals(fa_pass_engine(pass))->live_bytes;
+	uint64_t live = step->live_bytes;
 
 	if (live > t->peak)
 		t->peak = live;
@@ -129,6 +129,8 @@ static struct ft_error *timeline_on_step(struct fa_pass *pass, const struct fa_s
 		t->fine.lowest = live;
 	return NULL;
 }
+
+FA_ON_STEPS(timeline);
 
 static struct ft_error *timeline_on_span(struct fa_pass *pass, const struct fa_span *span)
 {
@@ -273,7 +275,7 @@ const struct fa_pass_ops fa_pass_timeline = {
 	.summary = "live bytes, blocks and RSS over time",
 	.state_size = sizeof(struct timeline),
 	.init = timeline_init,
-	.on_step = timeline_on_step,
+	.on_steps = timeline_on_steps,
 	.on_span = timeline_on_span,
 	.on_tick = timeline_on_tick,
 	.finish = timeline_finish,

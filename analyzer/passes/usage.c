@@ -90,20 +90,9 @@ static void end_step(struct site_usage *site, uint32_t step)
 	site->step = step;
 }
 
-static struct ft_error *usage_on_step(struct fa_pass *pass, const struct fa_step *step)
+static inline void count_born(struct usage *u, const struct fa_block *born, uint64_t usable)
 {
-	struct usage *u = fa_pass_state(pass);
-	const struct fa_block *born = step->born;
-
-	while (step->event->time_ns > u->next_step_ns)
-		u->next_step_ns = step_end(u, ++u->step);
-	if (step->died)
-		u->sites[step->died->stack].live_usable -= usable_of(pass, step->died);
-	if (!born)
-		return NULL;
-
 	struct site_usage *site = &u->sites[born->stack];
-	uint64_t usable = usable_of(pass, born);
 	unsigned bin = born->size ? 63 - (unsigned)__builtin_clzll(born->size) : 0;
 	struct size_usage *size = &u->sizes[bin < SIZES ? bin : SIZES - 1];
 
@@ -117,6 +106,24 @@ static struct ft_error *usage_on_step(struct fa_pass *pass, const struct fa_step
 	size->blocks += born->blocks;
 	size->requested += born->bytes;
 	size->usable += usable;
+}
+
+static struct ft_error *usage_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
+{
+	struct usage *u = fa_pass_state(pass);
+
+	for (size_t i = 0; i < steps->n_births; i++) {
+		const struct fa_block *born = steps->births[i]->born;
+
+		while (steps->births[i]->event->time_ns > u->next_step_ns)
+			u->next_step_ns = step_end(u, ++u->step);
+		count_born(u, born, usable_of(pass, born));
+	}
+	for (size_t i = 0; i < steps->n_deaths; i++) {
+		const struct fa_block *died = steps->deaths[i]->died;
+
+		u->sites[died->stack].live_usable -= usable_of(pass, died);
+	}
 	return NULL;
 }
 
@@ -213,7 +220,7 @@ const struct fa_pass_ops fa_pass_usage = {
 	.summary = "bytes asked for and taken, and rates, by site and size",
 	.state_size = sizeof(struct usage),
 	.init = usage_init,
-	.on_step = usage_on_step,
+	.on_steps = usage_on_steps,
 	.finish = usage_finish,
 	.emit = usage_emit,
 	.deinit = usage_deinit,

@@ -357,8 +357,7 @@ END_TEST
 /* A pass that is called when it should be, and says so itself. */
 struct punctual {
 	uint64_t alarm_ns, seen_ns, random, n_alarms, n_ticks, n_steps;
-	uint64_t placed_bytes; /* of extents that came and went */
-	struct ft_map nowhere; /* addresses of blocks that overlap others */
+	uint64_t live_bytes, n_births, n_deaths;
 };
 
 static struct ft_error *set_alarm(struct fa_pass *pass, struct punctual *p, uint64_t now_ns)
@@ -373,30 +372,68 @@ static struct ft_error *punctual_init(struct fa_pass *pass)
 	struct punctual *p = fa_pass_state(pass);
 
 	p->random = 99;
-	ft_map_init(&p->nowhere);
 	return set_alarm(pass, p, 0);
 }
 
-static struct ft_error *punctual_step(struct fa_pass *pass, const struct fa_step *step)
+/* Of the blocks that are in a place: what overlaps another is in none. */
+static uint64_t bytes_in_place(const struct fa_engine *engine, struct fa_layout *layout)
 {
-	struct punctual *p = fa_pass_state(pass);
-	struct fa_layout *layout;
+	const struct fa_block *block;
+	uint64_t bytes = 0;
+	size_t cursor = 0;
 
-	/* Any pass may ask at any time. */
-	ck_assert_ptr_null(fa_engine_layout(fa_pass_engine(pass), &layout));
+	while (fa_engine_next_laid(engine, &cursor, &block)) {
+		struct fa_place place;
+
+		fa_engine_place(engine, block, &place);
+		if (!ft_map_get(&layout->refused, block->address))
+			bytes += place.end - place.start;
+	}
+	return bytes;
+}
+
+static void check_step(struct punctual *p, const struct fa_step *step)
+{
+	ck_assert_uint_ge(step->event->time_ns, p->seen_ns);
 	ck_assert_uint_lt(step->event->time_ns, p->alarm_ns);
 	ck_assert_int_eq(step->born != NULL, step->born_at != NULL);
 	ck_assert_int_eq(step->died != NULL, step->died_at != NULL);
-	if (step->died && !ft_map_remove(&p->nowhere, step->died->address, NULL))
-		p->placed_bytes -= step->died_at->end - step->died_at->start;
-	/* What overlaps another is in no place. */
-	if (step->born && ft_map_get(&layout->refused, step->born->address))
-		ck_assert_ptr_nonnull(ft_map_put(&p->nowhere, step->born->address, NULL));
-	else if (step->born)
-		p->placed_bytes += step->born_at->end - step->born_at->start;
-	ck_assert_uint_eq(layout->pages.totals.live_bytes, p->placed_bytes);
+	if (step->died) {
+		p->live_bytes -= step->died->bytes;
+		p->n_deaths++;
+	}
+	if (step->born) {
+		p->live_bytes += step->born->bytes;
+		p->n_births++;
+	}
+	ck_assert_uint_eq(step->live_bytes, p->live_bytes);
+	ck_assert_uint_eq(step->n_allocs, p->n_births);
 	p->seen_ns = step->event->time_ns;
 	p->n_steps++;
+}
+
+static struct ft_error *punctual_steps(struct fa_pass *pass, const struct fa_steps *steps)
+{
+	struct fa_engine *engine = fa_pass_engine(pass);
+	struct punctual *p = fa_pass_state(pass);
+	uint64_t n_births = p->n_births, n_deaths = p->n_deaths;
+	struct fa_layout *layout;
+
+	ck_assert_uint_gt(steps->n, 0);
+	for (size_t i = 0; i < steps->n; i++) {
+		ck_assert(!steps->all[i].unknown_free || i == steps->n - 1);
+		check_step(p, &steps->all[i]);
+	}
+	ck_assert_uint_eq(steps->n_births, p->n_births - n_births);
+	ck_assert_uint_eq(steps->n_deaths, p->n_deaths - n_deaths);
+	for (size_t i = 0; i < steps->n_births; i++)
+		ck_assert_ptr_nonnull(steps->births[i]->born);
+	for (size_t i = 0; i < steps->n_deaths; i++)
+		ck_assert_ptr_nonnull(steps->deaths[i]->died);
+	/* Any pass may ask at any time: all is as it is after the last. */
+	ck_assert_ptr_null(fa_engine_layout(engine, &layout));
+	ck_assert_uint_eq(layout->pages.totals.live_bytes, bytes_in_place(engine, layout));
+	ck_assert_uint_eq(fa_engine_totals(engine)->live_bytes, p->live_bytes);
 	return NULL;
 }
 
@@ -429,11 +466,6 @@ static struct ft_error *punctual_finish(struct fa_pass *pass)
 	return NULL;
 }
 
-static void punctual_deinit(struct fa_pass *pass)
-{
-	ft_map_deinit(&((struct punctual *)fa_pass_state(pass))->nowhere);
-}
-
 static struct ft_error *punctual_emit(const struct fa_pass *pass, struct fa_doc *doc)
 {
 	return NULL;
@@ -446,12 +478,11 @@ START_TEST(ticks_and_alarms_come_between_the_events_where_they_belong)
 		.state_size = sizeof(struct punctual),
 		.needs_layout = true,
 		.init = punctual_init,
-		.on_step = punctual_step,
+		.on_steps = punctual_steps,
 		.on_tick = punctual_tick,
 		.on_alarm = punctual_alarm,
 		.finish = punctual_finish,
 		.emit = punctual_emit,
-		.deinit = punctual_deinit,
 	};
 	struct fa_options options = {.n_ticks = 50};
 	uint64_t random = 5;

@@ -251,14 +251,14 @@ static struct ft_error *seen_init(struct fa_pass *pass)
 	return NULL;
 }
 
-static struct ft_error *seen_on_step(struct fa_pass *pass, const struct fa_step *step)
+static struct ft_error *seen_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
 {
 	struct seen *seen = fa_pass_state(pass);
 
 	if (seen->first_seq == UINT64_MAX)
-		seen->first_seq = step->event->seq;
-	seen->last_seq = step->event->seq;
-	seen->n_events++;
+		seen->first_seq = steps->all[0].event->seq;
+	seen->last_seq = steps->all[steps->n - 1].event->seq;
+	seen->n_events += steps->n;
 	return NULL;
 }
 
@@ -305,7 +305,7 @@ static const struct fa_pass_ops watcher = {
 	.name = "watcher",
 	.state_size = sizeof(struct seen),
 	.init = seen_init,
-	.on_step = seen_on_step,
+	.on_steps = seen_on_steps,
 	.on_tick = seen_on_tick,
 	.on_teardown = seen_on_teardown,
 	.join = seen_join,
