@@ -31,9 +31,11 @@ bool fa_track_join(struct fa_track *track, const struct fa_track *earlier, struc
 	size_t n = earlier->n + (size_t)track->n, room = n + 1, at = earlier->n;
 	struct fa_track_value *values;
 
-	/* Nothing was ever there. */
-	if (!earlier->n && !last.low && !last.end)
+	/* Nothing is there since the step in which `earlier` begins, as with most stacks. */
+	if (!earlier->n && !last.low && !last.end && !track->n && !track->low && !track->live) {
+		track->step = last.step;
 		return true;
+	}
 	values = ft_arena_alloc(arena, room * sizeof(*values));
 	if (!values)
 		return false;

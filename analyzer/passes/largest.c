@@ -42,6 +42,17 @@ static struct ft_error *largest_on_span(struct fa_pass *pass, const struct fa_sp
 	return NULL;
 }
 
+static struct ft_error *largest_join(struct fa_pass *pass, struct fa_pass *earlier)
+{
+	struct ft_largest *largest = fa_pass_state(pass),
+			  both = *(struct ft_largest *)fa_pass_state(earlier);
+
+	/* Of equal ones the first counts. */
+	ft_largest_join(&both, largest);
+	*largest = both;
+	return NULL;
+}
+
 static void emit_birth(struct fa_engine *engine, const struct ft_birth *birth, struct fa_json *json)
 {
 	/* A roll-up may name what no table knows. */
@@ -89,5 +100,6 @@ const struct fa_pass_ops fa_pass_largest = {
 	.state_size = sizeof(struct ft_largest),
 	.on_steps = largest_on_steps,
 	.on_span = largest_on_span,
+	.join = largest_join,
 	.emit = largest_emit,
 };

@@ -61,6 +61,12 @@ static struct ft_error *lifetimes_init(struct fa_pass *pass)
 	return l->sites ? NULL : &ft_enomem;
 }
 
+static inline void add_freed(struct site_lives *site, unsigned bin, uint32_t blocks)
+{
+	if (__builtin_add_overflow(site->freed[bin], blocks, &site->freed[bin]))
+		site->freed[bin] = UINT32_MAX;
+}
+
 static struct site_lives *site_of(struct lifetimes *l, uint32_t stack)
 {
 	struct site_lives *site = l->sites[stack];
@@ -85,8 +91,7 @@ static struct ft_error *count_freed(struct lifetimes *l, const struct fa_step *s
 	if (!site)
 		return &ft_enomem;
 	site->n_freed += died->blocks;
-	if (__builtin_add_overflow(site->freed[bin], died->blocks, &site->freed[bin]))
-		site->freed[bin] = UINT32_MAX;
+	add_freed(site, bin, died->blocks);
 	l->freed[bin].blocks += died->blocks;
 	l->freed[bin].bytes += died->bytes;
 	l->matrix_blocks[size * BINS + bin] += died->blocks;
@@ -107,6 +112,41 @@ static struct ft_error *lifetimes_on_steps(struct fa_pass *pass, const struct fa
 			FT_TRY(count_freed(l, step));
 		else
 			l->n_unknown++;
+	}
+	return NULL;
+}
+
+static void join_tallies(struct tally *to, const struct tally *from)
+{
+	for (unsigned i = 0; i < BINS; i++) {
+		to[i].blocks += from[i].blocks;
+		to[i].bytes += from[i].bytes;
+	}
+}
+
+static struct ft_error *lifetimes_join(struct fa_pass *pass, struct fa_pass *earlier)
+{
+	struct lifetimes *l = fa_pass_state(pass);
+	const struct lifetimes *before = fa_pass_state(earlier);
+	size_t n_stacks = fa_engine_n_stacks(fa_pass_engine(pass));
+
+	join_tallies(l->freed, before->freed);
+	for (unsigned i = 0; i < SIZES * BINS; i++) {
+		l->matrix_blocks[i] += before->matrix_blocks[i];
+		l->matrix_bytes[i] += before->matrix_bytes[i];
+	}
+	l->n_unknown += before->n_unknown;
+	for (size_t i = 0; i < n_stacks; i++) {
+		const struct site_lives *from = before->sites[i];
+		struct site_lives *site = from ? site_of(l, (uint32_t)i) : NULL;
+
+		if (!from)
+			continue;
+		if (!site)
+			return &ft_enomem;
+		site->n_freed += from->n_freed;
+		for (unsigned bin = 0; bin < BINS; bin++)
+			add_freed(site, bin, from->freed[bin]);
 	}
 	return NULL;
 }
@@ -258,6 +298,7 @@ const struct fa_pass_ops fa_pass_lifetimes = {
 	.state_size = sizeof(struct lifetimes),
 	.init = lifetimes_init,
 	.on_steps = lifetimes_on_steps,
+	.join = lifetimes_join,
 	.finish = lifetimes_finish,
 	.emit = lifetimes_emit,
 	.deinit = lifetimes_deinit,

@@ -26,12 +26,23 @@ struct site_reallocs {
 	uint64_t chains, longest;
 };
 
+/* The end of a block that is older than the part of a replay in which it died: how long its chain
+ * was by then, an earlier part knows. */
+struct old_end {
+	uint64_t born_seq, calls; /* calls: in later parts */
+	uint32_t stack;
+};
+
 struct reallocs {
 	struct ft_arena arena;
 	struct ft_map by_stack; /* stack -> struct site_reallocs * */
 	struct ft_map chains;	/* born_seq of a live block -> calls so far */
 	uint64_t *chained;	/* owned; a bit for each number of a block: it is in `chains` */
 	size_t n_chained;	/* words */
+	uint64_t first_seq;	/* blocks born before are older than the part; 0: none is */
+	bool is_later_part, begun, joined;
+	struct old_end *old_ends; /* owned */
+	size_t n_old_ends, old_ends_room;
 	struct site_reallocs total;
 	uint64_t lengths[LENGTHS];
 	struct site_reallocs *sites; /* listed */
@@ -47,6 +58,8 @@ static struct ft_error *reallocs_init(struct fa_pass *pass)
 	ft_arena_init(&r->arena);
 	ft_map_init(&r->by_stack);
 	ft_map_init(&r->chains);
+	r->is_later_part =
+		fa_engine_part_ns(fa_pass_engine(pass)) > fa_engine_from_ns(fa_pass_engine(pass));
 	return NULL;
 }
 
@@ -79,9 +92,9 @@ static void count_call(struct site_reallocs *site, const struct fa_block *from,
 	}
 }
 
-static struct ft_error *end_chain(struct reallocs *r, const struct fa_block *block, uint64_t length)
+static struct ft_error *end_chain(struct reallocs *r, uint32_t stack, uint64_t length)
 {
-	struct site_reallocs *site = site_of(r, block->stack);
+	struct site_reallocs *site = site_of(r, stack);
 	unsigned bin = 63 - (unsigned)__builtin_clzll(length);
 
 	if (!site)
@@ -124,19 +137,41 @@ static struct ft_error *chain(struct reallocs *r, uint32_t number)
 	return NULL;
 }
 
+static struct ft_error *put_off(struct reallocs *r, const struct old_end *end)
+{
+	if (r->n_old_ends == r->old_ends_room) {
+		size_t room = r->old_ends_room ? r->old_ends_room * 2 : 256;
+		struct old_end *ends = realloc(r->old_ends, room * sizeof(*ends));
+
+		if (!ends)
+			return &ft_enomem;
+		r->old_ends = ends;
+		r->old_ends_room = room;
+	}
+	r->old_ends[r->n_old_ends++] = *end;
+	return NULL;
+}
+
+static struct ft_error *on_free(struct reallocs *r, const struct fa_block *died, uint32_t number)
+{
+	uint64_t length = 0;
+	bool is_old = died->born_seq < r->first_seq;
+
+	if (!is_chained(r, number) && !is_old)
+		return NULL;
+	unchain(r, number);
+	ft_map_remove(&r->chains, died->born_seq, &length);
+	if (is_old)
+		return put_off(r, &(struct old_end){died->born_seq, length, died->stack});
+	return length ? end_chain(r, died->stack, length) : NULL;
+}
+
 static struct ft_error *on_death(struct reallocs *r, const struct fa_step *step)
 {
 	const struct fa_block *born = step->born, *died = step->died;
-	uint64_t length;
 
-	if (!born) {
-		if (!is_chained(r, step->died_number))
-			return NULL;
-		unchain(r, step->died_number);
-		return ft_map_remove(&r->chains, died->born_seq, &length)
-			       ? end_chain(r, died, length)
-			       : NULL;
-	}
+	if (!born)
+		return on_free(r, died, step->died_number);
 
 	bool was_chained = is_chained(r, step->died_number);
 
@@ -161,8 +196,74 @@ static struct ft_error *reallocs_on_steps(struct fa_pass *pass, const struct fa_
 {
 	struct reallocs *r = fa_pass_state(pass);
 
+	if (!r->begun) {
+		r->begun = true;
+		r->first_seq = r->is_later_part ? steps->all[0].event->seq : 0;
+	}
 	for (size_t i = 0; i < steps->n_deaths; i++)
 		FT_TRY(on_death(r, steps->deaths[i]));
+	return NULL;
+}
+
+static void join_counts(struct site_reallocs *to, const struct site_reallocs *from)
+{
+	to->calls += from->calls;
+	to->moved += from->moved;
+	to->grown += from->grown;
+	to->shrunk += from->shrunk;
+	to->copied_bytes += from->copied_bytes;
+	to->chains += from->chains;
+	if (from->longest > to->longest)
+		to->longest = from->longest;
+}
+
+/* What of the blocks that were older than this part the part before knows. */
+static struct ft_error *join_chains(struct reallocs *r, struct reallocs *before)
+{
+	size_t n = r->n_old_ends, cursor = 0;
+	uint64_t born_seq, calls, *sum;
+
+	r->n_old_ends = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct old_end end = r->old_ends[i];
+
+		if (ft_map_remove(&before->chains, end.born_seq, &calls))
+			end.calls += calls;
+		if (end.born_seq < before->first_seq)
+			FT_TRY(put_off(r, &end));
+		else if (end.calls)
+			FT_TRY(end_chain(r, end.stack, end.calls));
+	}
+	for (size_t i = 0; i < before->n_old_ends; i++)
+		FT_TRY(put_off(r, &before->old_ends[i]));
+	while (ft_map_next(&before->chains, &cursor, &born_seq, &calls)) {
+		sum = ft_map_put(&r->chains, born_seq, NULL);
+		if (!sum)
+			return &ft_enomem;
+		*sum += calls;
+	}
+	return NULL;
+}
+
+static struct ft_error *reallocs_join(struct fa_pass *pass, struct fa_pass *earlier)
+{
+	struct reallocs *r = fa_pass_state(pass), *before = fa_pass_state(earlier);
+	uint64_t stack, value;
+	size_t cursor = 0;
+
+	FT_TRY(join_chains(r, before));
+	while (ft_map_next(&before->by_stack, &cursor, &stack, &value)) {
+		struct site_reallocs *site = site_of(r, (uint32_t)stack);
+
+		if (!site)
+			return &ft_enomem;
+		join_counts(site, (const struct site_reallocs *)(uintptr_t)value);
+	}
+	join_counts(&r->total, &before->total);
+	for (unsigned i = 0; i < LENGTHS; i++)
+		r->lengths[i] += before->lengths[i];
+	r->first_seq = before->first_seq;
+	r->joined = true;
 	return NULL;
 }
 
@@ -184,12 +285,13 @@ static struct ft_error *reallocs_finish(struct fa_pass *pass)
 	uint64_t key, value;
 
 	while (fa_engine_next_live(engine, &cursor, &block)) {
-		const uint64_t *length = is_chained(r, (uint32_t)(cursor - 1))
+		/* Numbers of blocks are a part's own. */
+		const uint64_t *length = r->joined || is_chained(r, (uint32_t)(cursor - 1))
 						 ? ft_map_get(&r->chains, block->born_seq)
 						 : NULL;
 
 		if (length)
-			FT_TRY(end_chain(r, block, *length));
+			FT_TRY(end_chain(r, block->stack, *length));
 	}
 	r->sites = malloc((ft_map_count(&r->by_stack) + 1) * sizeof(*r->sites));
 	if (!r->sites)
@@ -273,6 +375,7 @@ static void reallocs_deinit(struct fa_pass *pass)
 	ft_map_deinit(&r->by_stack);
 	ft_map_deinit(&r->chains);
 	free(r->chained);
+	free(r->old_ends);
 	free(r->sites);
 }
 
@@ -283,6 +386,7 @@ const struct fa_pass_ops fa_pass_reallocs = {
 	.needs_all_blocks = true,
 	.init = reallocs_init,
 	.on_steps = reallocs_on_steps,
+	.join = reallocs_join,
 	.finish = reallocs_finish,
 	.emit = reallocs_emit,
 	.deinit = reallocs_deinit,

@@ -33,8 +33,16 @@ struct size_usage {
 	uint64_t blocks, requested, usable;
 };
 
+/* What a site did in its first step in a later part of a replay, once that is over: the part before
+ * may have had more of the step. */
+struct site_first {
+	uint64_t bytes;
+	uint32_t calls, step;
+};
+
 struct usage {
 	struct site_usage *sites; /* by stack */
+	struct site_first *first; /* likewise; calls 0: not over. NULL: not a later part */
 	struct size_usage sizes[SIZES];
 	uint32_t step;
 	uint64_t from_ns, to_ns, next_step_ns;
@@ -74,17 +82,34 @@ static struct ft_error *usage_init(struct fa_pass *pass)
 	u->sites = calloc(fa_engine_n_stacks(engine), sizeof(*u->sites));
 	if (!u->sites)
 		return &ft_enomem;
+	while (fa_engine_part_ns(engine) > u->next_step_ns)
+		u->next_step_ns = step_end(u, ++u->step);
+	if (fa_engine_part_ns(engine) > u->from_ns) {
+		u->first = calloc(fa_engine_n_stacks(engine), sizeof(*u->first));
+		if (!u->first)
+			return &ft_enomem;
+	}
 	while (fa_engine_next_live(engine, &cursor, &block))
 		u->sites[block->stack].live_usable += usable_of(pass, block);
 	return NULL;
 }
 
-static void end_step(struct site_usage *site, uint32_t step)
+static void was_busy(struct site_usage *site, uint64_t bytes, uint32_t calls)
 {
-	if (site->step_bytes > site->busiest_bytes)
-		site->busiest_bytes = site->step_bytes;
-	if (site->step_calls > site->busiest_calls)
-		site->busiest_calls = site->step_calls;
+	if (bytes > site->busiest_bytes)
+		site->busiest_bytes = bytes;
+	if (calls > site->busiest_calls)
+		site->busiest_calls = calls;
+}
+
+static void end_step(struct usage *u, struct site_usage *site, uint32_t step)
+{
+	struct site_first *first = u->first ? &u->first[site - u->sites] : NULL;
+
+	if (first && !first->calls)
+		*first = (struct site_first){site->step_bytes, site->step_calls, site->step};
+	else
+		was_busy(site, site->step_bytes, site->step_calls);
 	site->step_bytes = 0;
 	site->step_calls = 0;
 	site->step = step;
@@ -97,7 +122,7 @@ static inline void count_born(struct usage *u, const struct fa_block *born, uint
 	struct size_usage *size = &u->sizes[bin < SIZES ? bin : SIZES - 1];
 
 	if (site->step != u->step)
-		end_step(site, u->step);
+		end_step(u, site, u->step);
 	site->requested += born->bytes;
 	site->usable += usable;
 	site->live_usable += usable;
@@ -127,6 +152,59 @@ static struct ft_error *usage_on_steps(struct fa_pass *pass, const struct fa_ste
 	return NULL;
 }
 
+/*
+ * A site's steps are its first one, those between, of which the busiest is known, and the last,
+ * which is not over; the first one is the last where there is no other. `first` is that of `site`,
+ * `before_first` that of `before`, or NULL: nothing comes before that part.
+ */
+static void join_steps(struct site_usage *site, struct site_first *first,
+		       const struct site_usage *before, const struct site_first *before_first)
+{
+	struct site_first last = {before->step_bytes, before->step_calls, before->step};
+	struct site_first joined = before_first ? *before_first : (struct site_first){0};
+	bool is_first = before_first && !before_first->calls, is_over = first->calls;
+
+	was_busy(site, before->busiest_bytes, before->busiest_calls);
+	if (!is_over && (!site->step_calls || site->step == last.step)) {
+		/* The last one goes on, or nothing came after it. */
+		site->step_bytes += last.bytes;
+		site->step_calls += last.calls;
+		site->step = last.calls ? last.step : site->step;
+	} else {
+		if (is_over && first->step == last.step) {
+			last.bytes += first->bytes;
+			last.calls += first->calls;
+		} else if (is_over) {
+			was_busy(site, first->bytes, first->calls);
+		}
+		if (is_first)
+			joined = last;
+		else
+			was_busy(site, last.bytes, last.calls);
+	}
+	*first = joined;
+}
+
+static struct ft_error *usage_join(struct fa_pass *pass, struct fa_pass *earlier)
+{
+	struct usage *u = fa_pass_state(pass);
+	const struct usage *before = fa_pass_state(earlier);
+	size_t n_stacks = fa_engine_n_stacks(fa_pass_engine(pass));
+
+	for (size_t i = 0; i < n_stacks; i++) {
+		u->sites[i].requested += before->sites[i].requested;
+		u->sites[i].usable += before->sites[i].usable;
+		join_steps(&u->sites[i], &u->first[i], &before->sites[i],
+			   before->first ? &before->first[i] : NULL);
+	}
+	for (unsigned i = 0; i < SIZES; i++) {
+		u->sizes[i].blocks += before->sizes[i].blocks;
+		u->sizes[i].requested += before->sizes[i].requested;
+		u->sizes[i].usable += before->sizes[i].usable;
+	}
+	return NULL;
+}
+
 static struct ft_error *usage_finish(struct fa_pass *pass)
 {
 	struct usage *u = fa_pass_state(pass);
@@ -143,7 +221,9 @@ static struct ft_error *usage_finish(struct fa_pass *pass)
 		fa_engine_site(engine, (uint32_t)i, &site);
 		if (!site.allocations && !site.live_blocks)
 			continue;
-		end_step(&u->sites[i], u->step);
+		end_step(u, &u->sites[i], u->step);
+		if (u->first)
+			was_busy(&u->sites[i], u->first[i].bytes, u->first[i].calls);
 		ranked[n++] = (struct fa_ranked){(uint32_t)i, site.bytes_allocated};
 	}
 	FT_TRY(fa_rank_stacks(ranked, n, max, &u->listed, &u->n_listed));
@@ -212,6 +292,7 @@ static void usage_deinit(struct fa_pass *pass)
 	struct usage *u = fa_pass_state(pass);
 
 	free(u->sites);
+	free(u->first);
 	free(u->listed);
 }
 
@@ -221,6 +302,7 @@ const struct fa_pass_ops fa_pass_usage = {
 	.state_size = sizeof(struct usage),
 	.init = usage_init,
 	.on_steps = usage_on_steps,
+	.join = usage_join,
 	.finish = usage_finish,
 	.emit = usage_emit,
 	.deinit = usage_deinit,

@@ -100,7 +100,8 @@ static void step(struct heap *h, unsigned i)
 		/* Often the latest one: temporary blocks. */
 		release(h, r & 1 ? h->n - 1 : below(h, h->n));
 	} else {
-		allocate(h, (uint32_t)below(h, 40));
+		/* Half of them by whoever has his turn. */
+		allocate(h, below(h, 2) ? (uint32_t)below(h, 40) : 40 + i / 310 % 20);
 	}
 }
 
@@ -137,6 +138,16 @@ static void record(struct scene *s, unsigned number)
 	scene_finish(s, false);
 }
 
+static void put_value(FILE *file, const struct fa_column *column, size_t at)
+{
+	size_t size = fa_column_size(column->type);
+	const unsigned char *bytes = (const unsigned char *)column->data + at * size;
+
+	fprintf(file, "\n%s %zu ", column->name, at);
+	while (size-- > 0)
+		fprintf(file, "%02x", bytes[size]);
+}
+
 /* All that the document says. */
 static char *document(struct ft_reader *reader, const char *const *passes,
 		      const struct fa_options *options, size_t *size)
@@ -157,10 +168,9 @@ static char *document(struct ft_reader *reader, const char *const *passes,
 	ck_assert_ptr_null(fa_doc_check(doc));
 	for (size_t i = 0; (name = fa_doc_section_name(doc, i)); i++)
 		fprintf(file, "%s: %s\n", name, fa_doc_section(doc, name));
-	for (size_t i = 0; (column = fa_doc_column_at(doc, i)); i++) {
-		fprintf(file, "%s\n", column->name);
-		fwrite(column->data, fa_column_size(column->type), column->n, file);
-	}
+	for (size_t i = 0; (column = fa_doc_column_at(doc, i)); i++)
+		for (size_t at = 0; at < column->n; at++)
+			put_value(file, column, at);
 	for (size_t i = 0; fa_engine_finding(engine, i); i++)
 		fprintf(file, "%s\n", fa_engine_finding(engine, i)->text);
 	fclose(file);
@@ -192,7 +202,8 @@ static void compare(struct ft_reader *reader, const char *const *passes, struct 
 	free(text);
 }
 
-static const char *const joined[] = {"leaks", "sites", "threads", "quality", "summary", NULL};
+static const char *const joined[] = {"largest", "leaks", "lifetimes", "reallocs", "sites",
+				     "threads", "usage", "quality",   "summary",  NULL};
 
 START_TEST(parts_say_what_the_whole_says)
 {
@@ -218,7 +229,7 @@ END_TEST
 /* What can't be joined is replayed in one go, whatever else was asked for. */
 START_TEST(a_pass_that_keeps_a_history_is_not_cut)
 {
-	static const char *const mixed[] = {"leaks", "threads", "frag", "reallocs", NULL};
+	static const char *const mixed[] = {"leaks", "threads", "frag", "errors", NULL};
 	struct scene s;
 	struct ft_reader *reader;
 
