@@ -183,14 +183,9 @@ static void count_freed(struct leaks *l, uint32_t stack, uint64_t born_ns, uint6
 	}
 }
 
-/* A realloc: its block may come to another stack. */
-static bool track_moved(struct leaks *l, const struct fa_block *died, const struct fa_block *born)
+static inline bool track(struct leaks *l, uint32_t stack, uint64_t delta)
 {
-	if (born->stack == died->stack)
-		return fa_track_add(&l->tracks[born->stack], l->step, born->bytes - died->bytes,
-				    &l->arena);
-	return fa_track_add(&l->tracks[died->stack], l->step, 0 - died->bytes, &l->arena) &
-	       fa_track_add(&l->tracks[born->stack], l->step, born->bytes, &l->arena);
+	return fa_track_add(&l->tracks[stack], l->step, delta, &l->arena);
 }
 
 static inline bool track_step(struct leaks *l, const struct fa_step *step)
@@ -198,15 +193,20 @@ static inline bool track_step(struct leaks *l, const struct fa_step *step)
 	const struct fa_block *born = step->born, *died = step->died;
 	const struct fa_block *block = born ? born : died;
 	uint64_t sign = born ? 0 : UINT64_MAX; /* no branch: which it is can't be foreseen */
-	bool ok;
 
 	if (__builtin_expect(step->event->time_ns > l->next_step_ns, 0))
 		next_step(l, step->event->time_ns, step->n_allocs);
-	ok = fa_track_add(&l->heap, l->step, step->live_bytes - l->heap.live, &l->arena);
-	if (__builtin_expect((born && died) || !block, 0))
-		return block ? ok & track_moved(l, died, born) : ok;
-	return ok & fa_track_add(&l->tracks[block->stack], l->step, (block->bytes ^ sign) - sign,
-				 &l->arena);
+	if (!fa_track_add(&l->heap, l->step, step->live_bytes - l->heap.live, &l->arena))
+		return false;
+	if (__builtin_expect(!block, 0))
+		return true;
+	if (__builtin_expect(born && died, 0)) {
+		if (born->stack == died->stack)
+			return track(l, born->stack, born->bytes - died->bytes);
+		if (!track(l, died->stack, 0 - died->bytes))
+			return false;
+	}
+	return track(l, block->stack, (block->bytes ^ sign) - sign);
 }
 
 static struct ft_error *leaks_on_steps(struct fa_pass *pass, const struct fa_steps *steps)
