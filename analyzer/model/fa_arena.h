@@ -63,22 +63,45 @@ struct ft_error *fa_arena_born(struct fa_arena *arena, uint32_t number, uint64_t
 /* It went; unknown ones are ignored. `size` as it came. */
 void fa_arena_died(struct fa_arena *arena, uint32_t number, uint64_t size);
 
-/* Block `number` goes soon: start to fetch what is known of it; some blocks later, when it should
- * be there, its place. */
-static inline void fa_arena_prefetch(const struct fa_arena *arena, uint32_t number)
+/*
+ * Block `number` goes soon: start to fetch what is known of it; some blocks later, when it should
+ * be there, its place; and again some blocks later the buddy that it merges with. A number that
+ * is of no block, or of one in no place, does no harm: the caller need not know which blocks go.
+ */
+static inline __attribute__((always_inline)) void fa_arena_prefetch(const struct fa_arena *arena,
+								    uint32_t number)
 {
-	if (number < arena->n_blocks)
-		__builtin_prefetch(&arena->blocks[number], 1);
+	__builtin_prefetch(&arena->blocks[number < arena->n_blocks ? number : 0], 1);
 }
 
-static inline void fa_arena_prefetch_place(const struct fa_arena *arena, uint32_t number)
+/* The place of a block as it is in `blocks`; page 0 of what is in none. */
+static inline __attribute__((always_inline)) uint32_t fa_arena_page(const struct fa_arena *arena,
+								    uint32_t number,
+								    unsigned *order)
 {
 	uint64_t value = number < arena->n_blocks ? arena->blocks[number] : 0;
 
-	/* Of blocks that are in no place the number is one, too, of no use and no harm. */
-	if (value)
-		fa_buddy_prefetch(&arena->buddy, (uint32_t)(value - 1),
-				  (unsigned)((value - 1) >> 32));
+	value -= value != 0;
+	*order = (unsigned)(value >> 32);
+	return (uint32_t)value < arena->buddy.n_pages ? (uint32_t)value : 0;
+}
+
+static inline __attribute__((always_inline)) void fa_arena_prefetch_place(
+	const struct fa_arena *arena, uint32_t number)
+{
+	unsigned order;
+	uint32_t page = fa_arena_page(arena, number, &order);
+
+	fa_buddy_prefetch(&arena->buddy, page, order);
+}
+
+static inline __attribute__((always_inline)) void fa_arena_prefetch_merge(
+	const struct fa_arena *arena, uint32_t number)
+{
+	unsigned order;
+	uint32_t page = fa_arena_page(arena, number, &order);
+
+	fa_buddy_prefetch_merge(&arena->buddy, page, order);
 }
 
 #endif

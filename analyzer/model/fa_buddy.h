@@ -58,6 +58,22 @@ struct fa_buddy {
 	struct fa_buddy_counts counts;
 };
 
+/* ---- the state of a page --------------------------------------------------------------------- */
+
+/* The first page of a block says what the block is; every other page of it is FA_PAGE_INSIDE. */
+enum {
+	FA_PAGE_ORDER = 0x1f,
+	FA_PAGE_MOVABLE = 0x20, /* with USED: the caller's own mark */
+	FA_PAGE_USED = 0x40,
+	FA_PAGE_FREE = 0x80,
+	FA_PAGE_PARKED = FA_PAGE_USED | FA_PAGE_FREE, /* in a per-cpu list: neither of them */
+	FA_PAGE_KIND = FA_PAGE_USED | FA_PAGE_FREE,
+	FA_PAGE_INSIDE = 0x00,
+	FA_PAGE_ABSENT = 0xff, /* of kind PARKED too, but MOVABLE, which a parked block never is */
+};
+
+/* ---- use ------------------------------------------------------------------------------------- */
+
 /* `max_order` <= 30; pageblocks of 2^pageblock_order pages (more than max_order: they never part
  * anything). At most 2^32 - 2^max_order pages. */
 struct ft_error *fa_buddy_init(struct fa_buddy *buddy, uint64_t n_pages, unsigned max_order,
@@ -82,19 +98,30 @@ uint32_t fa_buddy_alloc(struct fa_buddy *buddy, unsigned order, unsigned type);
  * merged (FPI_TO_TAIL). False, and nothing is changed, unless it is exactly a used block. */
 bool fa_buddy_free(struct fa_buddy *buddy, uint32_t page, unsigned order, bool to_tail);
 
-/* The block goes soon: start to fetch what is known of it and of its buddy. */
-static inline void fa_buddy_prefetch(const struct fa_buddy *buddy, uint32_t page, unsigned order)
+/*
+ * The block at `page` goes soon: start to fetch what is known of it, and whether its buddy is free;
+ * and some blocks later, when that should be there, the buddy's place in its list. (gcc takes
+ * functions that only prefetch for ones without effect, unless they are inlined before it sees
+ * that.)
+ */
+static inline __attribute__((always_inline)) void fa_buddy_prefetch(const struct fa_buddy *buddy,
+								    uint32_t page, unsigned order)
 {
 	uint32_t other = page ^ (UINT32_C(1) << (order & 31));
 
-	if (page < buddy->n_pages) {
-		__builtin_prefetch(&buddy->state[page], 1);
-		__builtin_prefetch(&buddy->links[page], 1);
-	}
-	if (other < buddy->n_pages) {
-		__builtin_prefetch(&buddy->state[other], 1);
+	__builtin_prefetch(&buddy->state[page], 1);
+	__builtin_prefetch(&buddy->links[page], 1);
+	__builtin_prefetch(&buddy->state[other < buddy->n_pages ? other : page]);
+}
+
+static inline __attribute__((always_inline)) void fa_buddy_prefetch_merge(
+	const struct fa_buddy *buddy, uint32_t page, unsigned order)
+{
+	uint32_t other = page ^ (UINT32_C(1) << (order & 31));
+
+	/* Most are not. */
+	if (__builtin_expect(other < buddy->n_pages && buddy->state[other] & FA_PAGE_FREE, 0))
 		__builtin_prefetch(&buddy->links[other], 1);
-	}
 }
 
 /*
@@ -140,20 +167,6 @@ struct fa_orders fa_buddy_orders(const struct fa_buddy *buddy);
 bool fa_buddy_check(const struct fa_buddy *buddy);
 
 size_t fa_buddy_memory(const struct fa_buddy *buddy);
-
-/* ---- the state of a page --------------------------------------------------------------------- */
-
-/* The first page of a block says what the block is; every other page of it is FA_PAGE_INSIDE. */
-enum {
-	FA_PAGE_ORDER = 0x1f,
-	FA_PAGE_MOVABLE = 0x20, /* with USED: the caller's own mark */
-	FA_PAGE_USED = 0x40,
-	FA_PAGE_FREE = 0x80,
-	FA_PAGE_PARKED = FA_PAGE_USED | FA_PAGE_FREE, /* in a per-cpu list: neither of them */
-	FA_PAGE_KIND = FA_PAGE_USED | FA_PAGE_FREE,
-	FA_PAGE_INSIDE = 0x00,
-	FA_PAGE_ABSENT = 0xff, /* of kind PARKED too, but MOVABLE, which a parked block never is */
-};
 
 static inline bool fa_buddy_used_at(const struct fa_buddy *buddy, uint32_t page, unsigned *order)
 {

@@ -64,11 +64,10 @@ static struct ft_error *run_items(void *ctx, const void *items, size_t n)
 	const struct buddy_item *item = items, *end = item + n;
 
 	for (; item < end; item++) {
-		if (end - item > 2 * AHEAD) {
-			if (item[2 * AHEAD].kind == ITEM_DIED)
-				fa_arena_prefetch(&b->arena, item[2 * AHEAD].number);
-			if (item[AHEAD].kind == ITEM_DIED)
-				fa_arena_prefetch_place(&b->arena, item[AHEAD].number);
+		if (end - item > 3 * AHEAD) {
+			fa_arena_prefetch(&b->arena, item[3 * AHEAD].number);
+			fa_arena_prefetch_place(&b->arena, item[2 * AHEAD].number);
+			fa_arena_prefetch_merge(&b->arena, item[AHEAD].number);
 		}
 		switch (item->kind) {
 		case ITEM_BORN:
