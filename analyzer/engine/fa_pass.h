@@ -154,8 +154,8 @@ struct fa_pass_ops {
 	/*
 	 * `earlier` is the same pass as it was when the part right before this one's had ended:
 	 * become what one pass would be that has seen both. May take what `earlier` owns. Both
-	 * engines still have the totals and accounts of their own part. A pass with on_steps,
-	 * on_tick or on_teardown and without this is replayed in one go, and all others with it.
+	 * engines still have the totals and accounts of their own part. A pass that is called
+	 * during the replay and has not this is replayed in one go, and all others with it.
 	 */
 	struct ft_error *(*join)(struct fa_pass *pass, struct fa_pass *earlier);
 	/* After the last event: compute what emit will say. */

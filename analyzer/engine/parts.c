@@ -60,7 +60,8 @@ static bool can_be_joined(const struct fa_engine *engine)
 	for (size_t i = 0; i < engine->n_passes; i++) {
 		const struct fa_pass_ops *ops = engine->passes[i].ops;
 
-		if (!ops->join && (ops->on_steps || ops->on_tick || ops->on_teardown))
+		if (!ops->join &&
+		    (ops->on_steps || ops->on_tick || ops->on_alarm || ops->on_teardown))
 			return false;
 	}
 	return !engine->layout && !engine->needs_places;
