@@ -340,6 +340,14 @@ static bool is_worth_another_try(const struct cli_analysis *a, const struct ft_e
 	       (error->kind == FT_ERROR_BUSY || error->kind == FT_ERROR_INPUT);
 }
 
+/* All events are there: keyframes only save time, and what is wrong may be one of them. */
+static bool may_do_without_keyframes(const struct cli_options *options,
+				     const struct cli_analysis *a, const struct ft_error *error)
+{
+	return error->kind == FT_ERROR_INPUT && a->engine && fa_engine_has_resumed(a->engine) &&
+	       !options->no_keyframes && !ft_reader_first_seq(a->reader);
+}
+
 int cli_analyse(const struct cli_options *options, const char *const *passes,
 		struct cli_analysis *ret)
 {
@@ -352,11 +360,16 @@ int cli_analyse(const struct cli_options *options, const char *const *passes,
 		if (!error)
 			break;
 
-		bool retry = tries < MAX_TRIES && is_worth_another_try(ret, error);
+		bool folded = is_worth_another_try(ret, error);
+		bool without = !folded && may_do_without_keyframes(&again, ret, error);
 
 		cli_analysis_deinit(ret);
-		if (!retry)
+		if (tries == MAX_TRIES || (!folded && !without))
 			return cli_fail_input(error);
+		if (without) {
+			cli_warn("%s; trying without keyframes", error->message);
+			again.no_keyframes = true;
+		}
 		ft_error_destroy(error);
 		again.no_wait = again.opened_before = true;
 	}

@@ -106,6 +106,8 @@ uint64_t fa_engine_n_rollups(const struct fa_engine *engine);
 /* From when on the recording has the window's events, and of how many roll-ups before that it has
  * none: fa_engine_from_ns() and 0 where none was deleted. */
 uint64_t fa_engine_kept_ns(const struct fa_engine *engine, uint64_t *n_gone);
+/* The replay, or a part of it, began with a keyframe. */
+bool fa_engine_has_resumed(const struct fa_engine *engine);
 /* What each thread had allocated and was live at the start of a rolled-up window, at `init`: the
  * heap is empty there. */
 struct fa_thread_live {

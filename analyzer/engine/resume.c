@@ -377,6 +377,11 @@ bool fa_engine_rolled(const struct fa_engine *engine)
 	return engine->rolled;
 }
 
+bool fa_engine_has_resumed(const struct fa_engine *engine)
+{
+	return engine->start;
+}
+
 uint64_t fa_engine_detail_ns(const struct fa_engine *engine)
 {
 	return engine->detail_ns;

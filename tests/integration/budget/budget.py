@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -59,6 +60,25 @@ def _(scratch):
             fast = analyze(verb, path, "--json", *options).stdout
             check_equal(fast, analyze(verb, path, "--json", "--no-keyframes", *options).stdout,
                         "%s in %s" % (verb, window))
+
+
+@suite.case("a damaged keyframe costs time and not the answer", 60)
+def _(scratch):
+    path = make_recording(scratch + "/k.frag", "-n", "200000", "-l", "2000", "-K", "20000")
+    window = ["--from", "%dns" % (analyze_json("summary", path)["to_ns"] // 2)]
+    good = analyze("leaks", path, "--json", *window)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE keyframe SET data = zeroblob(length(data))")
+        db.commit()
+    found = analyze("leaks", path, "--json", *window)
+    check_equal(found.stdout, good.stdout, "the answer")
+    check(re.search(rb"damaged: keyframe.*trying without keyframes", found.stderr), found.stderr)
+    # Damage of the events themselves is said as before.
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE event_chunk SET data = zeroblob(length(data)) WHERE id = (SELECT max(id) - 1 FROM event_chunk)")
+        db.commit()
+    lost = run([tool("FRAGANALYZE"), "leaks", path, *window]).check_status(3)
+    check(b"damaged" in lost.stderr.splitlines()[-1] and b"keyframe" not in lost.stderr.splitlines()[-1], lost.stderr)
 
 
 @suite.case("a long recording is judged by its roll-ups as by each event", 240)
