@@ -12,8 +12,8 @@ Usage: analysis.py [--events N] [--live N] [--recording FILE] [--only WHAT] BUIL
   heaptrack      processor time of `fraganalyze leaks` and of `fraganalyze report --json` (everything) against
                  heaptrack_print, each on its own recording of the same program
   scale          only when asked for: three days on a virtual clock, --events of them (a billion takes 8 minutes to write and
-                 5 GB), with the index that a collector writes: time and memory of an answer about all of it, about ten
-                 minutes in its middle, and of every analysis of it. Of --recording, if there is one
+                 5 GB), with the index that a collector writes: time and memory of answers about all of it, about ten minutes in
+                 its middle, and of every analysis of it. Of --recording, if there is one
 
 Ratios within one run hold on a busy machine, absolute figures do not. Judges by no clock.
 """
@@ -108,7 +108,8 @@ def scale(build, scratch, recording, events, live):
                         "-g", str(DAYS_NS // events), "-T", str(10 ** 10), recording], check=True)
     print("  %.2f GB" % (os.path.getsize(recording) / 1e9))
     window = ["--from", "36h", "--to", "36h10m"]
-    for what in ["summary"], ["leaks", "--fast"], ["leaks", *window], ["frag", *window], ["leaks"], ["report"]:
+    for what in (["summary"], ["leaks", "--fast"], ["leaks", *window], ["frag", *window], ["leaks", "--jobs=1"], ["leaks"],
+                 ["threads"], ["sites"], ["frag"], ["report"]):
         more = ["-o", os.path.join(scratch, "days.html")] if what == ["report"] else []
         clock, cpu, memory = measured([analyzer, *what, *more, recording])
         print("  %-34s %7.1f s, %7.1f s of processor, %5d MiB" % (" ".join(what), clock, cpu, memory / 1024), flush=True)
