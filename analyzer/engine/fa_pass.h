@@ -86,6 +86,11 @@ struct fa_step {
 	/* Of both: a number that no other block has while it lives, for what a pass keeps of each
 	 * block. Numbers are used again, and below the most blocks that ever lived. */
 	uint32_t born_number, died_number;
+	/* Those of `born`, or of `died` where nothing was born: who takes these, and a sign, needs
+	 * no branch on which it is. */
+	const struct fa_block *block;
+	const struct fa_place *block_at;
+	uint32_t block_number;
 	uint64_t live_bytes, n_allocs; /* fa_totals after the step */
 	bool unknown_free; /* a free or realloc of an address that was not live; the last of its
 			    * call: the heap is as it is after it */

@@ -177,20 +177,22 @@ static struct ft_error *lay_out(struct fa_engine *engine, struct fa_step *step,
 
 	if (died && !fa_block_is_object(died)) {
 		*died_at = block_place(engine->is_glibc, died);
-		step->died_at = died_at;
+		step->died_at = step->block_at = died_at;
 		if (engine->has_layout)
 			FT_TRY(fa_batch_died(&engine->batch, died_at, died->address, died->stack,
 					     step->died_number, died->slot));
 	}
-	if (born && !fa_block_is_object(born)) {
-		*born_at = block_place(engine->is_glibc, born);
-		step->born_at = born_at;
-		if (engine->has_layout)
-			FT_TRY(fa_batch_born(&engine->batch, born_at, born->address, born->stack,
-					     step->born_number,
-					     &heap_block(&engine->heap, step->born_number)->slot));
-	}
-	return NULL;
+	if (!born)
+		return NULL;
+	step->block_at = NULL;
+	if (fa_block_is_object(born))
+		return NULL;
+	*born_at = block_place(engine->is_glibc, born);
+	step->born_at = step->block_at = born_at;
+	if (!engine->has_layout)
+		return NULL;
+	return fa_batch_born(&engine->batch, born_at, born->address, born->stack, step->born_number,
+			     &heap_block(&engine->heap, step->born_number)->slot);
 }
 
 /* The next step, in its place; there is room for those of a group of events. */
@@ -211,12 +213,14 @@ static struct ft_error *add_step(struct fa_engine *engine, struct fa_step *step)
 	steps->births[steps->n_births] = steps->deaths[steps->n_deaths] = step;
 	if (step->died) {
 		steps->copies[i].died = *step->died;
-		step->died = &steps->copies[i].died;
+		step->died = step->block = &steps->copies[i].died;
+		step->block_number = step->died_number;
 		steps->n_deaths++;
 	}
 	if (step->born) {
 		steps->copies[i].born = *step->born;
-		step->born = &steps->copies[i].born;
+		step->born = step->block = &steps->copies[i].born;
+		step->block_number = step->born_number;
 		steps->n_births++;
 	}
 	if (engine->needs_places)

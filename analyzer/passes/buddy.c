@@ -167,16 +167,16 @@ static struct ft_error *buddy_on_steps(struct fa_pass *pass, const struct fa_ste
 	items = room;
 	for (size_t i = 0; i < steps->n; i++) {
 		const struct fa_step *step = &steps->all[i];
-		bool born = step->born_at, died = step->died_at;
+		bool born = step->born != NULL;
 
-		if (__builtin_expect(!born && !died, 0))
-			continue;
-		if (__builtin_expect(born && died, 0))
+		if (__builtin_expect(born == (step->died != NULL), 0) && step->died &&
+		    step->died_at)
 			items[n++] = item_of(step->died_number, step->died, false);
+		if (__builtin_expect(!step->block || !step->block_at, 0))
+			continue;
 		if (__builtin_expect(fixed, 0) && born)
 			n += write_birth_time(items + n, step->event->seq, step->event->time_ns);
-		items[n++] = item_of(born ? step->born_number : step->died_number,
-				     born ? step->born : step->died, born);
+		items[n++] = item_of(step->block_number, step->block, born);
 	}
 	fa_aside_took(b->aside, n);
 	return NULL;

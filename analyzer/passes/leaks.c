@@ -191,16 +191,16 @@ static inline bool track(struct leaks *l, uint32_t stack, uint64_t delta)
 static inline bool track_step(struct leaks *l, const struct fa_step *step)
 {
 	const struct fa_block *born = step->born, *died = step->died;
-	const struct fa_block *block = born ? born : died;
-	uint64_t sign = born ? 0 : UINT64_MAX; /* no branch: which it is can't be foreseen */
+	const struct fa_block *block = step->block;
+	uint64_t sign = (uint64_t)(born != NULL) - 1; /* no branch: it can't be foreseen */
 
 	if (__builtin_expect(step->event->time_ns > l->next_step_ns, 0))
 		next_step(l, step->event->time_ns, step->n_allocs);
 	if (!fa_track_add(&l->heap, l->step, step->live_bytes - l->heap.live, &l->arena))
 		return false;
-	if (__builtin_expect(!block, 0))
-		return true;
-	if (__builtin_expect(born && died, 0)) {
+	if (__builtin_expect((born != NULL) == (died != NULL), 0)) {
+		if (!born || !died)
+			return true;
 		if (born->stack == died->stack)
 			return track(l, born->stack, born->bytes - died->bytes);
 		if (!track(l, died->stack, 0 - died->bytes))

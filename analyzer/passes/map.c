@@ -112,16 +112,13 @@ static struct ft_error *map_on_steps(struct fa_pass *pass, const struct fa_steps
 	items = room;
 	for (size_t i = 0; i < steps->n; i++) {
 		const struct fa_step *step = &steps->all[i];
-		const struct fa_place *born = step->born_at, *died = step->died_at;
+		bool born = step->born != NULL;
 
-		if (__builtin_expect(!born && !died, 0))
-			continue;
-		if (__builtin_expect(born && died, 0)) {
-			items[n++] = item_of(map, died, step->died, false);
-			died = NULL;
-		}
-		items[n++] = item_of(map, born ? born : died, born ? step->born : step->died,
-				     born != NULL);
+		if (__builtin_expect(born == (step->died != NULL), 0) && step->died &&
+		    step->died_at)
+			items[n++] = item_of(map, step->died_at, step->died, false);
+		if (__builtin_expect(step->block && step->block_at, 1))
+			items[n++] = item_of(map, step->block_at, step->block, born);
 	}
 	fa_aside_took(map->aside, n);
 	return NULL;

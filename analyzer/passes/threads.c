@@ -127,7 +127,8 @@ static struct ft_error *count_live(struct threads *t, struct fa_engine *engine)
 		row->live_blocks += block->blocks;
 		row->live_variance += variance_of(t, engine, block);
 		if (t->has_arenas && !fa_block_is_object(block))
-			FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
+			FT_TRY(threads_arena_step(
+				t, engine, &(struct fa_step){.born = block, .block = block}));
 	}
 	for (uint32_t id = 0; id < t->n_threads && fa_engine_rolled(engine); id++) {
 		struct thread_row *row = &t->rows[t->row_of[id]];
@@ -227,19 +228,23 @@ static inline struct ft_error *track_step(struct threads *t, const struct fa_eng
 					  const struct fa_step *step)
 {
 	const struct fa_block *born = step->born, *died = step->died;
-	const struct fa_block *block = born ? born : died;
-	uint64_t sign = born ? 0 : UINT64_MAX; /* no branch: which it is can't be foreseen */
+	const struct fa_block *block = step->block;
+	uint64_t sign = (uint64_t)(born != NULL) - 1; /* no branch: it can't be foreseen */
+	bool arenas = t->has_arenas;
 
 	while (__builtin_expect(step->event->time_ns > t->next_step_ns, 0))
 		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
-	if (__builtin_expect(!block, 0))
-		return NULL;
-	if (t->has_arenas && !fa_block_is_object(block) && !(died && fa_block_is_object(died)))
+	if (__builtin_expect((born != NULL) == (died != NULL), 0)) {
+		if (!born || !died)
+			return NULL;
+		if (!fa_track_add(&t->rows[t->row_of[died->thread]].track, t->step, 0 - died->bytes,
+				  &t->arena))
+			return &ft_enomem;
+		/* What becomes an object leaves its place to others, and the other way round. */
+		arenas = arenas && !fa_block_is_object(died);
+	}
+	if (arenas && !fa_block_is_object(block))
 		FT_TRY(threads_arena_step(t, engine, step));
-	if (__builtin_expect(born && died, 0) &&
-	    !fa_track_add(&t->rows[t->row_of[died->thread]].track, t->step, 0 - died->bytes,
-			  &t->arena))
-		return &ft_enomem;
 	return fa_track_add(&t->rows[t->row_of[block->thread]].track, t->step,
 			    (block->bytes ^ sign) - sign, &t->arena)
 		       ? NULL
@@ -326,7 +331,8 @@ static struct ft_error *threads_on_detail(struct fa_pass *pass)
 	size_t cursor = 0;
 
 	while (t->has_arenas && fa_engine_next_live(engine, &cursor, &block))
-		FT_TRY(threads_arena_step(t, engine, &(struct fa_step){.born = block}));
+		FT_TRY(threads_arena_step(t, engine,
+					  &(struct fa_step){.born = block, .block = block}));
 	return NULL;
 }
 

@@ -93,14 +93,10 @@ struct ft_error *threads_arena_step(struct threads *t, const struct fa_engine *e
 {
 	const struct fa_block *born = step->born, *died = step->died;
 
-	if (__builtin_expect(born && died, 0) && !arena_add(t, engine, died, step->died_at, false))
+	if (__builtin_expect((born != NULL) == (died != NULL), 0) && died &&
+	    !arena_add(t, engine, died, step->died_at, false))
 		return &ft_enomem;
-	if (!born && !died)
-		return NULL;
-	return arena_add(t, engine, born ? born : died, born ? step->born_at : step->died_at,
-			 born != NULL)
-		       ? NULL
-		       : &ft_enomem;
+	return arena_add(t, engine, step->block, step->block_at, born != NULL) ? NULL : &ft_enomem;
 }
 
 void threads_arena_begin(struct threads *t)
