@@ -10,9 +10,11 @@
  *
  * Each part has the whole live heap of its moment: there are no more of them than fit MAX_BYTES.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine_impl.h"
 #include "feed.h"
@@ -22,7 +24,8 @@ enum {
 	MAX_PARTS = 16,
 	PART_EVENTS = 1 << 22, /* fewer are replayed sooner than a keyframe is read */
 	EVENTS_A_BLOCK = 4,    /* of the keyframe */
-	BLOCK_BYTES = 128      /* of a live one, with its share of the index */
+	BLOCK_BYTES = 128,     /* of a live one, with its share of the index */
+	POLL_MS = 100
 };
 #define MAX_BYTES (UINT64_C(512) << 20)
 
@@ -49,6 +52,7 @@ struct parts {
 	struct cut cuts[MAX_PARTS - 1];
 	struct part list[MAX_PARTS - 1]; /* all but the last */
 	size_t n_started;
+	uint64_t n_done, total; /* of the last part, as it said */
 	atomic_bool stop;
 };
 
@@ -197,6 +201,8 @@ static bool all_progress(void *ctx, uint64_t done, uint64_t total)
 {
 	struct parts *parts = ctx;
 
+	parts->n_done = done;
+	parts->total = total;
 	for (size_t i = 0; i < parts->n_started; i++)
 		done += atomic_load_explicit(&parts->list[i].n_done, memory_order_relaxed);
 	return !atomic_load_explicit(&parts->stop, memory_order_relaxed) &&
@@ -306,10 +312,26 @@ static bool open_readers(struct parts *parts)
 	return true;
 }
 
+static bool join_soon(pthread_t thread)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += POLL_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	return pthread_timedjoin_np(thread, NULL, &until) != ETIMEDOUT;
+}
+
+/* The user may give up meanwhile. */
 static void wait_for(struct parts *parts)
 {
 	for (size_t i = 0; i < parts->n_started; i++)
-		pthread_join(parts->list[i].thread, NULL);
+		while (!join_soon(parts->list[i].thread))
+			if (!all_progress(parts, parts->n_done, parts->total))
+				atomic_store_explicit(&parts->stop, true, memory_order_relaxed);
 }
 
 static struct ft_error *start(struct parts *parts)
