@@ -21,8 +21,10 @@ enum {
 	BURST_LIVE = 280,
 	TORN_DOWN = 3000, /* so that there is a keyframe in it */
 	PART_EVENTS = 300,
-	N_SCENES = 32
+	FIRST_IN_TURNS = 40, /* of the sites */
+	N_SCENES = 16
 };
+#define ARENA_BYTES (UINT64_C(64) << 20)
 
 /* What of a program's life is in a scene. */
 enum {
@@ -50,7 +52,6 @@ static uint64_t below(struct heap *h, uint64_t n)
 
 static uint64_t new_address(struct heap *h)
 {
-	/* Some lie in another arena of glibc's. */
 	h->next += 64 + below(h, 4096) / 16 * 16;
 	return h->next;
 }
@@ -60,8 +61,20 @@ static void allocate(struct heap *h, uint32_t site)
 	uint32_t thread = 1 + (uint32_t)below(h, 4);
 	uint64_t address = h->what & DAMAGED && h->n && !below(h, 150) ? h->live[below(h, h->n)]
 								       : new_address(h);
+	/* Whoever has a turn has an arena of glibc's to himself. */
+	bool other = site >= FIRST_IN_TURNS && address < ARENA_BYTES * FIRST_IN_TURNS;
+	uint64_t size = 1 + below(h, 3000);
 
-	scene_alloc(h->scene, address, 1 + below(h, 3000), site, thread);
+	if (other)
+		address += ARENA_BYTES * site;
+	scene_event(h->scene, &(struct ft_event){.kind = FT_EVENT_ALLOC,
+						 .api = FT_API_MALLOC,
+						 .flags = other ? FT_EVENT_F_NON_MAIN : 0,
+						 .address = address,
+						 .size = size,
+						 .usable = (size + 8 + 15) / 16 * 16 + 8,
+						 .stack = scene_stack(site),
+						 .thread = thread});
 	if (h->n < TORN_DOWN) {
 		h->live[h->n] = address;
 		h->thread[h->n++] = thread;
@@ -101,14 +114,15 @@ static void step(struct heap *h, unsigned i)
 		release(h, r & 1 ? h->n - 1 : below(h, h->n));
 	} else {
 		/* Half of them by whoever has his turn. */
-		allocate(h, below(h, 2) ? (uint32_t)below(h, 40) : 40 + i / 310 % 20);
+		allocate(h, below(h, 2) ? (uint32_t)below(h, FIRST_IN_TURNS)
+					: FIRST_IN_TURNS + i / 310 % 20);
 	}
 }
 
-/* Keyframes come with commits. */
-static void commit(struct scene *s, unsigned i)
+/* Keyframes come with commits, which take their time. */
+static void commit(struct scene *s, unsigned i, unsigned every)
 {
-	if (i % 400 == 0)
+	if (i % every == 0)
 		ck_assert_ptr_null(ft_writer_commit(s->writer, true));
 }
 
@@ -126,13 +140,13 @@ static void record(struct scene *s, unsigned number)
 		.scene = s, .state = number + 1, .what = number, .next = UINT64_C(0x10000000)};
 	for (unsigned i = 0; i < N_EVENTS; i++) {
 		step(h, i);
-		commit(s, i);
+		commit(s, i, KEYFRAME_EVENTS);
 	}
 	while (h->what & TEARDOWN && h->n < TORN_DOWN)
 		allocate(h, 39);
 	while (h->what & TEARDOWN && h->n) {
 		release(h, h->n - 1);
-		commit(s, (unsigned)h->n);
+		commit(s, (unsigned)h->n, KEYFRAME_EVENTS / 3);
 	}
 	free(h);
 	scene_finish(s, false);
@@ -211,7 +225,7 @@ START_TEST(parts_say_what_the_whole_says)
 	struct ft_reader *reader;
 	uint64_t end_ns, state = (uint64_t)_i + 77;
 
-	record(&s, (unsigned)_i);
+	record(&s, (unsigned)_i * 11 % 32); /* each with each, as good as */
 	ck_assert_ptr_null(ft_reader_open(s.path, 0, &reader));
 	ck_assert_ptr_null(fa_recording_end(reader, &end_ns));
 	compare(reader, joined, (struct fa_options){0});
