@@ -7,6 +7,8 @@
 #include <zstd.h>
 
 enum { HEAD_BYTES = 8, ENTRY_BYTES = 8 };
+/* More than any chunk is, whatever numbers of rows are allowed. */
+#define MAX_BYTES (UINT64_C(1) << 30)
 
 const char ft_unpack_nomem[] = "out of memory";
 
@@ -150,7 +152,8 @@ const char *ft_unpack(struct ft_unpacker *unpacker, const void *data, size_t len
 	if (len < fixed)
 		return "it is shorter than its table of columns";
 
-	/* Add up before anything is allocated: no column may be larger than its rows can need. */
+	/* Add up before anything is allocated: no column may be larger than its rows can need, nor
+	 * larger than what is packed says. */
 	size_t raw_total = 0, packed_total = 0;
 
 	for (size_t i = 0; i < head->n_columns; i++) {
@@ -161,11 +164,17 @@ const char *ft_unpack(struct ft_unpacker *unpacker, const void *data, size_t len
 			return "a column is larger than its rows allow";
 		if (!raw != !packed)
 			return "a column is empty and is not";
+		if (packed > len - fixed - packed_total)
+			return "its columns do not add up to its length";
+		if (raw && ZSTD_getFrameContentSize(bytes + fixed + packed_total, packed) != raw)
+			return "a column is not as long as it says";
 		raw_total += raw + FT_COLUMN_PAD;
 		packed_total += packed;
 	}
 	if (packed_total != len - fixed)
 		return "its columns do not add up to its length";
+	if (raw_total > MAX_BYTES)
+		return "its columns are too long";
 
 	if (raw_total > unpacker->capacity) {
 		uint8_t *bigger = realloc(unpacker->buffer, raw_total);

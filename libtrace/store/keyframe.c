@@ -202,8 +202,7 @@ struct ft_error *ft_reader_rollups(struct ft_reader *reader, uint64_t until_seq,
 		next_seq = rollup.first_seq + rollup.n_events;
 		last_ns = rollup.last_ns;
 		first = false;
-		if (!why)
-			ft_rollup_clear(&rollup);
+		ft_rollup_clear(&rollup);
 	}
 	ft_unpacker_destroy(unpacker);
 	if (!error && rc != SQLITE_DONE)

@@ -421,6 +421,43 @@ START_TEST(broken_container_is_refused)
 }
 END_TEST
 
+/* A container of one column, by hand: how long it is said to be, and a frame's head that says how
+ * long it is (RFC 8878, 3.1.1.1: one segment, a content size of eight bytes). */
+static const char *unpack_claim(uint32_t claim, uint64_t content)
+{
+	static const uint16_t row_bytes[] = {UINT16_MAX};
+	struct ft_unpacker *unpacker = ft_unpacker_create();
+	struct ft_columns_head head;
+	struct ft_column_in column;
+	uint32_t n_rows = 1 << 20, n_packed = 16;
+	uint8_t bytes[32] = {FT_COLUMNS_LAYOUT, FT_COLUMNS_ROLLUP, 1, 0};
+	static const uint8_t frame[] = {0x28, 0xb5, 0x2f, 0xfd, 0xe0};
+
+	memcpy(bytes + 4, &n_rows, 4);
+	memcpy(bytes + 8, &claim, 4);
+	memcpy(bytes + 12, &n_packed, 4);
+	memcpy(bytes + 16, frame, sizeof(frame));
+	memcpy(bytes + 21, &content, 8);
+
+	const char *damage = ft_unpack(unpacker, bytes, sizeof(bytes), FT_COLUMNS_ROLLUP,
+				       UINT32_MAX, row_bytes, 1, &head, &column);
+
+	ft_unpacker_destroy(unpacker);
+	return damage;
+}
+
+/* No memory is asked for in vain. */
+START_TEST(lengths_are_checked_before_there_is_room)
+{
+	ck_assert_str_eq(unpack_claim(UINT32_MAX - 63, 1000), "a column is not as long as it says");
+	ck_assert_str_eq(unpack_claim(1000, UINT64_C(1000) << 32 | 1000),
+			 "a column is not as long as it says");
+	ck_assert_str_eq(unpack_claim(UINT32_MAX - 63, UINT32_MAX - 63),
+			 "its columns are too long");
+	ck_assert_str_eq(unpack_claim(1000, 1000), "a column does not unpack (damaged bytes)");
+}
+END_TEST
+
 /* I17, and the nodes' part of I16: codes, then what they ask for. */
 static const struct {
 	const char *code, *id, *parent, *pc, *new_pc, *words;
@@ -654,6 +691,7 @@ int main(void)
 	tcase_add_loop_test(tcase, broken_blob_is_refused, 0, N(broken_blobs));
 	tcase_add_loop_test(tcase, broken_number_is_refused, 0, N(broken_pairs));
 	tcase_add_test(tcase, broken_container_is_refused);
+	tcase_add_test(tcase, lengths_are_checked_before_there_is_room);
 	tcase_add_test(tcase, broken_residency_is_refused);
 	tcase_add_test(tcase, largest_births_by_hand_are_read);
 	tcase_add_loop_test(tcase, broken_largest_birth_is_refused, 0, N(broken_largest));
