@@ -364,8 +364,9 @@ static bool function_matches(const struct caller *caller, const struct fa_suppre
 		return glob_matches(caller->pattern, frame->linkage);
 	if (!function)
 		return glob_matches(caller->pattern, "???");
+	/* A name that nobody has made readable is its symbol. */
 	if (caller->readable)
-		return !strcmp(caller->readable, function);
+		return !strcmp(caller->readable, function) || !strcmp(caller->pattern, function);
 	if (!is_cxx(function) || is_cxx(caller->pattern))
 		return glob_matches(caller->pattern, function);
 	if (caller->identifiers)
