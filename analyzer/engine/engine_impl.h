@@ -135,6 +135,7 @@ struct fa_engine {
 
 /* replay.c */
 struct ft_error *fa_engine_replay(struct fa_engine *engine);
+void fa_engine_pass_tick(struct fa_engine *engine); /* the next one is not this engine's any more */
 /* parts.c: the same, in parts where that can be. */
 struct ft_error *fa_engine_replay_parts(struct fa_engine *engine);
 struct site_account *fa_engine_touch_site(struct fa_engine *engine, uint32_t stack);

@@ -96,7 +96,6 @@ struct fa_step {
 			    * call: the heap is as it is after it */
 	bool overlap;	   /* `born` took the place of a live block whose free was not seen;
 			    * the engine reports that block as `died` in a step of its own first */
-	bool new_peak;	   /* live_bytes is now higher than ever before */
 };
 
 /* Some of them, in order. Those with a birth and those with a death apart, too: a pass to which

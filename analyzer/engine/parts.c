@@ -180,9 +180,7 @@ static struct ft_error *set_part(struct fa_engine *engine, const struct cut *fro
 			engine->start = &keyframes[k];
 	/* What is due before its first event, the part before does. */
 	while (engine->next_tick < engine->n_ticks && engine->next_tick_ns < from->time_ns)
-		engine->next_tick_ns = ++engine->next_tick < engine->n_ticks
-					       ? fa_engine_tick_ns(engine, engine->next_tick)
-					       : UINT64_MAX;
+		fa_engine_pass_tick(engine);
 	engine->teardown_seen = engine->has_teardown && engine->teardown_seq < from->seq;
 	return NULL;
 }

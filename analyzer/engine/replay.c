@@ -237,7 +237,6 @@ static inline struct ft_error *dispatch(struct fa_engine *engine, struct fa_step
 		totals->peak_variance = totals->live_variance;
 		totals->peak_ns = step->event->time_ns;
 		totals->peak_seq = step->event->seq;
-		step->new_peak = true;
 		engine->epoch++;
 	}
 	step->live_bytes = totals->live_bytes;
@@ -388,14 +387,19 @@ static struct ft_error *replay_realloc(struct fa_engine *engine, const struct ft
 /* ---- the loop ----------------------------------------------------------------------------------
  */
 
-static struct ft_error *run_tick(struct fa_engine *engine)
+void fa_engine_pass_tick(struct fa_engine *engine)
 {
-	uint32_t tick = engine->next_tick++;
-	uint64_t at = engine->next_tick_ns;
-
-	engine->next_tick_ns = engine->next_tick < engine->n_ticks
+	engine->next_tick_ns = ++engine->next_tick < engine->n_ticks
 				       ? fa_engine_tick_ns(engine, engine->next_tick)
 				       : UINT64_MAX;
+}
+
+static struct ft_error *run_tick(struct fa_engine *engine)
+{
+	uint32_t tick = engine->next_tick;
+	uint64_t at = engine->next_tick_ns;
+
+	fa_engine_pass_tick(engine);
 	for (size_t i = 0; i < engine->n_passes; i++)
 		if (engine->passes[i].ops->on_tick && engine->passes[i].initialized)
 			FT_TRY(engine->passes[i].ops->on_tick(&engine->passes[i], tick, at));
