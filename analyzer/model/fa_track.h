@@ -45,15 +45,19 @@ static inline bool fa_track_add(struct fa_track *track, uint32_t step, uint64_t 
 	return true;
 }
 
-/* The figure is `live` when the caller begins, in `step`. */
+/* In the place of a step: nothing has happened since the caller began. */
+#define FA_TRACK_IDLE UINT32_MAX
+
+/* The figure is `live` when the caller begins, in `step`, or before any: FA_TRACK_IDLE. */
 static inline void fa_track_begin(struct fa_track *track, uint32_t step, uint64_t live)
 {
 	track->live = track->low = live;
 	track->step = step;
 }
 
-/* Put the steps of `earlier` before those of `track`, which began with what that ended with, in
- * its last step or later. False when out of memory. */
+/* Put the steps of `earlier` before those of `track`, which began idle with what that ended with.
+ * As if one had seen both: steps in which nothing happened have no value. False when out of memory.
+ */
 bool fa_track_join(struct fa_track *track, const struct fa_track *earlier, struct ft_arena *arena);
 
 /* Add the whole series to `low` and `end`, quiet steps held. Lows of several tracks add up to a

@@ -6,6 +6,11 @@
 
 bool fa_track_flush(struct fa_track *track, uint32_t step, struct ft_arena *arena)
 {
+	if (track->step == FA_TRACK_IDLE) {
+		track->low = track->live;
+		track->step = step;
+		return true;
+	}
 	if (track->n == track->capacity) {
 		uint16_t capacity = track->capacity ? (uint16_t)(track->capacity * 2) : 2;
 		struct fa_track_value *values = ft_arena_alloc(arena, capacity * sizeof(*values));
@@ -29,13 +34,17 @@ bool fa_track_join(struct fa_track *track, const struct fa_track *earlier, struc
 	const struct fa_track_value last = {
 		.low = earlier->low, .end = earlier->live, .step = earlier->step};
 	size_t n = earlier->n + (size_t)track->n, room = n + 1, at = earlier->n;
+	bool is_idle = track->step == FA_TRACK_IDLE;
 	struct fa_track_value *values;
 
-	/* Nothing is there since the step in which `earlier` begins, as with most stacks. */
-	if (!earlier->n && !last.low && !last.end && !track->n && !track->low && !track->live) {
-		track->step = last.step;
+	if (last.step == FA_TRACK_IDLE)
 		return true;
+	if (is_idle) {
+		track->step = last.step;
+		track->low = last.low;
 	}
+	if (!earlier->n && is_idle)
+		return true;
 	values = ft_arena_alloc(arena, room * sizeof(*values));
 	if (!values)
 		return false;

@@ -146,6 +146,7 @@ static struct ft_error *leaks_init(struct fa_pass *pass)
 	struct fa_engine *engine = fa_pass_engine(pass);
 	size_t n_stacks = fa_engine_n_stacks(engine);
 	uint64_t seq, end_ns;
+	uint32_t first;
 
 	ft_arena_init(&l->arena);
 	ft_map_init(&l->by_stack);
@@ -159,13 +160,14 @@ static struct ft_error *leaks_init(struct fa_pass *pass)
 	if (!l->tracks || !l->freed)
 		return &ft_enomem;
 	next_step(l, fa_engine_part_ns(engine), 0);
+	first = fa_engine_part_ns(engine) > l->life.from_ns ? FA_TRACK_IDLE : 0;
 	for (size_t i = 0; i < n_stacks && fa_engine_part_ns(engine); i++) {
 		struct fa_site site;
 
 		fa_engine_site(engine, (uint32_t)i, &site);
-		fa_track_begin(&l->tracks[i], l->step, site.live_bytes);
+		fa_track_begin(&l->tracks[i], first, site.live_bytes);
 	}
-	fa_track_begin(&l->heap, l->step, l->totals->live_bytes);
+	fa_track_begin(&l->heap, first, l->totals->live_bytes);
 	FT_TRY(ft_reader_losses(fa_engine_reader(engine), find_loss, l));
 	return find_marks(l, engine);
 }
@@ -341,6 +343,29 @@ static struct ft_error *survey_end(struct fa_pass *pass)
 	return error;
 }
 
+static int compare_stacks(const void *a, const void *b)
+{
+	const struct survivors *x = a, *y = b;
+
+	return (x->stack > y->stack) - (x->stack < y->stack);
+}
+
+/* By stack: of callers that explain the same, which one is named is not to depend on where blocks
+ * are in the heap, which a replay in parts has in another order. */
+static struct ft_error *sort_survivors(struct leaks *l)
+{
+	if (l->n_survivors)
+		qsort(l->survivors, l->n_survivors, sizeof(*l->survivors), compare_stacks);
+	for (size_t i = 0; i < l->n_survivors; i++) {
+		uint64_t *index = ft_map_get(&l->by_stack, l->survivors[i].stack);
+
+		if (!index)
+			return &ft_enomem;
+		*index = i;
+	}
+	return NULL;
+}
+
 static struct ft_error *leaks_join(struct fa_pass *pass, struct fa_pass *earlier)
 {
 	struct leaks *l = fa_pass_state(pass), *before = fa_pass_state(earlier);
@@ -385,6 +410,7 @@ static struct ft_error *leaks_finish(struct fa_pass *pass)
 	if (!l->surveyed)
 		FT_TRY(survey(pass));
 	FT_TRY(survey_end(pass));
+	FT_TRY(sort_survivors(l));
 	FT_TRY(leaks_judge(l, engine));
 	FT_TRY(leaks_limit(l, engine));
 	return leaks_find(l, engine);

@@ -163,7 +163,7 @@ static struct ft_error *threads_init(struct fa_pass *pass)
 	t->next_step_ns = fa_life_step_end(&t->life, 0);
 	while (fa_engine_part_ns(engine) > t->next_step_ns)
 		t->next_step_ns = fa_life_step_end(&t->life, ++t->step);
-	t->first_step = t->step;
+	t->first_step = fa_engine_part_ns(engine) > t->life.from_ns ? FA_TRACK_IDLE : 0;
 	t->row_of = calloc(t->n_threads, sizeof(*t->row_of));
 	t->rows = calloc(THREADS_ROWS, sizeof(*t->rows));
 	t->series = calloc(THREADS_ROWS * THREADS_SERIES, sizeof(*t->series));

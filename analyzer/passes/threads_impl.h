@@ -67,7 +67,7 @@ struct threads {
 	uint64_t last_pair, *last_bytes; /* the latest entry of `foreign`: pairs come in runs */
 	bool estimated, surveyed;
 	struct fa_life life;
-	uint32_t step, first_step; /* now; where its events begin */
+	uint32_t step, first_step; /* now; in which tracks begin: 0 or FA_TRACK_IDLE */
 	uint64_t next_step_ns;
 
 	bool has_arenas;
